@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The I/O engine on io_uring: O_DIRECT members, registered files and buffers, batched submission. */
+#ifndef STABLEFS_IO_URING_H
+#define STABLEFS_IO_URING_H
+
+#include "io/io.h"
+
+/* One ring. @depth: submission entries (a power of two); more requests than that wait in a queue
+ * of the engine. Errors name what the kernel lacks (io_uring disabled by sysctl, ...). */
+int uring_engine_new(unsigned depth, struct io_engine **out, struct errmsg *why);
+
+/* A factory of such engines; needs no context. */
+extern const struct io_factory uring_factory;
+
+#endif

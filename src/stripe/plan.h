@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* The write planner: from what is to be written, to what must be read and written.
+ * Owner thread: none; a pure function on values, table-tested over all widths, offsets, failures.
+ * Invariants: I1 the parity of a touched row can be computed from what is read and what is written.
+ *   I2 nothing is read from or written to a missing slot. I3 of the healthy ways (rmw, rcw) the one
+ *   with fewer I/Os is taken, then the one with fewer blocks. I4 a block that is only partly covered
+ *   is read or reconstructed, whatever the way. I5 only written data slots and the parity are
+ *   written.
+ * May use: raid (geometry values), base. Must not know: I/O, buffers, PI.
+ *
+ * Notation, for each row: D_i old data of slot i, P old parity, D_i' new data of a written slot.
+ *	full	all data slots written whole:	P' = xor of all D_i'			reads nothing
+ *	rmw	read D_i of written i, and P:	P' = P ^ xor of (D_i ^ D_i') over written i
+ *	rcw	read D_j of the others:		P' = xor of D_i' ^ xor of D_j
+ *	rebuild	a written slot m is missing and only partly covered: read all other D and P,
+ *		D_m = P ^ xor of others, then as rcw
+ *	noparity the parity is missing (or the level has none): nothing to compute */
+#ifndef STABLEFS_STRIPE_PLAN_H
+#define STABLEFS_STRIPE_PLAN_H
+
+#include "raid/geometry.h"
+
+enum plan_row {
+	PLAN_ROW_UNTOUCHED = 0,
+	PLAN_ROW_FULL,
+	PLAN_ROW_RMW,
+	PLAN_ROW_RCW,
+	PLAN_ROW_REBUILD,
+	PLAN_ROW_NOPARITY,
+};
+
+enum plan_preference {
+	PLAN_FEWEST_IOS,
+	PLAN_PREFER_RMW, /* where possible at all */
+	PLAN_PREFER_RCW, /* where possible at all: used when old data or parity is unreadable */
+};
+
+struct plan_input {
+	const struct geometry *geometry; /* borrowed for the call */
+	/* Per data slot: rows written; and those of them covered only in part whose old bytes are
+	 * kept. A freshly allocated block is never partial: the rest of it is zeros.
+	 * raid1 and single: slot 0. */
+	struct rows write[RAID_MAX_SLOTS];
+	struct rows partial[RAID_MAX_SLOTS];
+	uint32_t missing_slots; /* bit i: slot i of this stripe is on a missing member */
+	enum plan_preference preference;
+};
+
+struct plan {
+	uint8_t row[ROWS_MAX];		     /* enum plan_row */
+	struct rows read[RAID_MAX_SLOTS];    /* per slot, parity included; raid1: one copy */
+	struct rows write[RAID_MAX_SLOTS];   /* per slot, parity included; raid1: every copy present */
+	unsigned read_ios, write_ios;	     /* runs: one I/O each */
+	unsigned read_blocks, write_blocks;
+};
+
+/* 0; -EIO where more slots are missing than the level's redundancy bears for these rows;
+ * -EINVAL for an input that breaks the rules above (nothing written, partial outside write). */
+int plan_write(const struct plan_input *in, struct plan *out);
+
+const char *plan_row_name(enum plan_row row);
+
+#endif
