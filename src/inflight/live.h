@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* Live memory: where in the writer's address space the bytes of a direct write are.
+ *
+ * A FUSE request carries the thread id of its writer. While a thread waits in write, pwrite64,
+ * writev, pwritev or pwritev2, /proc/TID/syscall (proc(5)) shows the call and its arguments; the
+ * iovec array is read with process_vm_readv(2). One call may reach us as several requests, each for
+ * a part of the range. Needs the same user or CAP_SYS_PTRACE; under Yama's ptrace_scope 1 an
+ * ancestor, or the writer's prctl(PR_SET_PTRACER).
+ *
+ * Any thread; blocks only for procfs. Reads nothing but the arguments and the buffer of the call
+ * that is being served. */
+#ifndef STABLEFS_INFLIGHT_LIVE_H
+#define STABLEFS_INFLIGHT_LIVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/event.h"
+
+/* Why a write could not be observed; counted by reason. */
+enum live_miss {
+	LIVE_FOUND,
+	LIVE_NOT_PERMITTED, /* may not read that process */
+	LIVE_NOT_IN_CALL,   /* the thread is not in a synchronous write call (io_uring, aio) */
+	LIVE_NO_MATCH,	    /* it is in one, but not for this range */
+	LIVE_GONE,	    /* the process has ended */
+	LIVE_MISS_COUNT
+};
+const char *live_miss_name(enum live_miss miss); /* "not permitted", ... */
+
+/* The request, as FUSE delivers it. */
+struct live_request {
+	pid_t tid;	    /* fuse_in_header.pid: the calling thread */
+	uint64_t offset_bytes; /* of this request in the file */
+	uint32_t len_bytes;
+	uint64_t ino;	    /* to tell files apart where a thread has several: st_ino, 0: do not check */
+	uint64_t dev;	    /* st_dev of the mount, with ino */
+	bool append;	    /* O_APPEND: the call's own offset does not count */
+};
+
+/* A located buffer: up to some pieces of another process's memory. Opaque; counted nowhere. */
+struct live_buffer;
+
+/* LIVE_FOUND: *@out is the buffer of this request (release with live_buffer_free, or give it to
+ * source_live_new), and @writer has pid, tid, uid, comm and call. Else *@out is NULL and @writer has
+ * what is known. */
+enum live_miss live_locate(const struct live_request *req, struct live_buffer **out,
+	struct event_writer *writer);
+
+/* Copy [offset, offset + len) of the buffer as it is now. 0, -ESRCH, -EPERM, -EFAULT. */
+int live_buffer_read(struct live_buffer *buffer, uint32_t offset_bytes, void *out,
+	uint32_t len_bytes);
+
+void live_buffer_free(struct live_buffer *buffer); /* accepts NULL */
+
+/* Fill in what /proc tells of a thread: pid, uid, comm. Fields stay as they are where it tells
+ * nothing. */
+void live_describe_writer(pid_t tid, struct event_writer *writer);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* Sources: where the pipeline gets a write's bytes from, each time it needs them.
+ * Owner thread: whoever runs the pipeline samples (the engine); others make and free sources.
+ * Invariants: I1 the pipeline sees a writer's bytes only through source_sample(). I2 a stable
+ *   source gives the same bytes at every sample. I3 a live source reads the writer's memory anew at
+ *   each sample; where it cannot, it gives the bounce copy and says so (unobserved): no figure
+ *   claims more than was seen. I4 after the writer was answered, its memory is not read.
+ * May use: base. Must not know: stripes, members, policies' names in options.
+ *
+ *	sample(GUARD) -> tuples, sample(PARITY) -> parity, sample(DATA) once for each member
+ */
+#ifndef STABLEFS_INFLIGHT_SOURCE_H
+#define STABLEFS_INFLIGHT_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include "base/event.h"
+
+enum sample_point { SAMPLE_GUARD, SAMPLE_PARITY, SAMPLE_DATA };
+
+struct source;
+
+/* What a source has seen, for the event and the statistics. */
+struct source_findings {
+	uint64_t samples;	/* readings of live memory that succeeded */
+	uint64_t failed;	/* readings that failed: the bounce copy was used */
+	uint32_t first_changed; /* lowest byte that differed from the bounce copy; UINT32_MAX: none */
+	uint32_t changed_bytes; /* most bytes that differed in the samples of one point */
+};
+
+struct source_ops {
+	/* Bytes [offset, offset + len) of the write as they are at this moment: a pointer to stable
+	 * memory (no copy), or @scratch filled with them. Never fails (I3). */
+	const void *(*sample)(struct source *src, enum sample_point point, uint32_t offset_bytes,
+		uint32_t len_bytes, void *scratch);
+	void (*free)(struct source *src);
+};
+
+struct source {
+	const struct source_ops *ops;
+	bool stable;		/* I2 holds: samples need no scratch */
+	const uint8_t *bounce;	/* borrowed: the copy made at submission */
+	uint32_t len_bytes;
+	struct event_writer writer;
+	struct source_findings found;
+};
+
+/* @scratch: at least @len_bytes, unused by stable sources. The pointer is valid until the next
+ * sample into the same scratch, for stable sources as long as the source. */
+static inline const void *source_sample(struct source *src, enum sample_point point,
+	uint32_t offset_bytes, uint32_t len_bytes, void *scratch)
+{
+	return src->ops->sample(src, point, offset_bytes, len_bytes, scratch);
+}
+
+/* True where two samples could have differed, and did. */
+static inline bool source_mutated(const struct source *src)
+{
+	return src->found.first_changed != UINT32_MAX;
+}
+
+/* Accepts NULL. */
+static inline void source_free(struct source *src)
+{
+	if (src)
+		src->ops->free(src);
+}
+
+/* The bounce buffer: every sample is @data, which the caller keeps until the source is freed. The
+ * source is placed in @out (embedded in the caller's request): no allocation. */
+void source_init_bounce(struct source *out, const void *data, uint32_t len_bytes);
+
+struct live_buffer;
+
+/* The writer's own memory. Takes @buffer in every case. @bounce as above: it is what live samples
+ * are compared with, and what is used where memory cannot be read. NULL: out of memory. */
+struct source *source_live_new(struct live_buffer *buffer, const void *bounce, uint32_t len_bytes,
+	const struct event_writer *writer);
+
+#endif

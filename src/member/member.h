@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* A member: one backing file or device, and the PI disk that it emulates.
+ * Owner thread: the engine's, from the first transfer on; before, the thread that opened it.
+ * Invariants: I1 data and tuples travel together: a write's tuples are in the cache before its done()
+ *   runs, a read returns the tuples that belong to its data. I2 tuples reach the medium at a flush,
+ *   after the data that they protect and before the flush completes. I3 with PI a block whose tuple
+ *   is the escape reads as zeros, whatever the medium holds. I4 with PI_CHECK_DEVICE a write is stored
+ *   wholly or, where one block does not match its guard, refused wholly (-EILSEQ) and nothing is
+ *   stored, as a disk with T10 PI does. I5 transfers of the same blocks are ordered by the caller
+ *   (the stripe lock).
+ * May use: io, pi, base. Must not know: stripes, parity, other members.
+ *
+ * Tuples lie in an area of their own, stored complemented, so that a zeroed (sparse) area says
+ * "never written". They are cached in pages of 4 KiB, loaded when first needed, written at flushes. */
+#ifndef STABLEFS_MEMBER_MEMBER_H
+#define STABLEFS_MEMBER_MEMBER_H
+
+#include "base/event.h"
+#include "io/io.h"
+#include "member/super.h"
+
+struct member;
+
+/* Read both copies of the superblock of @path and give the newer good one. Repairs nothing.
+ * Blocking. @flags as io_open(). -ENOMSG: not a member. @why names the path. */
+struct member_probe {
+	struct super super;
+	bool copy_a_bad, copy_b_bad; /* that copy is damaged; the other served */
+	struct io_file *file;	     /* open; the caller's (or member_open's) */
+};
+int member_probe(struct io_engine *io, const char *path, unsigned flags, struct member_probe *out,
+	struct errmsg *why);
+
+/* Make a member of a probed file. Takes probe->file in every case. @path is copied. */
+int member_open(struct io_engine *io, const char *path, struct member_probe *probe,
+	struct member **out);
+void member_free(struct member *m); /* accepts NULL; nothing under way; dirty tuples are dropped */
+
+const char *member_path(const struct member *m);
+struct super *member_super(struct member *m); /* borrowed; write with member_super_write() */
+struct io_file *member_file(struct member *m);
+
+/* Write both copies, then flush; blocking (runs the engine). A power cut leaves at least one good
+ * copy, old or new. Before the engine thread starts or after it ended. */
+int member_super_write(struct member *m);
+
+/* One transfer of consecutive blocks. The caller owns it until done(). */
+struct member_xfer {
+	struct member *member;
+	uint64_t block;	   /* of the data area */
+	uint32_t blocks;   /* 1 to 256 */
+	struct iovec *iov; /* borrowed; whole blocks in total, page-aligned pieces of whole blocks */
+	unsigned iov_count; /* at most IO_MAX_IOV */
+	/* blocks * pi_tuple_bytes(); write: what to store; read: filled. NULL without PI. */
+	uint8_t *tuples;
+	/* On the owner thread. 0, -EIO and the like from the medium, -EILSEQ (write refused, I4). */
+	void (*done)(struct member_xfer *xfer, int err);
+	/* The member's. */
+	struct io_req io;
+	struct list_node wait;
+	unsigned pages_wanted;
+	int err;
+	uint8_t kind;
+};
+
+void member_read(struct member_xfer *xfer);
+void member_write(struct member_xfer *xfer);
+
+/* After a read: which block (0-based in the transfer) is the first at or after @from that fails its
+ * check? xfer->blocks where none. *@verdict says how. Pure look at memory. */
+uint32_t member_verify(const struct member_xfer *xfer, uint32_t from, enum pi_verdict *verdict);
+
+/* Make everything durable that was done() before the call: dirty tuples, then the medium. */
+struct member_flush {
+	struct member *member;
+	void (*done)(struct member_flush *flush, int err);
+	struct io_req io;	/* the member's from here on */
+	struct list writes;
+	unsigned pending;
+	int err;
+};
+void member_flush(struct member_flush *flush);
+
+/* Tuple cache: pages held at most per member; clean ones beyond it are dropped, oldest first. */
+void member_set_tuple_cache(struct member *m, unsigned max_pages);
+
+struct member_stats {
+	uint64_t reads, writes, read_bytes, write_bytes, flushes, errors, refused;
+	uint64_t tuple_page_reads, tuple_page_writes;
+};
+struct member_stats member_stats(const struct member *m); /* any thread: relaxed counters */
+
+#endif
