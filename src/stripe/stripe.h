@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* The stripe engine: reads and writes of the array, with PI and parity, one stripe at a time.
+ * Owner thread: the engine's owns stripes, locks, intent log and ring; others post requests.
+ * Invariants: I1 writes of one stripe never overlap in time with other reads or writes of it; reads
+ *   may run side by side. I2 no member of a stripe is written before its region is marked durably.
+ *   I3 the pipeline sees a writer's bytes only through the request's source. I4 a read gives no
+ *   block that failed its check: it is rebuilt from redundancy and verified, or the read fails.
+ *   I5 after a write that a PI disk refused, the stripe is consistent again before it is released.
+ * May use: intent, member, raid, pi, inflight, io, base. Must not know: files, FUSE, policies.
+ *
+ * Read the write pipeline from top to bottom in write.c. */
+#ifndef STABLEFS_STRIPE_STRIPE_H
+#define STABLEFS_STRIPE_STRIPE_H
+
+#include "base/event.h"
+#include "inflight/source.h"
+#include "intent/intent.h"
+#include "raid/geometry.h"
+
+struct stripe_engine;
+
+struct stripe_config {
+	struct io_engine *io;		/* borrowed, outlives the engine */
+	struct geometry geometry;
+	enum pi_type pi;
+	struct member *members[RAID_MAX_MEMBERS]; /* borrowed; NULL: missing */
+	struct intent_log *intent;	/* borrowed */
+	struct event_sink *events;	/* borrowed; may be NULL */
+	bool read_only;			/* no repair is written back */
+	uint64_t arena_bytes;		/* registered memory for scratch buffers; 0: default */
+};
+
+int stripe_engine_new(const struct stripe_config *config, struct stripe_engine **out);
+void stripe_engine_free(struct stripe_engine *eng); /* accepts NULL; idle */
+
+/* Registered, page-aligned memory for requests' payloads (receive buffers), so that they reach the
+ * members without another mapping. NULL where the arena is full: use ordinary memory then. Any
+ * thread. */
+void *stripe_buffer_alloc(struct stripe_engine *eng, uint32_t len_bytes);
+void stripe_buffer_free(struct stripe_engine *eng, void *buf, uint32_t len_bytes);
+
+enum stripe_kind { STRIPE_READ, STRIPE_WRITE };
+
+enum stripe_flags {
+	/* The blocks were just allocated: bytes outside the range are zeros, old content is dead. */
+	STRIPE_FRESH = 1,
+};
+
+/* One transfer of a byte range of the volume, across any number of stripes. The caller owns it
+ * until done(), which runs exactly once on the engine thread. */
+struct stripe_req {
+	enum stripe_kind kind;
+	unsigned flags;
+	uint64_t offset_bytes; /* in the volume; any byte */
+	uint32_t len_bytes;
+	/* Write: where the bytes come from, from source_offset on. Borrowed until done(). */
+	struct source *source;
+	uint32_t source_offset;
+	/* Write: keep it open for that long before its data is sampled (0: not). */
+	uint64_t hold_ns;
+	/* Read: page-aligned where offset and length are whole blocks (then no copy), else any. */
+	uint8_t *data;
+	/* Who asks, for events. */
+	uint64_t ino;
+	uint64_t file_offset_bytes;
+	/* 0; -EILSEQ (refused by a PI disk, or damage beyond repair found by PI); -EIO; -ESHUTDOWN. */
+	void (*done)(struct stripe_req *req, int err);
+	/* The engine's. */
+	struct list_node node;
+	unsigned pieces;
+	int err;
+};
+
+/* Post @req to the engine. Any thread. Also for errors found before any I/O done() runs later. */
+void stripe_submit(struct stripe_engine *eng, struct stripe_req *req);
+
+/* Everything done() before the call is durable when done() of the flush runs. Any thread. */
+struct stripe_flush {
+	struct list_node node;
+	void (*done)(struct stripe_flush *flush, int err); /* engine thread */
+	/* The engine's. */
+	struct member_flush members[RAID_MAX_MEMBERS];
+	struct stripe_engine *eng;
+	uint64_t epoch;
+	unsigned pending;
+	int err;
+};
+void stripe_flush(struct stripe_engine *eng, struct stripe_flush *flush);
+
+/* Look at one stripe as a whole: what scrub and resync are made of. Takes the stripe like a write. */
+enum stripe_check_mode {
+	STRIPE_CHECK,  /* look only */
+	STRIPE_REPAIR, /* rebuild what PI shows wrong where that verifies, then make parity and
+			* mirrors agree (without PI: data, and the first mirror, count as right) */
+	STRIPE_RESYNC, /* after a crash: as REPAIR, but a block whose guard fails and that parity
+			* cannot rebuild had been overwritten: it gets a new tuple */
+};
+struct stripe_check {
+	struct list_node node;
+	enum stripe_check_mode mode;
+	uint64_t stripe;
+	void (*done)(struct stripe_check *check, int err); /* engine thread */
+	/* Results, per slot rows. */
+	struct rows guard_bad[RAID_MAX_SLOTS];	/* failed guard or ref tag, per slot */
+	struct rows unreadable[RAID_MAX_SLOTS]; /* the medium gave an error */
+	struct rows mirror_bad;   /* raid1: rows where copies differ */
+	struct rows parity_bad;   /* raid5: rows whose parity is not the XOR of the data (compared
+				   * only where every slot is present) */
+	struct rows rebuilt[RAID_MAX_SLOTS]; /* REPAIR, RESYNC: written back */
+	struct rows lost[RAID_MAX_SLOTS];    /* data beyond repair */
+	/* Where the caller wants to look at the bytes (inspect): slots * chunk bytes and
+	 * slots * chunk_blocks * tuple bytes, or NULL. */
+	uint8_t *data, *tuples;
+	/* The engine's. */
+	struct stripe_engine *eng;
+};
+void stripe_check(struct stripe_engine *eng, struct stripe_check *check);
+
+/* Run the engine: handle what was posted and what has completed. The engine thread loops over it;
+ * a simulated test calls it. With @wait it may block. Returns what io_run() returns. */
+int stripe_engine_run(struct stripe_engine *eng, bool wait);
+
+/* Make a blocked run return. Any thread. */
+void stripe_engine_wake(struct stripe_engine *eng);
+
+bool stripe_engine_idle(const struct stripe_engine *eng); /* nothing posted or under way */
+
+/* From now on @index counts as missing / as present again (its blocks must be up to date). Engine
+ * thread, or before it starts. */
+void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m);
+
+struct stripe_stats {
+	uint64_t reads, writes, read_bytes, write_bytes; /* requests */
+	uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded, plan_copy; /* stripe operations by way */
+	uint64_t merged;	  /* requests that shared a stripe operation with another */
+	uint64_t repaired_blocks, unrepairable_blocks, refused_writes, degraded_reads;
+	uint64_t held;
+};
+struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng); /* any thread */
+
+#endif
