@@ -2,7 +2,7 @@
 /* Protection information: one tuple for each block, generated and verified.
  * Owner thread: none; pure functions, any thread.
  * Invariants: I1 an encoded tuple whose application tag is FFFF is never checked ("escape"; T10
- *   SBC-4, NVMe NVM Command Set 1.0 section 5.2.2): we use it for blocks never written, since an
+ *   SBC-4, NVMe NVM Command Set 1.0 section 5.2): we use it for blocks never written, since an
  *   all-zero block has the T10 guard 0000 and a zeroed tuple would pass. I2 the order of checks is
  *   escape, ref tag, guard.
  * May use: base, isa-l. Must not know: members, files, I/O. */
@@ -34,18 +34,20 @@ struct pi_tuple {
 
 enum pi_verdict { PI_GOOD, PI_ESCAPED, PI_BAD_REF, PI_BAD_GUARD };
 
-/* Whether this build can compute the guard: crc64 needs isa-l 2.31. */
+/* Whether this build can compute the guard: crc64 needs isa-l 2.31. False for a number that is no
+ * type. */
 bool pi_supported(enum pi_type type);
 
-/* 0 for PI_NONE, else 8 or 16. */
+/* 0 for PI_NONE, else 8 or 16. Here and below @type is one of the enum: whoever reads a number from
+ * a member asks pi_supported() first. */
 unsigned pi_tuple_bytes(enum pi_type type);
 
-const char *pi_name(enum pi_type type); /* "none", "t10", ... */
+const char *pi_name(enum pi_type type); /* "none", "t10", ...; "unknown" for any other number */
 
 /* The type called @name; false where there is none. */
 bool pi_parse(const char *name, enum pi_type *out);
 
-/* The guard of @len_bytes bytes, in the low bits. */
+/* The guard of @len_bytes bytes, in the low bits; 0 for PI_NONE. Needs pi_supported(). */
 uint64_t pi_guard(enum pi_type type, const void *data, uint32_t len_bytes);
 
 void pi_encode(enum pi_type type, const struct pi_tuple *tuple, uint8_t *out);
@@ -62,7 +64,8 @@ void pi_fill_escape(enum pi_type type, uint32_t blocks, uint8_t *tuples);
 
 bool pi_is_escape(enum pi_type type, const uint8_t *tuple);
 
-/* Check one block against its encoded tuple. PI_NONE: PI_GOOD. */
+/* Check one block against its encoded tuple. Application tags other than the escape are not
+ * looked at. PI_NONE: PI_GOOD. */
 enum pi_verdict pi_verify(enum pi_type type, const void *block, uint64_t member_block,
 	const uint8_t *tuple);
 

@@ -40,6 +40,28 @@ static inline void rows_add_all(struct rows *r, const struct rows *other)
 		r->bits[i] |= other->bits[i];
 }
 
+/* The algebra of sets, on values: a or b, a and b, a but not b. */
+static inline struct rows rows_or(struct rows a, struct rows b)
+{
+	for (unsigned i = 0; i < ROWS_MAX / 64; i++)
+		a.bits[i] |= b.bits[i];
+	return a;
+}
+
+static inline struct rows rows_and(struct rows a, struct rows b)
+{
+	for (unsigned i = 0; i < ROWS_MAX / 64; i++)
+		a.bits[i] &= b.bits[i];
+	return a;
+}
+
+static inline struct rows rows_without(struct rows a, struct rows b)
+{
+	for (unsigned i = 0; i < ROWS_MAX / 64; i++)
+		a.bits[i] &= ~b.bits[i];
+	return a;
+}
+
 static inline bool rows_empty(const struct rows *r)
 {
 	return !(r->bits[0] | r->bits[1] | r->bits[2] | r->bits[3]);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* The file system: a POSIX namespace and extents in SQLite over the system area; file data on the
+ * array.
+ * Owner thread: any thread may call; one lock guards the database, a lock per inode its extent map
+ * (order: database before inode; neither is held across I/O of the array, docs/locking.md).
+ * Invariants: I1 data is durable before the extent that points to it is committed: a new extent is
+ *   pending in memory until its data was written, and a commit flushes the array first. I2 blocks freed by a
+ *   transaction are not used again before it is committed, nor while a transfer that mapped them
+ *   is under way. I3 a byte never written reads as zero: holes, and the rest of fresh blocks.
+ *   I4 an overwrite of allocated blocks needs no transaction, nor does its fdatasync. I5 what was
+ *   committed survives; what was not leaves no trace.
+ * May use: volume, stripe, inflight, base, SQLite. Must not know: FUSE, policies. */
+#ifndef STABLEFS_FS_FS_H
+#define STABLEFS_FS_FS_H
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include "inflight/source.h"
+#include "stripe/stripe.h"
+#include "volume/volume.h"
+
+struct fs;
+
+#define FS_ROOT_INO UINT64_C(1)
+#define FS_NAME_MAX 255u
+
+/* Make an empty file system (a root directory owned by @uid, @gid, mode 0755) on a fresh volume. */
+int fs_format(struct volume *v, uid_t uid, gid_t gid, struct errmsg *why);
+
+struct fs_options {
+	bool read_only;
+	uint64_t commit_ns; /* commit at least that often where the volume is threaded; 0: 5 s */
+};
+
+/* Open what fs_format made; recovers the database after an unclean end, reclaims files that were
+ * unlinked while open. -EUCLEAN: the database is damaged, -EPROTONOSUPPORT: a newer schema. */
+int fs_open(struct volume *v, const struct fs_options *options, struct fs **out,
+	struct errmsg *why);
+
+/* Commit everything and close. No transfer may be under way. 0 or the first error; freed in any case. */
+int fs_close(struct fs *fs);
+
+/* Everything so far is committed and durable (syncfs). */
+int fs_sync(struct fs *fs);
+
+/* ---- namespace. All return 0 or -errno. Times are set as POSIX says. Names are NUL-terminated
+ * bytes; -ENAMETOOLONG above FS_NAME_MAX. Nobody checks permissions here: the kernel does. ---- */
+
+struct fs_owner {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* A lookup, and each call that creates or links, takes a reference on the inode that it returns in
+ * @st; fs_forget() gives @count back. An inode without links lives until its references and opens
+ * are gone. st_blocks counts allocated 512-byte units. */
+int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st);
+void fs_forget(struct fs *fs, uint64_t ino, uint64_t count);
+int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st);
+
+/* What fs_setattr() is to change. */
+enum fs_set {
+	FS_SET_MODE = 1, FS_SET_UID = 2, FS_SET_GID = 4, FS_SET_SIZE = 8,
+	FS_SET_ATIME = 16, FS_SET_MTIME = 32, FS_SET_CTIME = 64,
+	FS_SET_ATIME_NOW = 128, FS_SET_MTIME_NOW = 256,
+};
+int fs_setattr(struct fs *fs, uint64_t ino, unsigned set, const struct stat *values,
+	struct stat *out);
+
+/* Regular files, directories (mkdir), devices, FIFOs, sockets: by the type bits of @mode. A
+ * directory with the setgid bit passes its group, and to directories the bit, on. */
+int fs_mknod(struct fs *fs, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
+	const struct fs_owner *owner, struct stat *st);
+int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *target,
+	const struct fs_owner *owner, struct stat *st);
+int fs_readlink(struct fs *fs, uint64_t ino, char *target, size_t size); /* NUL-terminated */
+int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct stat *st);
+int fs_unlink(struct fs *fs, uint64_t parent, const char *name);
+int fs_rmdir(struct fs *fs, uint64_t parent, const char *name);
+/* @flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
+int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
+	const char *new_name, unsigned flags);
+
+/* Entries behind @cookie (0: from the start, "." and ".." included), in an order that does not
+ * change while others are added and removed: each entry that was there all the time is given
+ * exactly once. @fill returns false when it is full. */
+struct fs_dirent {
+	const char *name;
+	uint64_t ino;
+	uint32_t type;	 /* S_IFMT bits */
+	uint64_t cookie; /* continue behind this entry */
+};
+int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,
+	bool (*fill)(void *ctx, const struct fs_dirent *entry), void *ctx);
+
+/* Extended attributes: any namespace; values to 64 KiB. @size 0 asks for the length. Return the
+ * length or -errno (-ENODATA, -ERANGE, -EEXIST by XATTR_CREATE ...). */
+ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size);
+int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size,
+	int flags);
+ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size);
+int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
+
+int fs_statfs(struct fs *fs, struct statvfs *st);
+
+/* ---- files ---- */
+
+/* An open file keeps its inode. fs_release() of the last one of an unlinked file reclaims it. */
+int fs_file_open(struct fs *fs, uint64_t ino);
+void fs_file_release(struct fs *fs, uint64_t ino);
+
+/* Data (and with !@data_only all attributes) of the file are durable. */
+int fs_fsync(struct fs *fs, uint64_t ino, bool data_only);
+
+/* fallocate(2): 0, FALLOC_FL_KEEP_SIZE, with PUNCH_HOLE or ZERO_RANGE; else -EOPNOTSUPP. */
+int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_t len);
+
+/* SEEK_DATA and SEEK_HOLE: the offset, or -ENXIO. */
+int64_t fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence);
+
+/* One read or write of a file. The caller owns it until done(). */
+struct fs_io {
+	enum stripe_kind kind;
+	uint64_t ino;
+	uint64_t offset_bytes;
+	uint32_t len_bytes;	/* at most 1 MiB */
+	struct source *source;	/* write; borrowed until done() */
+	uint8_t *data;		/* read; page-aligned for speed */
+	uint64_t hold_ns;	/* write */
+	bool keep_times;	/* write from the page cache: the kernel sends times itself */
+	/* On the engine thread, or from within fs_submit() where nothing had to be read or written.
+	 * @err: 0 or -errno; io->done_bytes says how much was read (short at the end of file). */
+	void (*done)(struct fs_io *io, int err);
+	uint32_t done_bytes;
+	/* The file system's. */
+	struct fs *fs;
+	void *map;
+};
+
+/* Map, allocate, post. Blocks only for the database, and (writes into space to be allocated) for
+ * space that a commit frees. Any thread but the engine's. A write extends the file when its data is
+ * written. -ENOSPC, -EFBIG. */
+void fs_submit(struct fs *fs, struct fs_io *io);
+
+/* The same, waiting: for tests and tools. Bytes, or -errno. */
+ssize_t fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, uint32_t len);
+ssize_t fs_write(struct fs *fs, uint64_t ino, uint64_t offset, const void *buf, uint32_t len);
+
+/* ---- who owns what: for scrub, events, inspect ---- */
+
+struct fs_extent {
+	uint64_t ino;
+	uint64_t file_block, volume_block, blocks;
+};
+
+/* Extents of one file in file order, those still in memory included. */
+int fs_file_extents(struct fs *fs, uint64_t ino,
+	bool (*each)(void *ctx, const struct fs_extent *extent), void *ctx);
+
+/* The parts of extents that lie in [volume_block, volume_block + blocks), in volume order. */
+int fs_owners(struct fs *fs, uint64_t volume_block, uint64_t blocks,
+	bool (*each)(void *ctx, const struct fs_extent *part), void *ctx);
+
+/* A path of @ino from the root ("/a/b"; one of several links), or "(unlinked inode N)". */
+int fs_path(struct fs *fs, uint64_t ino, char *path, size_t size);
+
+/* The inode at an absolute path inside the file system. */
+int fs_resolve(struct fs *fs, const char *path, uint64_t *ino);
+
+struct fs_stats {
+	uint64_t commits, database_pages, free_blocks, inodes;
+};
+struct fs_stats fs_stats(struct fs *fs);
+
+#endif

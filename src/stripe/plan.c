@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* The write planner: the notation of plan.h, as algebra on sets of rows.
+ *
+ * A plan takes three steps, each a few lines of set algebra:
+ *
+ *	1. ways	   which rows go which way? full, rmw, rcw, rebuild and noparity divide the touched
+ *		   rows among them. What is missing decides where it must, the cost elsewhere.
+ *	2. reads   the ways say which rows of each slot are needed.
+ *	3. writes  every written slot and the parity, unless they are missing.
+ *
+ * With W_i the rows written in slot i, and H_i <= W_i those of them that are covered whole:
+ *
+ *	full	 = the intersection of all H_i
+ *	read D_i = (rmw and W_i) or (rcw without H_i) or rebuild or (noparity and W_i without H_i)
+ *	read P	 = rmw or rebuild
+ *
+ * The second line holds I4 by itself: a partly covered block is in W_i and not in H_i, so every
+ * way but full reads it, and full has none.
+ *
+ * On a whole stripe one way serves all rows that are not full. A mixture of rmw and rcw may save
+ * blocks, but it cuts the runs of every slot into more I/Os. */
+#include "stripe/plan.h"
+
+#include <errno.h>
+
+/* The touched rows, divided. No row is in two of them. */
+struct plan_ways {
+	struct rows full, rmw, rcw, rebuild, noparity;
+};
+
+static bool slot_missing(const struct plan_input *in, unsigned slot)
+{
+	return in->missing_slots >> slot & 1;
+}
+
+static bool parity_missing(const struct plan_input *in)
+{
+	return slot_missing(in, geometry_data_slots(in->geometry));
+}
+
+static struct rows rows_touched(const struct plan_input *in)
+{
+	struct rows touched = {0};
+	for (unsigned i = 0; i < geometry_data_slots(in->geometry); i++)
+		touched = rows_or(touched, in->write[i]);
+	return touched;
+}
+
+/* H_i: the rows of @slot that are covered whole. */
+static struct rows rows_whole(const struct plan_input *in, unsigned slot)
+{
+	return rows_without(in->write[slot], in->partial[slot]);
+}
+
+static struct rows rows_full(const struct plan_input *in)
+{
+	struct rows full = rows_whole(in, 0);
+	for (unsigned i = 1; i < geometry_data_slots(in->geometry); i++)
+		full = rows_and(full, rows_whole(in, i));
+	return full;
+}
+
+/* What is read and written: one slot, and what it adds to the cost. */
+static void plan_add_read(struct plan *out, unsigned slot, struct rows rows)
+{
+	out->read[slot] = rows;
+	out->read_ios += rows_runs(&rows);
+	out->read_blocks += rows_count(&rows);
+}
+
+static void plan_add_write(struct plan *out, unsigned slot, struct rows rows)
+{
+	out->write[slot] = rows;
+	out->write_ios += rows_runs(&rows);
+	out->write_blocks += rows_count(&rows);
+}
+
+static void plan_set_row(struct plan *out, const struct rows *rows, enum plan_row row)
+{
+	for (unsigned at = rows_find(rows, 0, true); at < ROWS_MAX;
+		at = at + 1 < ROWS_MAX ? rows_find(rows, at + 1, true) : ROWS_MAX)
+		out->row[at] = (uint8_t)row;
+}
+
+static void plan_set_rows(struct plan *out, const struct plan_ways *ways)
+{
+	plan_set_row(out, &ways->full, PLAN_ROW_FULL);
+	plan_set_row(out, &ways->rmw, PLAN_ROW_RMW);
+	plan_set_row(out, &ways->rcw, PLAN_ROW_RCW);
+	plan_set_row(out, &ways->rebuild, PLAN_ROW_REBUILD);
+	plan_set_row(out, &ways->noparity, PLAN_ROW_NOPARITY);
+}
+
+/* The old data of @slot that its ways need. */
+static struct rows data_needed(const struct plan_input *in, const struct plan_ways *ways,
+	unsigned slot)
+{
+	struct rows needed = ways->rebuild;
+	needed = rows_or(needed, rows_and(ways->rmw, in->write[slot]));
+	needed = rows_or(needed, rows_without(ways->rcw, rows_whole(in, slot)));
+	return rows_or(needed, rows_and(ways->noparity, in->partial[slot]));
+}
+
+/* Steps 2 and 3 for a level with parity. */
+static struct plan plan_stripe(const struct plan_input *in, const struct plan_ways *ways)
+{
+	struct plan out = {0};
+	unsigned parity = geometry_data_slots(in->geometry);
+	plan_set_rows(&out, ways);
+	for (unsigned i = 0; i < parity; i++) {
+		if (slot_missing(in, i))
+			continue;
+		plan_add_read(&out, i, data_needed(in, ways, i));
+		plan_add_write(&out, i, in->write[i]);
+	}
+	if (!parity_missing(in)) {
+		plan_add_read(&out, parity, rows_or(ways->rmw, ways->rebuild));
+		plan_add_write(&out, parity, rows_touched(in));
+	}
+	return out;
+}
+
+/* Fewer I/Os, then fewer blocks (I3). The writes are the same either way. */
+static bool plan_is_cheaper(const struct plan *a, const struct plan *b)
+{
+	if (a->read_ios != b->read_ios)
+		return a->read_ios < b->read_ios;
+	return a->read_blocks < b->read_blocks;
+}
+
+/* Nothing is missing: both ways work. At equal cost rcw, since it makes the parity anew, where rmw
+ * would carry a wrong one along. */
+static struct plan plan_healthy(const struct plan_input *in)
+{
+	struct rows full = rows_full(in);
+	struct rows rest = rows_without(rows_touched(in), full);
+	struct plan rmw = plan_stripe(in, &(struct plan_ways){.full = full, .rmw = rest});
+	struct plan rcw = plan_stripe(in, &(struct plan_ways){.full = full, .rcw = rest});
+	if (in->preference == PLAN_PREFER_RMW)
+		return rmw;
+	if (in->preference == PLAN_PREFER_RCW)
+		return rcw;
+	return plan_is_cheaper(&rmw, &rcw) ? rmw : rcw;
+}
+
+/* Data slot @missing cannot be read, and that leaves one way for each row. Not written here: its
+ * old data stay folded in the parity, so rmw. Written whole: its new data enter the parity with all
+ * others, so rcw. Written in part: the rest of it must be rebuilt first. */
+static struct plan plan_degraded(const struct plan_input *in, unsigned missing)
+{
+	struct plan_ways ways = {.full = rows_full(in)};
+	struct rows rest = rows_without(rows_touched(in), ways.full);
+	ways.rmw = rows_without(rest, in->write[missing]);
+	ways.rcw = rows_and(rest, rows_whole(in, missing));
+	ways.rebuild = rows_and(rest, in->partial[missing]);
+	return plan_stripe(in, &ways);
+}
+
+static struct plan plan_parity_level(const struct plan_input *in)
+{
+	if (!in->missing_slots)
+		return plan_healthy(in);
+	if (parity_missing(in))
+		return plan_stripe(in, &(struct plan_ways){.noparity = rows_touched(in)});
+	return plan_degraded(in, (unsigned)__builtin_ctz(in->missing_slots));
+}
+
+/* raid1 and single: every copy that is present is written, the first one serves the reads. */
+static struct plan plan_copies(const struct plan_input *in)
+{
+	struct plan out = {0};
+	plan_set_row(&out, &in->write[0], PLAN_ROW_NOPARITY);
+	plan_add_read(&out, (unsigned)__builtin_ctz(~in->missing_slots), in->partial[0]);
+	for (unsigned i = 0; i < geometry_slots(in->geometry); i++) {
+		if (!slot_missing(in, i))
+			plan_add_write(&out, i, in->write[0]);
+	}
+	return out;
+}
+
+/* Only data slots are written, within the chunk, and in part only where at all. */
+static bool slot_valid(const struct plan_input *in, unsigned slot)
+{
+	struct rows outside = in->write[slot];
+	if (slot < geometry_data_slots(in->geometry)) {
+		struct rows chunk = {0};
+		rows_add_range(&chunk, 0, in->geometry->chunk_blocks);
+		outside = rows_without(outside, chunk);
+	}
+	struct rows stray = rows_without(in->partial[slot], in->write[slot]);
+	return rows_empty(&outside) && rows_empty(&stray);
+}
+
+static int input_check(const struct plan_input *in)
+{
+	struct rows touched = rows_touched(in);
+	if (rows_empty(&touched) || in->missing_slots >> geometry_slots(in->geometry))
+		return -EINVAL;
+	for (unsigned i = 0; i < RAID_MAX_SLOTS; i++) {
+		if (!slot_valid(in, i))
+			return -EINVAL;
+	}
+	unsigned missing = (unsigned)__builtin_popcount(in->missing_slots);
+	return missing > geometry_redundancy(in->geometry) ? -EIO : 0;
+}
+
+int plan_write(const struct plan_input *in, struct plan *out)
+{
+	int ret = input_check(in);
+	if (ret < 0)
+		return ret;
+	*out = geometry_has_parity(in->geometry) ? plan_parity_level(in) : plan_copies(in);
+	return 0;
+}
+
+const char *plan_row_name(enum plan_row row)
+{
+	static const char *const names[] = {
+		[PLAN_ROW_UNTOUCHED] = "untouched",
+		[PLAN_ROW_FULL] = "full",
+		[PLAN_ROW_RMW] = "rmw",
+		[PLAN_ROW_RCW] = "rcw",
+		[PLAN_ROW_REBUILD] = "rebuild",
+		[PLAN_ROW_NOPARITY] = "noparity",
+	};
+	return (unsigned)row < sizeof(names) / sizeof(names[0]) ? names[row] : "unknown";
+}
