@@ -17,11 +17,13 @@
  * The second line holds I4 by itself: a partly covered block is in W_i and not in H_i, so every
  * way but full reads it, and full has none.
  *
- * On a whole stripe one way serves all rows that are not full. A mixture of rmw and rcw may save
- * blocks, but it cuts the runs of every slot into more I/Os. */
+ * Deliberately not done: on a healthy stripe one way serves all rows that are not full. A mixture
+ * would pay only for scattered writes whose rows differ much; within a run of rows, which is what a
+ * write of one extent is, it cuts the reads into more I/Os. */
 #include "stripe/plan.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* The touched rows, divided. No row is in two of them. */
 struct plan_ways {
@@ -77,9 +79,9 @@ static void plan_add_write(struct plan *out, unsigned slot, struct rows rows)
 
 static void plan_set_row(struct plan *out, const struct rows *rows, enum plan_row row)
 {
-	for (unsigned at = rows_find(rows, 0, true); at < ROWS_MAX;
-		at = at + 1 < ROWS_MAX ? rows_find(rows, at + 1, true) : ROWS_MAX)
-		out->row[at] = (uint8_t)row;
+	unsigned at = 0, first, count;
+	while (rows_next_run(rows, &at, &first, &count))
+		memset(out->row + first, row, count);
 }
 
 static void plan_set_rows(struct plan *out, const struct plan_ways *ways)

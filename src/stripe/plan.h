@@ -3,9 +3,9 @@
  * Owner thread: none; a pure function on values, table-tested over all widths, offsets, failures.
  * Invariants: I1 the parity of a touched row can be computed from what is read and what is written.
  *   I2 nothing is read from or written to a missing slot. I3 of the healthy ways (rmw, rcw) the one
- *   with fewer I/Os is taken, then the one with fewer blocks. I4 a block that is only partly covered
- *   is read or reconstructed, whatever the way. I5 only written data slots and the parity are
- *   written.
+ *   with fewer I/Os is taken, then the one with fewer blocks, then rcw. I4 a block that is only
+ *   partly covered is read or reconstructed, whatever the way. I5 only written data slots and the
+ *   parity are written.
  * May use: raid (geometry values), base. Must not know: I/O, buffers, PI.
  *
  * Notation, for each row: D_i old data of slot i, P old parity, D_i' new data of a written slot.
@@ -31,7 +31,7 @@ enum plan_row {
 
 enum plan_preference {
 	PLAN_FEWEST_IOS,
-	PLAN_PREFER_RMW, /* where possible at all */
+	PLAN_PREFER_RMW, /* where possible at all; full rows stay full */
 	PLAN_PREFER_RCW, /* where possible at all: used when old data or parity is unreadable */
 };
 
@@ -54,8 +54,10 @@ struct plan {
 	unsigned read_blocks, write_blocks;
 };
 
-/* 0; -EIO where more slots are missing than the level's redundancy bears for these rows;
- * -EINVAL for an input that breaks the rules above (nothing written, partial outside write). */
+/* 0; -EIO where more slots are missing than the level's redundancy bears; -EINVAL for an input that
+ * breaks the rules above (nothing written, partial outside write, rows behind the chunk, a slot
+ * that holds no data). The geometry has passed geometry_check(). *@out is set only where 0 is
+ * returned. A few KiB of stack, no allocation; any thread. */
 int plan_write(const struct plan_input *in, struct plan *out);
 
 const char *plan_row_name(enum plan_row row);
