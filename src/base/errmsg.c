@@ -17,17 +17,25 @@ int errmsg_set(struct errmsg *why, int err, const char *fmt, ...)
 	return err;
 }
 
+/* As much of @text as there is room for. */
+static void append(struct errmsg *why, const char *text)
+{
+	size_t len = strlen(why->text);
+	size_t more = strnlen(text, sizeof(why->text) - 1 - len);
+	memcpy(why->text + len, text, more);
+	why->text[len + more] = '\0';
+}
+
 int errmsg_prefix(struct errmsg *why, int err, const char *fmt, ...)
 {
 	if (!why)
 		return err;
-	struct errmsg old = *why;
+	struct errmsg said = *why;
 	va_list ap;
 	va_start(ap, fmt);
-	int len = vsnprintf(why->text, sizeof(why->text), fmt, ap);
+	vsnprintf(why->text, sizeof(why->text), fmt, ap);
 	va_end(ap);
-	if (len >= 0 && (size_t)len < sizeof(why->text))
-		snprintf(why->text + len, sizeof(why->text) - (size_t)len, ": %s",
-			old.text[0] ? old.text : strerror(-err));
+	append(why, ": ");
+	append(why, said.text[0] ? said.text : strerror(-err));
 	return err;
 }
