@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* The stripe engine's frame: what is posted to it, how requests are cut into parts, flushes.
+ *
+ * Owner thread: whoever calls stripe_engine_run(). Posting takes post_lock for a list operation and wakes
+ * the engine; everything else is the engine thread's alone. */
+#include "stripe/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include "base/clock.h"
+
+#define ARENA_DEFAULT_BYTES (UINT64_C(64) << 20)
+#define TICK_NS		    NS_PER_S
+
+int stripe_engine_new(const struct stripe_config *config, struct stripe_engine **out)
+{
+	struct stripe_engine *eng = calloc(1, sizeof(*eng));
+	if (!eng)
+		return -ENOMEM;
+	eng->config = *config;
+	eng->slots = geometry_slots(&config->geometry);
+	eng->data_slots = geometry_data_slots(&config->geometry);
+	eng->tuple_bytes = pi_tuple_bytes(config->pi);
+	pthread_mutex_init(&eng->post_lock, NULL);
+	list_init(&eng->posted_reqs);
+	list_init(&eng->posted_flushes);
+	list_init(&eng->posted_checks);
+	list_init(&eng->flushes_waiting);
+	list_init(&eng->flushes_sharing);
+	list_init(&eng->to_settle);
+	eng->arena = arena_new(config->arena_bytes ? config->arena_bytes : ARENA_DEFAULT_BYTES);
+	if (!eng->arena) {
+		stripe_engine_free(eng);
+		return -ENOMEM;
+	}
+	/* Without registration (a memlock limit) transfers cost a little more; nothing else. */
+	(void)io_register_memory(config->io, arena_base(eng->arena), arena_len_bytes(eng->arena));
+	*out = eng;
+	return 0;
+}
+
+void stripe_engine_free(struct stripe_engine *eng)
+{
+	if (!eng)
+		return;
+	assert(!eng->busy);
+	arena_free(eng->arena);
+	pthread_mutex_destroy(&eng->post_lock);
+	free(eng);
+}
+
+void *stripe_buffer_alloc(struct stripe_engine *eng, uint32_t len_bytes)
+{
+	return arena_get(eng->arena, len_bytes);
+}
+
+void stripe_buffer_free(struct stripe_engine *eng, void *buf, uint32_t len_bytes)
+{
+	arena_put(eng->arena, buf, len_bytes);
+}
+
+void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m)
+{
+	assert_engine_thread(eng);
+	eng->config.members[index] = m;
+}
+
+/* ---- posting: any thread ---- */
+
+static void post(struct stripe_engine *eng, struct list *queue, struct list_node *node)
+{
+	pthread_mutex_lock(&eng->post_lock);
+	list_push_back(queue, node);
+	pthread_mutex_unlock(&eng->post_lock);
+	io_wake(eng->config.io);
+}
+
+void stripe_submit(struct stripe_engine *eng, struct stripe_req *req)
+{
+	post(eng, &eng->posted_reqs, &req->node);
+}
+
+void stripe_flush(struct stripe_engine *eng, struct stripe_flush *flush)
+{
+	post(eng, &eng->posted_flushes, &flush->node);
+}
+
+void stripe_check(struct stripe_engine *eng, struct stripe_check *check)
+{
+	post(eng, &eng->posted_checks, &check->node);
+}
+
+void stripe_engine_wake(struct stripe_engine *eng)
+{
+	io_wake(eng->config.io);
+}
+
+/* ---- requests and their parts ---- */
+
+static void request_part_done(struct stripe_req *req, int err)
+{
+	if (err < 0 && !req->err)
+		req->err = err;
+	if (--req->pieces == 0)
+		req->done(req, req->err);
+}
+
+void part_finish(struct stripe_engine *eng, struct stripe_part *part)
+{
+	assert_engine_thread(eng);
+	struct stripe_req *req = part->req;
+	struct stripe_check *check = part->check;
+	int err = part->err;
+	free(part);
+	eng->busy--;
+	if (req)
+		request_part_done(req, err);
+	else
+		check->done(check, err);
+}
+
+static bool in_volume(const struct stripe_engine *eng, const struct stripe_req *req)
+{
+	uint64_t end = geometry_volume_blocks(&eng->config.geometry) * BLOCK_BYTES;
+	return req->len_bytes && req->offset_bytes <= end && req->len_bytes <= end - req->offset_bytes;
+}
+
+static void count_request(struct stripe_engine *eng, const struct stripe_req *req)
+{
+	bool read = req->kind == STRIPE_READ;
+	counter_add(read ? &eng->count.reads : &eng->count.writes, 1);
+	counter_add(read ? &eng->count.read_bytes : &eng->count.write_bytes, req->len_bytes);
+	if (!read && req->hold_ns)
+		counter_add(&eng->count.held, 1);
+}
+
+/* Cut @req at the borders of stripes. The request counts as one piece more while that goes on, so that
+ * it cannot end early. */
+static void request_split(struct stripe_engine *eng, struct stripe_req *req)
+{
+	uint64_t stripe_bytes = (uint64_t)geometry_stripe_blocks(&eng->config.geometry) * BLOCK_BYTES;
+	req->err = 0;
+	req->pieces = 1;
+	for (uint32_t at = 0; at < req->len_bytes;) {
+		uint64_t offset = req->offset_bytes + at;
+		struct stripe_part *part = calloc(1, sizeof(*part));
+		if (!part) {
+			req->err = -ENOMEM;
+			break;
+		}
+		part->req = req;
+		part->req_offset = at;
+		part->offset_bytes = (uint32_t)(offset % stripe_bytes);
+		part->len_bytes = (uint32_t)min_u64(req->len_bytes - at,
+			stripe_bytes - part->offset_bytes);
+		at += part->len_bytes;
+		req->pieces++;
+		eng->busy++;
+		stripe_lock_enqueue(eng, offset / stripe_bytes, part);
+	}
+	request_part_done(req, 0);
+}
+
+static void request_start(struct stripe_engine *eng, struct stripe_req *req)
+{
+	if (!in_volume(eng, req)) {
+		req->done(req, -EINVAL);
+		return;
+	}
+	if (req->kind == STRIPE_WRITE && eng->config.read_only) {
+		req->done(req, -EROFS);
+		return;
+	}
+	count_request(eng, req);
+	request_split(eng, req);
+}
+
+static void check_start(struct stripe_engine *eng, struct stripe_check *check)
+{
+	struct stripe_part *part = NULL;
+	int err = 0;
+	if (check->stripe >= eng->config.geometry.stripes)
+		err = -EINVAL;
+	else if (check->mode != STRIPE_CHECK && eng->config.read_only)
+		err = -EROFS;
+	else if (!(part = calloc(1, sizeof(*part))))
+		err = -ENOMEM;
+	if (err) {
+		check->done(check, err);
+		return;
+	}
+	part->check = check;
+	eng->busy++;
+	stripe_lock_enqueue(eng, check->stripe, part);
+}
+
+/* ---- flushes: one at a time; those that wait meanwhile share the next ---- */
+
+static void flush_start(struct stripe_engine *eng);
+
+static void tick(struct stripe_engine *eng)
+{
+	uint64_t now = io_now_ns(eng->config.io);
+	if (eng->config.read_only || now - eng->last_tick_ns < TICK_NS)
+		return;
+	eng->last_tick_ns = now;
+	intent_idle_tick(eng->config.intent);
+}
+
+/* One flush did the work for all of flushes_sharing. */
+static void flush_finished(struct stripe_flush *leader)
+{
+	struct stripe_engine *eng = leader->eng;
+	int err = leader->err;
+	if (!err && !eng->config.read_only)
+		intent_flushed(eng->config.intent, leader->epoch);
+	struct list sharing;
+	list_init(&sharing);
+	list_splice_back(&sharing, &eng->flushes_sharing);
+	eng->flush_running = NULL;
+	struct list_node *n;
+	while ((n = list_pop_front(&sharing))) {
+		struct stripe_flush *f = container_of(n, struct stripe_flush, node);
+		f->done(f, err);
+	}
+	tick(eng);
+	flush_start(eng);
+}
+
+static void member_flushed(struct member_flush *mf, int err)
+{
+	struct stripe_flush *leader = mf->owner;
+	if (err < 0 && !leader->err)
+		leader->err = err;
+	if (--leader->pending == 0)
+		flush_finished(leader);
+}
+
+static void flush_start(struct stripe_engine *eng)
+{
+	if (eng->flush_running || list_empty(&eng->flushes_waiting))
+		return;
+	list_splice_back(&eng->flushes_sharing, &eng->flushes_waiting);
+	struct stripe_flush *leader =
+		container_of(list_first(&eng->flushes_sharing), struct stripe_flush, node);
+	eng->flush_running = leader;
+	leader->eng = eng;
+	leader->err = 0;
+	leader->pending = 1;
+	leader->epoch = intent_epoch(eng->config.intent);
+	for (unsigned i = 0; i < eng->config.geometry.members; i++) {
+		if (!eng->config.members[i])
+			continue;
+		leader->pending++;
+		leader->members[i] = (struct member_flush){.member = eng->config.members[i],
+			.done = member_flushed,
+			.owner = leader};
+		member_flush(&leader->members[i]);
+	}
+	if (--leader->pending == 0)
+		flush_finished(leader);
+}
+
+/* ---- the run loop ---- */
+
+static void accept_posted(struct stripe_engine *eng)
+{
+	struct list reqs, checks;
+	list_init(&reqs);
+	list_init(&checks);
+	pthread_mutex_lock(&eng->post_lock);
+	list_splice_back(&reqs, &eng->posted_reqs);
+	list_splice_back(&checks, &eng->posted_checks);
+	list_splice_back(&eng->flushes_waiting, &eng->posted_flushes);
+	pthread_mutex_unlock(&eng->post_lock);
+	struct list_node *n;
+	while ((n = list_pop_front(&reqs)))
+		request_start(eng, container_of(n, struct stripe_req, node));
+	while ((n = list_pop_front(&checks)))
+		check_start(eng, container_of(n, struct stripe_check, node));
+	flush_start(eng);
+}
+
+static void take_ownership(struct stripe_engine *eng)
+{
+	if (atomic_load(&eng->has_owner))
+		return;
+	eng->owner = pthread_self();
+	atomic_store(&eng->has_owner, true);
+}
+
+int stripe_engine_run(struct stripe_engine *eng, bool wait)
+{
+	take_ownership(eng);
+	assert_engine_thread(eng);
+	accept_posted(eng);
+	stripe_lock_settle(eng);
+	int ran = io_run(eng->config.io, wait && list_empty(&eng->to_settle));
+	stripe_lock_settle(eng);
+	return ran;
+}
+
+bool stripe_engine_idle(const struct stripe_engine *eng)
+{
+	return !eng->busy && !eng->flush_running && list_empty(&eng->posted_reqs) &&
+	       list_empty(&eng->posted_flushes) && list_empty(&eng->posted_checks);
+}
+
+struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng)
+{
+	const struct engine_counters *c = &eng->count;
+#define LOAD(field) .field = atomic_load_explicit(&c->field, memory_order_relaxed)
+	return (struct stripe_stats){LOAD(reads), LOAD(writes), LOAD(read_bytes),
+		LOAD(write_bytes), LOAD(plan_full), LOAD(plan_rmw), LOAD(plan_rcw),
+		LOAD(plan_degraded), LOAD(plan_copy), LOAD(merged), LOAD(repaired_blocks),
+		LOAD(unrepairable_blocks), LOAD(refused_writes), LOAD(degraded_reads), LOAD(held)};
+#undef LOAD
+}

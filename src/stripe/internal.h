@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the stripe engine share. Everything here belongs to the engine thread, but for
+ * the posting queue and the arena.
+ *
+ * The way of a request:
+ *	stripe_submit()  --post-->  engine.c: split into parts, one a stripe
+ *	  --> lock.c: a part waits for its stripe; queued writes of one stripe are merged
+ *	  --> write.c | read.c | check.c: the operation
+ *	  --> part_finish(): the last part of a request runs its done()
+ */
+#ifndef STABLEFS_STRIPE_INTERNAL_H
+#define STABLEFS_STRIPE_INTERNAL_H
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include "stripe/arena.h"
+#include "stripe/plan.h"
+#include "stripe/stripe.h"
+
+/* The part of a request (or a check) that lies in one stripe. */
+struct stripe_part {
+	struct list_node node;	    /* in the stripe's queue, then in its operation */
+	struct stripe_req *req;	    /* borrowed; NULL for a check */
+	struct stripe_check *check; /* borrowed; NULL for a request */
+	uint32_t offset_bytes;	    /* in the data of the stripe */
+	uint32_t len_bytes;
+	uint32_t req_offset;	    /* of its first byte in the request */
+	int err;
+};
+
+/* A stripe that somebody uses or waits for. */
+struct stripe_state {
+	struct stripe_state *next; /* in its hash chain */
+	uint64_t stripe;
+	unsigned readers;
+	bool exclusive;	   /* a write or a check has it */
+	struct list queue; /* of stripe_part, in order of arrival */
+	struct list_node settle; /* in to_settle: something may start */
+};
+
+#define STATE_BUCKETS 1024u
+
+struct engine_counters {
+	_Atomic uint64_t reads, writes, read_bytes, write_bytes;
+	_Atomic uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded, plan_copy, merged;
+	_Atomic uint64_t repaired_blocks, unrepairable_blocks, refused_writes, degraded_reads, held;
+};
+
+struct stripe_engine {
+	struct stripe_config config; /* members[] change through stripe_engine_set_member() */
+	unsigned slots, data_slots;
+	unsigned tuple_bytes;
+	struct arena *arena; /* owned */
+
+	/* post_lock protects the posted lists; nothing is held across it. */
+	pthread_mutex_t post_lock;
+	struct list posted_reqs, posted_flushes, posted_checks;
+
+	struct stripe_state *states[STATE_BUCKETS];
+	struct list to_settle; /* of stripe_state */
+	unsigned busy;	       /* parts granted or waiting */
+	unsigned next_copy;    /* raid1 reads take turns */
+	struct list flushes_waiting;
+	struct list flushes_sharing;		/* served by flush_running, the first of them */
+	struct stripe_flush *flush_running;
+	uint64_t last_tick_ns;
+	atomic_bool has_owner;
+	pthread_t owner;
+	struct engine_counters count;
+};
+
+/* Only the engine thread counts, so a plain add of relaxed accesses is enough. */
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+		memory_order_relaxed);
+}
+
+static inline void assert_engine_thread(const struct stripe_engine *eng)
+{
+	assert(!atomic_load(&eng->has_owner) || pthread_equal(eng->owner, pthread_self()));
+	(void)eng;
+}
+
+static inline struct member *slot_member(const struct stripe_engine *eng, uint64_t stripe,
+	unsigned slot)
+{
+	return eng->config.members[geometry_member(&eng->config.geometry, stripe, slot)];
+}
+
+/* Bit i: slot i of @stripe is on a missing member. */
+static inline uint32_t missing_slots(const struct stripe_engine *eng, uint64_t stripe)
+{
+	uint32_t mask = 0;
+	for (unsigned slot = 0; slot < eng->slots; slot++)
+		if (!slot_member(eng, stripe, slot))
+			mask |= 1u << slot;
+	return mask;
+}
+
+/* ---- engine.c ---- */
+
+/* The part is done; the last one of a request runs its done(). Takes @part. */
+void part_finish(struct stripe_engine *eng, struct stripe_part *part);
+
+/* ---- lock.c ---- */
+
+/* Queue @part for @stripe. */
+void stripe_lock_enqueue(struct stripe_engine *eng, uint64_t stripe, struct stripe_part *part);
+
+/* An operation is over. */
+void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state);
+
+/* Start what may start since the last call; run loop only. */
+void stripe_lock_settle(struct stripe_engine *eng);
+
+/* ---- the operations: started with the stripe theirs, they release it ---- */
+
+void stripe_read_start(struct stripe_engine *eng, struct stripe_state *state,
+	struct stripe_part *part);
+/* @parts: one or more writes that do not share a block; emptied. */
+void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state,
+	struct list *parts);
+void stripe_check_start(struct stripe_engine *eng, struct stripe_state *state,
+	struct stripe_part *part);
+
+/* Look at a stripe that the caller holds exclusively; done() as in stripe.h, the stripe is not
+ * released. (The writer's way to mend a stripe in the middle of an operation.) */
+void stripe_check_held(struct stripe_engine *eng, struct stripe_check *check);
+
+/* ---- xfer.c: one run of rows of one slot ---- */
+
+struct slot_xfer {
+	struct member_xfer xfer;
+	struct iovec one;  /* the vector where there is one piece */
+	unsigned slot, row; /* first row of the chunk; xfer.blocks rows */
+	void *op;
+	int err;
+};
+
+/* Fill in @x for @rows rows of @slot from @row on. The caller sets iov (or uses x->one), done. */
+void slot_xfer_init(struct stripe_engine *eng, struct slot_xfer *x, uint64_t stripe, unsigned slot,
+	unsigned row, unsigned rows);
+
+/* The rows (in chunk terms) of a finished read that failed: all for a medium's error, else those whose
+ * check failed. Emits an event for a medium's error. Returns true where any. */
+bool slot_xfer_bad_rows(struct stripe_engine *eng, const struct slot_xfer *x, struct rows *bad);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The stripe lock: who may work on a stripe now, and who waits, in order of arrival.
+ *
+ *	            reads side by side             one write operation, or one check
+ *	free --enqueue--> shared --release--> free --enqueue--> exclusive --release--> free
+ *
+ * Nothing starts from within another operation's end: enqueue and release only mark the stripe, and
+ * stripe_lock_settle(), called by the run loop, starts what may start. So the stack stays flat.
+ *
+ * Writes that wait for the same stripe start as one operation as long as they share no block: several
+ * small writes become fewer and fuller ones. A later write never overtakes an earlier one that it
+ * overlaps, nor a read or check between them. */
+#include "stripe/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define MERGE_MAX_PARTS 64u
+
+static unsigned bucket_of(uint64_t stripe)
+{
+	return (unsigned)(stripe * UINT64_C(0x9e3779b97f4a7c15) >> 54) % STATE_BUCKETS;
+}
+
+static struct stripe_state *state_find(struct stripe_engine *eng, uint64_t stripe)
+{
+	struct stripe_state *s = eng->states[bucket_of(stripe)];
+	while (s && s->stripe != stripe)
+		s = s->next;
+	return s;
+}
+
+static struct stripe_state *state_new(struct stripe_engine *eng, uint64_t stripe)
+{
+	struct stripe_state *s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	struct stripe_state **chain = &eng->states[bucket_of(stripe)];
+	s->stripe = stripe;
+	list_init(&s->queue);
+	list_node_init(&s->settle);
+	s->next = *chain;
+	*chain = s;
+	return s;
+}
+
+static void state_free(struct stripe_engine *eng, struct stripe_state *state)
+{
+	struct stripe_state **at = &eng->states[bucket_of(state->stripe)];
+	while (*at != state)
+		at = &(*at)->next;
+	*at = state->next;
+	if (list_linked(&state->settle))
+		list_remove(&state->settle);
+	free(state);
+}
+
+static struct stripe_part *queue_head(struct stripe_state *state)
+{
+	struct list_node *n = list_first(&state->queue);
+	return n ? container_of(n, struct stripe_part, node) : NULL;
+}
+
+static bool is_read(const struct stripe_part *part)
+{
+	return part->req && part->req->kind == STRIPE_READ;
+}
+
+static bool is_write(const struct stripe_part *part)
+{
+	return part->req && part->req->kind == STRIPE_WRITE;
+}
+
+static bool share_a_block(const struct stripe_part *a, const struct stripe_part *b)
+{
+	uint32_t a_first = a->offset_bytes / BLOCK_BYTES, b_first = b->offset_bytes / BLOCK_BYTES;
+	uint32_t a_last = (a->offset_bytes + a->len_bytes - 1) / BLOCK_BYTES;
+	uint32_t b_last = (b->offset_bytes + b->len_bytes - 1) / BLOCK_BYTES;
+	return a_first <= b_last && b_first <= a_last;
+}
+
+static bool can_join(struct list *parts, unsigned count, const struct stripe_part *part)
+{
+	if (count >= MERGE_MAX_PARTS || !is_write(part))
+		return false;
+	list_for_each (n, parts)
+		if (share_a_block(container_of(n, struct stripe_part, node), part))
+			return false;
+	return true;
+}
+
+static void grant_writes(struct stripe_engine *eng, struct stripe_state *state)
+{
+	struct list parts;
+	list_init(&parts);
+	unsigned count = 0;
+	for (struct stripe_part *p = queue_head(state); p && can_join(&parts, count, p);
+		p = queue_head(state)) {
+		list_remove(&p->node);
+		list_push_back(&parts, &p->node);
+		count++;
+	}
+	if (count > 1)
+		counter_add(&eng->count.merged, count);
+	state->exclusive = true;
+	stripe_write_start(eng, state, &parts);
+}
+
+/* Start what may start; a stripe that nobody wants any more is forgotten. Operations that end at
+ * once only mark the state again, so it lives until this returns. */
+static void grant(struct stripe_engine *eng, struct stripe_state *state)
+{
+	while (!state->exclusive && queue_head(state) && is_read(queue_head(state))) {
+		struct stripe_part *part = queue_head(state);
+		list_remove(&part->node);
+		state->readers++;
+		stripe_read_start(eng, state, part);
+	}
+	if (state->exclusive || state->readers)
+		return;
+	struct stripe_part *part = queue_head(state);
+	if (!part) {
+		state_free(eng, state);
+	} else if (is_write(part)) {
+		grant_writes(eng, state);
+	} else {
+		list_remove(&part->node);
+		state->exclusive = true;
+		stripe_check_start(eng, state, part);
+	}
+}
+
+static void settle_later(struct stripe_engine *eng, struct stripe_state *state)
+{
+	if (!list_linked(&state->settle))
+		list_push_back(&eng->to_settle, &state->settle);
+}
+
+void stripe_lock_enqueue(struct stripe_engine *eng, uint64_t stripe, struct stripe_part *part)
+{
+	assert_engine_thread(eng);
+	struct stripe_state *state = state_find(eng, stripe);
+	if (!state)
+		state = state_new(eng, stripe);
+	if (!state) {
+		part->err = -ENOMEM;
+		part_finish(eng, part);
+		return;
+	}
+	list_push_back(&state->queue, &part->node);
+	settle_later(eng, state);
+}
+
+void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state)
+{
+	assert_engine_thread(eng);
+	if (state->exclusive)
+		state->exclusive = false;
+	else
+		state->readers--;
+	settle_later(eng, state);
+}
+
+void stripe_lock_settle(struct stripe_engine *eng)
+{
+	assert_engine_thread(eng);
+	struct list_node *n;
+	while ((n = list_pop_front(&eng->to_settle)))
+		grant(eng, container_of(n, struct stripe_state, settle));
+}

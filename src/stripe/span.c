@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* Spans: the pieces of a write operation and how their bytes are sampled. */
+#include "stripe/span.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What O_DIRECT and isa-l ask of an address. */
+#define SAMPLE_ALIGN 512u
+
+unsigned span_count_max(const struct geometry *g, const struct stripe_part *part)
+{
+	/* A head, a tail, and one run for each slot that it touches. */
+	return 2 + part->len_bytes / (g->chunk_blocks * BLOCK_BYTES) + 2;
+}
+
+unsigned span_cut(const struct geometry *g, struct stripe_part *part, struct span *spans)
+{
+	unsigned n = 0;
+	uint32_t at = part->offset_bytes, end = at + part->len_bytes;
+	while (at < end) {
+		struct span *s = &spans[n++];
+		uint32_t block = at / BLOCK_BYTES;
+		*s = (struct span){.part = part,
+			.slot = block / g->chunk_blocks,
+			.row = block % g->chunk_blocks,
+			.rows = 1,
+			.byte = at % BLOCK_BYTES,
+			.source_offset = part->req->source_offset + part->req_offset + at -
+					 part->offset_bytes};
+		s->partial = s->byte || end - at < BLOCK_BYTES;
+		if (!s->partial)
+			s->rows = (unsigned)min_u64((end - at) / BLOCK_BYTES,
+				g->chunk_blocks - s->row);
+		s->len_bytes = s->partial ? (uint32_t)min_u64(BLOCK_BYTES - s->byte, end - at)
+					  : s->rows * BLOCK_BYTES;
+		at += s->len_bytes;
+	}
+	return n;
+}
+
+static bool usable_in_place(const struct span *s)
+{
+	const struct source *src = s->part->req->source;
+	return !s->partial && src->stable &&
+	       (uintptr_t)(src->bounce + s->source_offset) % SAMPLE_ALIGN == 0;
+}
+
+int span_prepare(struct stripe_engine *eng, struct span *s, unsigned copies)
+{
+	if (usable_in_place(s))
+		return 0;
+	unsigned wanted = s->part->req->source->stable ? 1 : copies;
+	while (s->scratch_count < wanted) {
+		uint8_t *buf = arena_get(eng->arena, s->rows * BLOCK_BYTES);
+		if (!buf)
+			return -ENOMEM;
+		s->scratch[s->scratch_count++] = buf;
+	}
+	return 0;
+}
+
+void span_release(struct stripe_engine *eng, struct span *s)
+{
+	while (s->scratch_count)
+		arena_put(eng->arena, s->scratch[--s->scratch_count], s->rows * BLOCK_BYTES);
+}
+
+/* The sample laid over what is under it, in @buf. */
+static void compose(struct span *s, enum sample_point point, uint8_t *buf)
+{
+	struct source *src = s->part->req->source;
+	if (s->partial && s->under)
+		memcpy(buf, s->under, BLOCK_BYTES);
+	else if (s->partial)
+		memset(buf, 0, BLOCK_BYTES);
+	uint8_t *dest = buf + s->byte;
+	const void *bytes = source_sample(src, point, s->source_offset, s->len_bytes, dest);
+	if (bytes != dest)
+		memcpy(dest, bytes, s->len_bytes);
+}
+
+const uint8_t *span_sample(struct span *s, enum sample_point point, unsigned copy)
+{
+	struct source *src = s->part->req->source;
+	if (s->ready)
+		return s->ready;
+	if (usable_in_place(s)) {
+		s->ready = source_sample(src, point, s->source_offset, s->len_bytes, NULL);
+		return s->ready;
+	}
+	uint8_t *buf = s->scratch[src->stable ? 0 : copy];
+	compose(s, point, buf);
+	if (src->stable)
+		s->ready = buf;
+	return buf;
+}
