@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The write-intent log: which regions of the array may be inconsistent after a crash.
  * Owner thread: the engine's.
- * Invariants: I1 a region is marked durably on every present member before the first write to one of
- *   its stripes reaches a member. I2 a mark is taken away only when no write of the region is under
- *   way and everything written in it has been flushed. I3 a clean volume has no marks.
+ * Invariants: I1 a region is marked durably on every present member that takes writes, and on one at
+ *   least, before the first write to one of its stripes reaches a member. I2 a mark is taken away only
+ *   when no write of the region is under way and everything written in it has been flushed; a mark
+ *   found at load stays until intent_region_synced() or intent_clear_all() besides. I3 a clean volume
+ *   has no marks.
  * May use: member, io, base. Must not know: parity, plans.
  *
  * On the member: a header block and a bitmap, one bit a region, in the intent area; all members hold
@@ -16,19 +18,23 @@
 
 struct intent_log;
 
+#define INTENT_MAX_MEMBERS 16u
+
 /* A waiter for a mark; embedded in the caller's operation. */
 struct intent_wait {
 	struct list_node node;
 	uint64_t region;
-	void (*marked)(struct intent_wait *wait, int err); /* engine thread */
+	/* Engine thread, never from within intent_write_begin(). An error: no member took the mark. */
+	void (*marked)(struct intent_wait *wait, int err);
 };
 
 /* Load the bitmaps of the present members (NULL entries are missing), as a union. Blocking, before
  * the engine thread starts. Damage in one member's bitmap is replaced by the others'; where all are
- * damaged, every region counts as marked. */
+ * damaged, every region counts as marked; what is damaged is written anew with the next mark.
+ * @count is at most INTENT_MAX_MEMBERS; members are borrowed. -EINVAL: no member is present. */
 int intent_load(struct io_engine *io, struct member *const *members, unsigned count,
 	struct intent_log **out, struct errmsg *why);
-void intent_free(struct intent_log *log); /* accepts NULL */
+void intent_free(struct intent_log *log); /* accepts NULL; nothing under way */
 
 /* Zeroed, unmarked: at volume creation. Blocking. */
 int intent_format(struct member *m);
@@ -37,6 +43,15 @@ uint64_t intent_regions(const struct intent_log *log);
 uint64_t intent_region_of(const struct intent_log *log, uint64_t member_block);
 bool intent_is_marked(const struct intent_log *log, uint64_t region);
 uint64_t intent_marked_count(const struct intent_log *log);
+
+/* A member has gone (@m NULL) or come. One that comes gets the whole log at once, in the background;
+ * until then the others' copies hold the marks. A member that goes must stay open until the write
+ * under way has ended: intent_busy() says. Engine thread. */
+void intent_set_member(struct intent_log *log, unsigned index, struct member *m);
+bool intent_busy(const struct intent_log *log); /* a write of the log is under way */
+
+/* Bit i: member i failed a write of the log since intent_load() or intent_set_member(). */
+uint32_t intent_failed_members(const struct intent_log *log);
 
 /* A write to wait->region begins: true where it may go on at once (marked durably already); else
  * wait->marked() runs later, once. In both cases the region counts as busy until
@@ -51,7 +66,12 @@ uint64_t intent_epoch(struct intent_log *log);
 void intent_flushed(struct intent_log *log, uint64_t epoch);
 void intent_idle_tick(struct intent_log *log);
 
-/* Blocking, after the last write and flush: clear all marks durably. 0 or -errno. */
+/* The stripes of @region that the crash may have left inconsistent have been made consistent; the
+ * mark found at load goes as if a write had ended now, after the next flush. */
+void intent_region_synced(struct intent_log *log, uint64_t region);
+
+/* Blocking, after the last write and flush: clear all marks durably, those found at load
+ * too. 0 or -errno, where a member failed (its marks may remain). */
 int intent_clear_all(struct intent_log *log);
 
 #endif

@@ -22,7 +22,8 @@
 struct member;
 
 /* Read both copies of the superblock of @path and give the newer good one. Repairs nothing.
- * Blocking. @flags as io_open(). -ENOMSG: not a member. @why names the path. */
+ * Blocking. @flags as io_open(). -ENOMSG: not a member; -EUCLEAN: both copies damaged, or the file
+ * truncated; -EPROTONOSUPPORT: made by a newer program. @why names the path. */
 struct member_probe {
 	struct super super;
 	bool copy_a_bad, copy_b_bad; /* that copy is damaged; the other served */
@@ -31,7 +32,8 @@ struct member_probe {
 int member_probe(struct io_engine *io, const char *path, unsigned flags, struct member_probe *out,
 	struct errmsg *why);
 
-/* Make a member of a probed file. Takes probe->file in every case. @path is copied. */
+/* Make a member of a probed file. Takes probe->file in every case. @path is copied. -EOPNOTSUPP:
+ * this build cannot compute the volume's guard (pi_supported()). */
 int member_open(struct io_engine *io, const char *path, struct member_probe *probe,
 	struct member **out);
 void member_free(struct member *m); /* accepts NULL; nothing under way; dirty tuples are dropped */
@@ -40,9 +42,19 @@ const char *member_path(const struct member *m);
 struct super *member_super(struct member *m); /* borrowed; write with member_super_write() */
 struct io_file *member_file(struct member *m);
 
-/* Write both copies, then flush; blocking (runs the engine). A power cut leaves at least one good
- * copy, old or new. Before the engine thread starts or after it ended. */
+/* Write copy A, flush, copy B, flush; blocking (runs the engine). A power cut leaves at least one
+ * good copy, old or new. Before the engine thread starts or after it ended. Copy B goes to the end
+ * of the file as large as it is now. */
 int member_super_write(struct member *m);
+
+struct tuple_page;
+
+/* A transfer's hold on a page of tuples, and its place among those that wait for it to be loaded. */
+struct member_page_use {
+	struct list_node node;
+	struct member_xfer *xfer;
+	struct tuple_page *page;
+};
 
 /* One transfer of consecutive blocks. The caller owns it until done(). */
 struct member_xfer {
@@ -53,13 +65,15 @@ struct member_xfer {
 	unsigned iov_count; /* at most IO_MAX_IOV */
 	/* blocks * pi_tuple_bytes(); write: what to store; read: filled. NULL without PI. */
 	uint8_t *tuples;
-	/* On the owner thread. 0, -EIO and the like from the medium, -EILSEQ (write refused, I4). */
+	/* On the owner thread, never from within member_read() or member_write(). 0, -EIO and the like
+	 * from the medium, -EILSEQ (write refused, I4), -ENOMEM. */
 	void (*done)(struct member_xfer *xfer, int err);
 	/* The member's. */
 	struct io_req io;
 	struct list_node wait;
-	unsigned pages_wanted;
-	int err;
+	struct member_page_use uses[2];
+	unsigned pages, parts_pending;
+	int err, data_err;
 	uint8_t kind;
 };
 
@@ -70,18 +84,21 @@ void member_write(struct member_xfer *xfer);
  * check? xfer->blocks where none. *@verdict says how. Pure look at memory. */
 uint32_t member_verify(const struct member_xfer *xfer, uint32_t from, enum pi_verdict *verdict);
 
-/* Make everything durable that was done() before the call: dirty tuples, then the medium. */
+/* Make everything durable that was done() before the call: dirty tuples, then the medium. Flushes
+ * that arrive while one is under way share the next. done() runs on the owner thread, never from
+ * within the call; after an error the tuples stay dirty, and a later flush tries again. */
 struct member_flush {
 	struct member *member;
 	void (*done)(struct member_flush *flush, int err);
-	struct io_req io;	/* the member's from here on */
-	struct list writes;
-	unsigned pending;
-	int err;
+	void *owner;	       /* the caller's */
+	struct list_node node; /* the member's */
 };
 void member_flush(struct member_flush *flush);
 
-/* Tuple cache: pages held at most per member; clean ones beyond it are dropped, oldest first. */
+/* Tuple cache: pages of 4 KiB held at most per member (at least 1; default 16,384, 64 MiB); clean
+ * ones beyond it are dropped, oldest first. A write that finds only dirty ones waits until some
+ * are written back; a read goes beyond the limit for as long as it takes. */
+#define MEMBER_TUPLE_CACHE_PAGES 16384u
 void member_set_tuple_cache(struct member *m, unsigned max_pages);
 
 struct member_stats {
