@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/* stripe/plan: pictures of the classic cases, sweeps over all widths, chunks, writes and failures
+ * with every plan carried out on real bytes (plan_model.h), and what is refused. */
+#include "stripe/plan.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+#include "../random.h"
+#include "plan_model.h"
+
+#define HEALTHY 0u
+#define LOST(i) (1u << (i))
+
+static const enum plan_preference preferences[] = {
+	PLAN_FEWEST_IOS, PLAN_PREFER_RMW, PLAN_PREFER_RCW};
+
+/* --- Pictures ------------------------------------------------------------------------------- */
+
+/* A slot is a word, a row of it a letter. The parity is the last word of what is read and stored.
+ *	write	W whole, p in part, . not		read, store	x, .
+ *	rows	F full, M rmw, C rcw, B rebuild, N noparity, . untouched */
+struct picture {
+	const char *name;
+	enum raid_level level;
+	uint32_t missing;
+	enum plan_preference preference;
+	const char *write, *rows, *read, *store;
+};
+
+static const struct picture pictures[] = {
+	{"a full stripe reads nothing", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"WW WW WW", "FF", ".. .. .. ..", "xx xx xx xx"},
+	{"full rows stay full under a preference", RAID_RAID5, HEALTHY, PLAN_PREFER_RMW,
+		"WW WW WW", "FF", ".. .. .. ..", "xx xx xx xx"},
+	{"one of two: rcw needs the other one alone", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"W .", "C", ". x .", "x . x"},
+	{"one of three: a tie, and the parity is made anew", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"W . .", "C", ". x x .", "x . . x"},
+	{"one of four: old data and parity are fewer", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"W . . .", "M", "x . . . x", "x . . . x"},
+	{"two of four: the two others are fewer", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"W W . .", "C", ". . x x .", "x x . . x"},
+	{"two of six: old data and parity are fewer", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"W W . . . .", "M", "x x . . . . x", "x x . . . . x"},
+	{"rmw where asked for", RAID_RAID5, HEALTHY, PLAN_PREFER_RMW,
+		"W .", "M", "x . x", "x . x"},
+	{"rcw where asked for", RAID_RAID5, HEALTHY, PLAN_PREFER_RCW,
+		"W . . .", "C", ". x x x .", "x . . . x"},
+	{"rcw reads a partial block too", RAID_RAID5, HEALTHY, PLAN_PREFER_RCW,
+		"p . .", "C", "x x x .", "x . . x"},
+	{"a partial block makes rmw the cheaper way", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"p . .", "M", "x . . x", "x . . x"},
+	{"a partial block keeps its row from being full", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"W p W", "C", ". x . .", "x x x x"},
+	{"full rows beside others", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		".WW .WW WWW", "CFF", "x.. x.. ... ...", ".xx .xx xxx xxx"},
+	{"fewer I/Os win over fewer blocks", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"pWpWp pWpWp .....", "MMMMM", "xxxxx xxxxx ..... xxxxx", "xxxxx xxxxx ..... xxxxx"},
+	{"at equal I/Os fewer blocks win", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
+		"WWWW W... .... ....", "MMMM", "xxxx x... .... .... xxxx",
+		"xxxx x... .... .... xxxx"},
+	{"missing and not written: only rmw works", RAID_RAID5, LOST(1), PLAN_PREFER_RCW,
+		"W . .", "M", "x . . x", "x . . x"},
+	{"missing and written whole: only rcw works", RAID_RAID5, LOST(0), PLAN_PREFER_RMW,
+		"W . .", "C", ". x x .", ". . . x"},
+	{"missing and written in part: it is rebuilt", RAID_RAID5, LOST(0), PLAN_FEWEST_IOS,
+		"p . .", "B", ". x x x", ". . . x"},
+	{"rebuilding reads what is overwritten too", RAID_RAID5, LOST(0), PLAN_FEWEST_IOS,
+		"p W .", "B", ". x x x", ". x . x"},
+	{"a full row is full without a member", RAID_RAID5, LOST(2), PLAN_FEWEST_IOS,
+		"W W W", "F", ". . . .", "x x . x"},
+	{"degraded rows go their own ways", RAID_RAID5, LOST(1), PLAN_FEWEST_IOS,
+		"WW..W .WpW. ....W", "MCBCM", "x.xxx ..... .xxxx x.x.x", "xx..x ..... ....x xxxxx"},
+	{"without parity nothing is computed", RAID_RAID5, LOST(3), PLAN_FEWEST_IOS,
+		"WW p. ..", "NN", ".. x. .. ..", "xx x. .. .."},
+	{"every copy is written, one is read", RAID_RAID1, HEALTHY, PLAN_FEWEST_IOS,
+		"Wp.", "NN.", ".x. ... ...", "xx. xx. xx."},
+	{"the first copy present is read", RAID_RAID1, LOST(0) | LOST(2), PLAN_FEWEST_IOS,
+		"Wp.", "NN.", "... .x. ... ...", "... xx. ... xx."},
+	{"a single member has no choice", RAID_SINGLE, HEALTHY, PLAN_PREFER_RCW,
+		"Wp.", "NN.", ".x.", "xx."},
+};
+
+static unsigned count_words(const char *picture)
+{
+	unsigned n = 1;
+	for (; *picture; picture++)
+		n += *picture == ' ';
+	return n;
+}
+
+static struct geometry picture_geometry(const struct picture *p)
+{
+	unsigned chunk = 1;
+	while (chunk < strlen(p->rows))
+		chunk *= 2;
+	return (struct geometry){p->level, count_words(p->store), chunk, 1};
+}
+
+static void parse_write(const char *picture, struct plan_input *in)
+{
+	for (unsigned slot = 0, row = 0; *picture; picture++, row++) {
+		if (*picture == ' ') {
+			slot++;
+			row = UINT32_MAX; /* 0 at the next letter */
+			continue;
+		}
+		if (*picture != '.')
+			rows_add(&in->write[slot], row);
+		if (*picture == 'p')
+			rows_add(&in->partial[slot], row);
+	}
+}
+
+static void draw_sets(const struct rows *sets, unsigned slots, unsigned rows, char *out)
+{
+	for (unsigned slot = 0; slot < slots; slot++) {
+		for (unsigned row = 0; row < rows; row++)
+			*out++ = rows_has(&sets[slot], row) ? 'x' : '.';
+		*out++ = slot + 1 < slots ? ' ' : '\0';
+	}
+}
+
+static void draw_rows(const struct plan *plan, unsigned rows, char *out)
+{
+	for (unsigned row = 0; row < rows; row++)
+		*out++ = ".FMCBN"[plan->row[row]];
+	*out = '\0';
+}
+
+static void assert_picture(const struct picture *p)
+{
+	char rows[32], read[256], store[256];
+	struct geometry g = picture_geometry(p);
+	struct plan_input in = {
+		.geometry = &g, .missing_slots = p->missing, .preference = p->preference};
+	struct plan plan;
+	unsigned len = (unsigned)strlen(p->rows);
+	parse_write(p->write, &in);
+	assert_int_equal(plan_write(&in, &plan), 0);
+	draw_rows(&plan, len, rows);
+	draw_sets(plan.read, g.members, len, read);
+	draw_sets(plan.write, g.members, len, store);
+	if (strcmp(rows, p->rows) || strcmp(read, p->read) || strcmp(store, p->store))
+		fail_msg("%s:\nwrite %s\nrows  %s, not %s\nread  %s, not %s\nstore %s, not %s",
+			p->name, p->write, rows, p->rows, read, p->read, store, p->store);
+}
+
+static void the_classic_cases_look_as_drawn(void **unused)
+{
+	(void)unused;
+	for (unsigned i = 0; i < sizeof(pictures) / sizeof(pictures[0]); i++)
+		assert_picture(&pictures[i]);
+}
+
+/* --- Sweeps --------------------------------------------------------------------------------- */
+
+static void fail_plan(const struct plan_input *in, const char *wrong)
+{
+	char write[RAID_MAX_SLOTS * (ROWS_MAX + 1)], partial[sizeof(write)];
+	const struct geometry *g = in->geometry;
+	draw_sets(in->write, geometry_data_slots(g), g->chunk_blocks, write);
+	draw_sets(in->partial, geometry_data_slots(g), g->chunk_blocks, partial);
+	fail_msg("%s\n%s, %u members, missing %#x, preference %d\nwrite   %s\npartial %s", wrong,
+		raid_level_name(g->level), g->members, in->missing_slots, in->preference, write,
+		partial);
+}
+
+static struct plan checked_plan(const struct model *m, const struct plan_input *in)
+{
+	struct plan plan;
+	if (plan_write(in, &plan) < 0)
+		fail_plan(in, "a good input is refused");
+	const char *wrong = model_check(m, in, &plan);
+	if (wrong)
+		fail_plan(in, wrong);
+	return plan;
+}
+
+/* All preferences, healthy and without each member in turn. Degraded, they must change nothing. */
+static void check_all_states(const struct model *m, struct plan_input *in)
+{
+	in->missing_slots = HEALTHY;
+	for (unsigned p = 0; p < 3; p++) {
+		in->preference = preferences[p];
+		checked_plan(m, in);
+	}
+	for (unsigned lost = 0; geometry_redundancy(&m->g) > 0 && lost < m->g.members; lost++) {
+		in->missing_slots = LOST(lost);
+		in->preference = PLAN_FEWEST_IOS;
+		struct plan plan = checked_plan(m, in), other;
+		for (unsigned p = 1; p < 3; p++) {
+			in->preference = preferences[p];
+			plan_write(in, &other);
+			if (memcmp(&plan, &other, sizeof(plan)) != 0)
+				fail_plan(in, "a preference changes a degraded plan");
+		}
+	}
+}
+
+/* One write of consecutive half blocks of the stripe. */
+static void add_halves(const struct geometry *g, unsigned first, unsigned end,
+	struct plan_input *in)
+{
+	for (unsigned block = first / 2; 2 * block < end; block++) {
+		unsigned slot = block / g->chunk_blocks, row = block % g->chunk_blocks;
+		rows_add(&in->write[slot], row);
+		if (first > 2 * block || end < 2 * block + 2)
+			rows_add(&in->partial[slot], row);
+	}
+}
+
+/* Every contiguous write whose ends are multiples of @step half blocks: 1 for all, 2 for those
+ * of whole blocks. */
+static void sweep_contiguous(struct geometry g, unsigned step, struct random *r)
+{
+	static struct model m;
+	model_init(&m, g, r);
+	unsigned halves = 2 * geometry_stripe_blocks(&g);
+	for (unsigned first = 0; first < halves; first += step) {
+		for (unsigned end = first + step; end <= halves; end += step) {
+			struct plan_input in = {.geometry = &g};
+			add_halves(&g, first, end, &in);
+			check_all_states(&m, &in);
+		}
+	}
+}
+
+static void every_contiguous_write_of_a_small_chunk_keeps_the_stripe_whole(void **unused)
+{
+	(void)unused;
+	struct random r = random_start("small chunks", 0x5eed000a);
+	for (unsigned members = 3; members <= 8; members++) {
+		for (unsigned chunk = 1; chunk <= 4; chunk *= 2)
+			sweep_contiguous((struct geometry){RAID_RAID5, members, chunk, 1}, 1, &r);
+	}
+}
+
+static void every_contiguous_write_of_a_64k_chunk_keeps_the_stripe_whole(void **unused)
+{
+	(void)unused;
+	struct random r = random_start("64K chunks", 0x5eed000b);
+	for (unsigned members = 3; members <= 8; members++)
+		sweep_contiguous((struct geometry){RAID_RAID5, members, 16, 1},
+			members <= 6 ? 1 : 2, &r);
+}
+
+static void every_contiguous_write_of_16_members_keeps_the_stripe_whole(void **unused)
+{
+	(void)unused;
+	struct random r = random_start("16 members", 0x5eed000c);
+	for (unsigned chunk = 1; chunk <= 4; chunk *= 2)
+		sweep_contiguous((struct geometry){RAID_RAID5, 16, chunk, 1}, chunk <= 2 ? 1 : 2, &r);
+}
+
+static void every_contiguous_write_reaches_all_copies(void **unused)
+{
+	(void)unused;
+	struct random r = random_start("copies", 0x5eed000d);
+	sweep_contiguous((struct geometry){RAID_SINGLE, 1, 16, 1}, 1, &r);
+	for (unsigned members = 2; members <= 8; members++)
+		sweep_contiguous((struct geometry){RAID_RAID1, members, 16, 1}, 1, &r);
+}
+
+/* Blocks anywhere, some in part: as merged writes of several files have them. */
+static void scatter(const struct geometry *g, struct random *r, struct plan_input *in)
+{
+	unsigned data = geometry_data_slots(g);
+	unsigned written = 1 + random_below(r, 100), partial = random_below(r, 60);
+	for (unsigned i = 0; i < data * g->chunk_blocks; i++) {
+		unsigned slot = i / g->chunk_blocks, row = i % g->chunk_blocks;
+		if (random_below(r, 100) >= written)
+			continue;
+		rows_add(&in->write[slot], row);
+		if (random_below(r, 100) < partial)
+			rows_add(&in->partial[slot], row);
+	}
+	rows_add(&in->write[random_below(r, data)], random_below(r, g->chunk_blocks));
+}
+
+static void random_scattered_writes_keep_the_stripe_whole(void **unused)
+{
+	(void)unused;
+	static const unsigned chunks[] = {1, 2, 4, 16, 64, 256};
+	static struct model m;
+	struct random r = random_start("scattered", 0x5eed000e);
+	for (unsigned i = 0; i < 600; i++) {
+		unsigned members = i % 9 == 8 ? 16 : 3 + i % 9 % 6;
+		struct geometry g = {RAID_RAID5, members, chunks[random_below(&r, 6)], 1};
+		model_init(&m, g, &r);
+		for (unsigned n = 256 / g.chunk_blocks + 1; n > 0; n--) {
+			struct plan_input in = {.geometry = &g};
+			scatter(&g, &r, &in);
+			in.preference = preferences[random_below(&r, 3)];
+			in.missing_slots = n % 3 ? LOST(random_below(&r, members)) : HEALTHY;
+			checked_plan(&m, &in);
+		}
+	}
+}
+
+static void mirrors_bear_every_loss_but_that_of_all(void **unused)
+{
+	(void)unused;
+	static struct model m;
+	struct random r = random_start("mirrors", 0x5eed000f);
+	for (unsigned members = 1; members <= 8; members++) {
+		struct geometry g = {members == 1 ? RAID_SINGLE : RAID_RAID1, members, 16, 1};
+		model_init(&m, g, &r);
+		for (uint32_t missing = 0; missing < LOST(members); missing++) {
+			struct plan_input in = {.geometry = &g, .missing_slots = missing};
+			struct plan plan;
+			scatter(&g, &r, &in);
+			if (missing == LOST(members) - 1)
+				assert_int_equal(plan_write(&in, &plan), -EIO);
+			else
+				checked_plan(&m, &in);
+		}
+	}
+}
+
+/* --- Refusals ------------------------------------------------------------------------------- */
+
+static const struct geometry four = {RAID_RAID5, 4, 16, 1};
+
+/* One whole block at slot 0, row 0, of four members. */
+static struct plan_input good_input(void)
+{
+	struct plan_input in = {.geometry = &four};
+	rows_add(&in.write[0], 0);
+	return in;
+}
+
+/* Refused, and the plan is left as it was. */
+static void assert_refused(const struct plan_input *in, int err)
+{
+	struct plan plan, before;
+	memset(&plan, 0xa5, sizeof(plan));
+	before = plan;
+	assert_int_equal(plan_write(in, &plan), err);
+	assert_memory_equal(&plan, &before, sizeof(plan));
+}
+
+static void a_write_of_nothing_is_refused(void **unused)
+{
+	(void)unused;
+	struct plan_input in = {.geometry = &four};
+	assert_refused(&in, -EINVAL);
+}
+
+static void a_partial_block_that_is_not_written_is_refused(void **unused)
+{
+	(void)unused;
+	struct plan_input in = good_input();
+	rows_add(&in.partial[0], 1);
+	assert_refused(&in, -EINVAL);
+	in = good_input();
+	rows_add(&in.partial[1], 0);
+	assert_refused(&in, -EINVAL);
+}
+
+static void rows_behind_the_chunk_are_refused(void **unused)
+{
+	(void)unused;
+	for (unsigned row = 16; row < ROWS_MAX; row++) {
+		struct plan_input in = good_input();
+		rows_add(&in.write[2], row);
+		assert_refused(&in, -EINVAL);
+	}
+}
+
+static void slots_without_data_are_refused(void **unused)
+{
+	(void)unused;
+	for (unsigned slot = 3; slot < RAID_MAX_SLOTS; slot++) {
+		struct plan_input in = good_input();
+		rows_add(&in.write[slot], 0);
+		assert_refused(&in, -EINVAL);
+	}
+	const struct geometry mirror = {RAID_RAID1, 3, 16, 1};
+	struct plan_input in = good_input();
+	in.geometry = &mirror;
+	rows_add(&in.write[1], 0);
+	assert_refused(&in, -EINVAL);
+}
+
+static void missing_slots_that_do_not_exist_are_refused(void **unused)
+{
+	(void)unused;
+	struct plan_input in = good_input();
+	in.missing_slots = LOST(4);
+	assert_refused(&in, -EINVAL);
+	in.missing_slots = LOST(31);
+	assert_refused(&in, -EINVAL);
+}
+
+static void two_missing_members_are_beyond_raid5(void **unused)
+{
+	(void)unused;
+	for (unsigned a = 0; a < 4; a++) {
+		for (unsigned b = a + 1; b < 4; b++) {
+			struct plan_input in = good_input();
+			in.missing_slots = LOST(a) | LOST(b);
+			assert_refused(&in, -EIO);
+		}
+	}
+}
+
+static void every_row_mode_has_its_name(void **unused)
+{
+	(void)unused;
+	static const char *const names[] = {
+		"untouched", "full", "rmw", "rcw", "rebuild", "noparity", "unknown"};
+	for (unsigned i = 0; i < 7; i++)
+		assert_string_equal(plan_row_name((enum plan_row)i), names[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_classic_cases_look_as_drawn),
+		cmocka_unit_test(every_contiguous_write_of_a_small_chunk_keeps_the_stripe_whole),
+		cmocka_unit_test(every_contiguous_write_of_a_64k_chunk_keeps_the_stripe_whole),
+		cmocka_unit_test(every_contiguous_write_of_16_members_keeps_the_stripe_whole),
+		cmocka_unit_test(every_contiguous_write_reaches_all_copies),
+		cmocka_unit_test(random_scattered_writes_keep_the_stripe_whole),
+		cmocka_unit_test(mirrors_bear_every_loss_but_that_of_all),
+		cmocka_unit_test(a_write_of_nothing_is_refused),
+		cmocka_unit_test(a_partial_block_that_is_not_written_is_refused),
+		cmocka_unit_test(rows_behind_the_chunk_are_refused),
+		cmocka_unit_test(slots_without_data_are_refused),
+		cmocka_unit_test(missing_slots_that_do_not_exist_are_refused),
+		cmocka_unit_test(two_missing_members_are_beyond_raid5),
+		cmocka_unit_test(every_row_mode_has_its_name),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
