@@ -47,6 +47,7 @@ static void put(struct json *j, const char *s, size_t len)
 	if (j->err)
 		return;
 	if (j->file) {
+		errno = 0;
 		if (fwrite(s, 1, len, j->file) != len)
 			j->err = errno ? -errno : -EIO;
 		return;
