@@ -29,7 +29,7 @@ enum pi_type {
 struct pi_tuple {
 	uint64_t guard;
 	uint16_t app_tag;
-	uint64_t ref_tag; /* low 32 bits (t10), 64 (crc32c; the upper 16 of the field are 0), 48 (crc64) */
+	uint64_t ref_tag; /* low 32 bits (t10), 64 (crc32c: the upper 16 are 0), 48 (crc64) */
 };
 
 enum pi_verdict { PI_GOOD, PI_ESCAPED, PI_BAD_REF, PI_BAD_GUARD };

@@ -58,7 +58,8 @@ unsigned geometry_member(const struct geometry *g, uint64_t stripe, unsigned slo
 unsigned geometry_slot(const struct geometry *g, uint64_t stripe, unsigned member);
 
 /* The block of a member's data area that holds @row of @stripe. */
-static inline uint64_t geometry_member_block(const struct geometry *g, uint64_t stripe, unsigned row)
+static inline uint64_t geometry_member_block(const struct geometry *g, uint64_t stripe,
+	unsigned row)
 {
 	return stripe * g->chunk_blocks + row;
 }

@@ -9,7 +9,7 @@
  * May use: raid (geometry values), base. Must not know: I/O, buffers, PI.
  *
  * Notation, for each row: D_i old data of slot i, P old parity, D_i' new data of a written slot.
- *	full	all data slots written whole:	P' = xor of all D_i'			reads nothing
+ *	full	all data slots written whole:	P' = xor of all D_i'; reads nothing
  *	rmw	read D_i of written i, and P:	P' = P ^ xor of (D_i ^ D_i') over written i
  *	rcw	read D_j of the others:		P' = xor of D_i' ^ xor of D_j
  *	rebuild	a written slot m is missing and only partly covered: read all other D and P,
@@ -48,8 +48,8 @@ struct plan_input {
 
 struct plan {
 	uint8_t row[ROWS_MAX];		     /* enum plan_row */
-	struct rows read[RAID_MAX_SLOTS];    /* per slot, parity included; raid1: one copy */
-	struct rows write[RAID_MAX_SLOTS];   /* per slot, parity included; raid1: every copy present */
+	struct rows read[RAID_MAX_SLOTS];    /* per slot, with the parity; raid1: one copy */
+	struct rows write[RAID_MAX_SLOTS];   /* the same; raid1: every copy present */
 	unsigned read_ios, write_ios;	     /* runs: one I/O each */
 	unsigned read_blocks, write_blocks;
 };

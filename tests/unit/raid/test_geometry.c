@@ -107,8 +107,8 @@ static void four_members_are_laid_out_as_md_does(void **unused)
 	for (unsigned stripe = 0; stripe < 5; stripe++) {
 		for (unsigned member = 0; member < 4; member++) {
 			unsigned slot = geometry_slot(&g, stripe, member);
-			int chunk = slot == 3 ? -1
-					      : (int)(geometry_volume_block(&g, stripe, slot, 0) / 16);
+			uint64_t block = geometry_volume_block(&g, stripe, slot, 0);
+			int chunk = slot == 3 ? -1 : (int)(block / g.chunk_blocks);
 			assert_int_equal(chunk, table[stripe][member]);
 		}
 	}

@@ -369,7 +369,8 @@ static inline bool model_way_reads(const struct plan_input *in, enum plan_row wa
 		return false;
 	if (way == PLAN_ROW_RMW)
 		return slot == data || rows_has(&in->write[slot], row);
-	return slot < data && (!rows_has(&in->write[slot], row) || rows_has(&in->partial[slot], row));
+	bool whole = rows_has(&in->write[slot], row) && !rows_has(&in->partial[slot], row);
+	return slot < data && !whole;
 }
 
 static inline struct model_cost model_way_cost(const struct plan_input *in, enum plan_row way)

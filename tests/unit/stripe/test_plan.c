@@ -255,7 +255,8 @@ static void every_contiguous_write_of_16_members_keeps_the_stripe_whole(void **u
 	(void)unused;
 	struct random r = random_start("16 members", 0x5eed000c);
 	for (unsigned chunk = 1; chunk <= 4; chunk *= 2)
-		sweep_contiguous((struct geometry){RAID_RAID5, 16, chunk, 1}, chunk <= 2 ? 1 : 2, &r);
+		sweep_contiguous((struct geometry){RAID_RAID5, 16, chunk, 1},
+			chunk <= 2 ? 1 : 2, &r);
 }
 
 static void every_contiguous_write_reaches_all_copies(void **unused)
