@@ -99,6 +99,8 @@ struct volume_member_info {
 	struct member_stats stats;
 };
 struct volume_member_info volume_member(const struct volume *v, unsigned index);
+/* NULL where that member is missing. As it was when the volume was opened or last written. */
+const struct super *volume_member_super(const struct volume *v, unsigned index);
 unsigned volume_missing(const struct volume *v); /* how many members are missing */
 
 /* Scrub: every stripe, a bounded number at a time, beside foreground I/O. Blocking; any thread but the
