@@ -4,7 +4,8 @@
  * Invariants: I1 each submitted request's done() runs exactly once, from io_run(), never from
  *   io_submit(). I2 a request that succeeds transferred all its bytes: engines complete short
  *   transfers themselves. I3 writes are volatile until an IO_FLUSH submitted after their
- *   completion has completed.
+ *   completion has completed. I4 a request beyond the end of its file fails (-EIO for a read,
+ *   -ENOSPC for a write) and changes nothing: files do not grow.
  * May use: base. Must not know: members, tuples, stripes. */
 #ifndef STABLEFS_IO_IO_H
 #define STABLEFS_IO_IO_H
@@ -26,7 +27,8 @@ enum io_kind {
 };
 
 /* One request. The caller owns it and what iov points at until done() has run; done() may free it
- * or submit it again. Offsets, lengths and addresses are multiples of the logical block (512). */
+ * or submit it again. Offsets, lengths and addresses are multiples of the logical block (512; of
+ * BLOCK_BYTES where the member's device wants that); else -EINVAL. */
 struct io_req {
 	struct list_node node; /* the engine's while submitted */
 	enum io_kind kind;
@@ -38,9 +40,13 @@ struct io_req {
 	/* On the owner thread. @err: 0 or -errno (-EIO, -ENOSPC, -ESHUTDOWN after a power cut). */
 	void (*done)(struct io_req *req, int err);
 	/* Engine scratch, never read by callers. */
+	struct io_engine *engine;
 	struct iovec rest_iov;
 	uint64_t done_bytes;
+	uint64_t event_ns, ack_ns;
+	void *record;
 	unsigned tries;
+	int result;
 };
 
 #define IO_MAX_IOV 256
@@ -50,7 +56,8 @@ enum io_open_flags {
 	IO_OPEN_CREATE = 2,   /* make a new file of @size_bytes; -EEXIST where there is one, unless
 	                         IO_OPEN_REPLACE */
 	IO_OPEN_REPLACE = 4,  /* with CREATE: an existing file is emptied first; a device is kept */
-	IO_OPEN_LOCK = 8,     /* exclusive while open; waits up to IO_LOCK_WAIT_NS for a holder */
+	IO_OPEN_LOCK = 8,     /* exclusive among openers with this flag, also of this process, while
+	                         open; waits up to IO_LOCK_WAIT_NS for a holder */
 	IO_OPEN_BUFFERED = 16 /* do not use O_DIRECT (file systems that have none: see below) */
 };
 
@@ -82,7 +89,8 @@ struct io_file {
 
 /* Open a member: a regular file or a block device (path "NAME" in the simulated world).
  * Falls back from O_DIRECT to buffered I/O where the file system has none (tmpfs before 6.6).
- * Blocking; owner thread, or before any io_run(). -EBUSY: locked by another process for
+ * With CREATE @size_bytes is a multiple of 512, and the empty file is durable on return.
+ * Blocking; owner thread, or while nothing is under way. -EBUSY: locked by another opener for
  * IO_LOCK_WAIT_NS. @why names the path. */
 static inline int io_open(struct io_engine *io, const char *path, unsigned flags,
 	uint64_t size_bytes, struct io_file **out, struct errmsg *why)
@@ -90,7 +98,7 @@ static inline int io_open(struct io_engine *io, const char *path, unsigned flags
 	return io->ops->open(io, path, flags, size_bytes, out, why);
 }
 
-/* Accepts NULL. No request may be under way. */
+/* Accepts NULL. No request of @file may be under way. Owner thread, or while nothing is. */
 static inline void io_close(struct io_file *file)
 {
 	if (file)
@@ -108,7 +116,7 @@ static inline uint64_t io_file_size_bytes(const struct io_file *file)
 }
 
 /* Make the range read as zeros, without writing where the file or device can (punched, discarded
- * with zeros). Blocking; not durable before an IO_FLUSH. 0 or -errno. */
+ * with zeros). Blocking; not durable before an IO_FLUSH. 0 or -errno (-ENOSPC beyond the end). */
 static inline int io_zero(struct io_file *file, uint64_t offset_bytes, uint64_t len_bytes)
 {
 	return file->engine->ops->zero(file, offset_bytes, len_bytes);
@@ -123,7 +131,10 @@ static inline void io_submit(struct io_engine *io, struct io_req *req)
 /* Start what is queued, run done() of what has completed. With @wait, block until at least one
  * done() ran or io_wake() was called since the last return; returns at once where nothing is
  * under way and no wake can come in the simulated engine. Returns how many done() ran, or -errno
- * of the engine itself (not of a request). */
+ * of the engine itself (not of a request). A wake is used up only by a return of 0, so a wait
+ * may return once more than it has to, and never once less.
+ * Whoever calls this is the owner; another thread may become it while nothing is under way
+ * (alarms may be). Not from done(). */
 static inline int io_run(struct io_engine *io, bool wait)
 {
 	return io->ops->run(io, wait);
@@ -136,8 +147,9 @@ static inline void io_wake(struct io_engine *io)
 }
 
 /* Announce memory that many requests will use, so that the kernel need not map it each time
- * (registered buffers). Requests wholly inside such memory use it by themselves. Optional: an
- * error (-ENOMEM under a memlock limit) costs speed only. */
+ * (registered buffers). Requests wholly inside such memory use it by themselves. The memory stays
+ * mapped as it is until the engine is freed. Optional: an error (-ENOMEM under a memlock limit,
+ * -ENOSPC beyond 16 regions) costs speed only. */
 static inline int io_register_memory(struct io_engine *io, void *base, uint64_t len_bytes)
 {
 	return io->ops->register_memory(io, base, len_bytes);
@@ -149,7 +161,7 @@ static inline uint64_t io_now_ns(struct io_engine *io)
 	return io->ops->now_ns(io);
 }
 
-/* Accepts NULL. All files are closed before. */
+/* Accepts NULL. All files are closed before; alarms that wait are forgotten. */
 static inline void io_engine_free(struct io_engine *io)
 {
 	if (io)
@@ -170,13 +182,14 @@ struct io_factory {
 };
 
 /* Blocking transfers on an engine whose owner waits for one thing at a time (io/sync.c): submit
- * and run until done. 0 or -errno. Owner thread. */
+ * and run until done; other requests' done() may run meanwhile. A wake that comes meanwhile is
+ * kept for the next io_run(). 0 or -errno. Owner thread, not from done(). */
 int io_sync_read(struct io_file *file, uint64_t offset_bytes, void *buf, uint64_t len_bytes);
 int io_sync_write(struct io_file *file, uint64_t offset_bytes, const void *buf, uint64_t len_bytes);
 int io_sync_flush(struct io_file *file);
 
-/* The same transfer on @count files at once (the mirrors of the system area); errs[i] gets each
- * result. */
+/* The same transfer on @count files of one engine at once (the mirrors of the system area); errs[i]
+ * gets each result. files[i] may be NULL, a mirror that is missing: -ENODEV. */
 void io_sync_write_all(struct io_file *const *files, unsigned count, uint64_t offset_bytes,
 	const void *buf, uint64_t len_bytes, int *errs);
 void io_sync_flush_all(struct io_file *const *files, unsigned count, int *errs);

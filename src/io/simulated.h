@@ -6,7 +6,18 @@
  * durable is there again. Requests complete in an order drawn from the seed, in virtual time; a
  * write is volatile until a flush of its disk, and at a power cut each volatile write is
  * independently kept, torn at a 512-byte boundary, or lost, as the seed says.
- * One thread owns a world and all its engines. */
+ *
+ * The life of a request: it is submitted; at some later time it *reaches* the disk, which is when
+ * a write's memory is read and a read's memory is filled; later still it completes. So a write may
+ * be on the medium, or in the disk's cache, although its done() never ran. A flush makes durable
+ * those writes of its disk whose done() had run when it was submitted, and no other (except an
+ * older write that overlaps one of them). Alarms fire at their due time exactly.
+ * Time passes only in io_run(): one microsecond a call, and up to the next event with @wait. All
+ * engines of a world share its clock and its disks; done() of an engine runs in its own io_run().
+ * Creating, emptying and removing a disk is durable at once. Requests must keep to the alignment of
+ * io.h, memory addresses too (-EINVAL), as O_DIRECT demands. IO_OPEN_LOCK of a disk that is locked
+ * is -EBUSY at once. An engine that is freed forgets its requests; their done() never runs.
+ * One thread owns a world and all its engines; io_wake() and io_now_ns() are for any. */
 #ifndef STABLEFS_IO_SIMULATED_H
 #define STABLEFS_IO_SIMULATED_H
 
@@ -23,17 +34,23 @@ int sim_engine_new(struct sim_world *world, struct io_engine **out);
 struct io_factory sim_factory(struct sim_world *world);
 
 /* Faults. Each is armed for the disk @name (NULL: any) and the byte range; it fires @count times
- * (0: for ever), each time with probability @per_mille / 1000 (1000: always). */
+ * (0: for ever), each time with probability @per_mille / 1000 (1000: always), when a transfer that
+ * overlaps the range reaches the disk. The first armed one that fires is the only one for that
+ * transfer. io_zero() counts as a write. Arming a fault changes nothing in the order of events. */
 enum sim_fault_kind {
 	SIM_READ_ERROR,     /* the read fails with -EIO */
 	SIM_WRITE_ERROR,    /* the write fails with -EIO, nothing stored */
-	SIM_FLUSH_ERROR,    /* the flush fails with -EIO, nothing becomes durable */
-	SIM_BIT_FLIP,       /* one bit of what the read returns is flipped, on the medium too */
-	SIM_TORN_WRITE,     /* acknowledged; a prefix of 512-byte sectors is stored */
+	SIM_FLUSH_ERROR,    /* the flush fails with -EIO, nothing becomes durable; any range */
+	SIM_BIT_FLIP,       /* one bit of what the read returns (in the range) is flipped, on the
+	                       medium too */
+	SIM_TORN_WRITE,     /* acknowledged; a proper prefix of its 512-byte sectors is stored */
 	SIM_LOST_WRITE,     /* acknowledged; nothing stored */
-	SIM_MISDIRECTED,    /* acknowledged; stored one block (4 KiB) further */
-	SIM_STALE_READ,     /* the read returns what was there before the newest write to it */
-	SIM_GONE,           /* every transfer fails with -ENODEV from now on */
+	SIM_MISDIRECTED,    /* acknowledged; stored one block (4 KiB) further, except what would be
+	                       beyond the end */
+	SIM_STALE_READ,     /* the read returns, for each sector, what was there before the newest
+	                       write to it */
+	SIM_GONE,           /* this transfer and all later ones of the disk fail with -ENODEV, until
+	                       disarmed; a flush sets it off only where it has no range */
 };
 struct sim_fault {
 	enum sim_fault_kind kind;
@@ -41,23 +58,30 @@ struct sim_fault {
 	uint64_t offset_bytes, len_bytes; /* len 0: to the end */
 	unsigned count, per_mille;
 };
-void sim_world_arm(struct sim_world *world, const struct sim_fault *fault);
+
+/* Arm a copy of *@fault, behind those already armed. Faults stay armed over a reboot. -ENOMEM. */
+int sim_world_arm(struct sim_world *world, const struct sim_fault *fault);
+
+/* Forget all faults; a disk that is gone comes back as it was. */
 void sim_world_disarm_all(struct sim_world *world);
 
 /* Cut the power when the @n-th write from now (0: the next) is about to reach a disk: that write
- * is torn or lost, and every request then and later fails with -ESHUTDOWN until reboot. */
+ * is torn or lost, and every request whose done() has not run by then (alarms too), every later
+ * one, io_open() and io_zero() fail with -ESHUTDOWN until reboot. */
 void sim_world_cut_power_after(struct sim_world *world, uint64_t n);
 bool sim_world_power_is_cut(const struct sim_world *world);
 
 /* Power on again: volatile writes meet their fate, then only durable bytes remain. Engines made
- * before must be freed first. */
+ * before must be freed first. Also without a cut before: that is a power failure now. */
 void sim_world_reboot(struct sim_world *world);
 
-/* Number of writes that reached a disk since the world was made (to choose cut points). */
+/* Number of writes that reached a disk since the world was made (to choose cut points): a run with
+ * the same seed can be cut after 0 to sim_world_writes() - 1. */
 uint64_t sim_world_writes(const struct sim_world *world);
 
-/* Direct access to a medium, as a test's hand: no time passes and no fault fires.
- * -ENOENT, -ERANGE. */
+/* Direct access to a medium, as a test's hand: no time passes and no fault fires; any alignment.
+ * A peek sees the newest bytes, volatile or not; a poke is durable at once. -ENOENT, -ERANGE,
+ * -ENOMEM. A disk that is removed while open fails its transfers with -ENODEV. */
 int sim_disk_peek(struct sim_world *world, const char *name, uint64_t offset_bytes, void *buf,
 	uint64_t len_bytes);
 int sim_disk_poke(struct sim_world *world, const char *name, uint64_t offset_bytes,

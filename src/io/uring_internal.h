@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the io_uring engine share: uring.c (the turn of the engine), uring_ring.c (the
+ * kernel's ring and its tables), uring_request.c (a request as entries), uring_file.c (members). */
+#ifndef STABLEFS_IO_URING_INTERNAL_H
+#define STABLEFS_IO_URING_INTERNAL_H
+
+#include <liburing.h>
+#include <stdatomic.h>
+#include "io/io.h"
+
+#define URING_FILES     64u   /* slots of the registered file table; further files work without */
+#define URING_REGIONS   16u   /* slots of the registered buffer table */
+#define URING_MAX_TRIES 1000u /* how often one request meets -EAGAIN before it fails with it */
+
+/* user_data of the entry that waits for the eventfd; requests have their address. */
+#define URING_TAG_WAKE UINT64_C(1)
+
+struct uring_file {
+	struct io_file base;
+	int fd;
+	int slot; /* of the registered table, -1: none */
+	bool is_device;
+	bool locked;
+	uint64_t size_bytes;
+	unsigned under_way; /* requests; only to catch a close that is too early */
+};
+
+struct uring_region {
+	char *base;
+	uint64_t len_bytes;
+	int slot; /* of the kernel's table, -1: the ring at hand refused it */
+};
+
+struct uring_engine {
+	struct io_engine base;
+	unsigned depth;
+	struct io_uring ring;
+	bool ring_ok;
+	bool has_file_table, has_buffer_table;
+	bool wake_armed;     /* the entry that polls wake_fd is in the ring */
+	uint64_t owner;      /* thread number, 0: nobody has run the ring yet */
+	unsigned in_flight;  /* requests with an entry in the ring, at most depth - 1 */
+	struct list backlog; /* requests that wait for an entry, oldest first */
+	struct list settled; /* requests whose result is known without the kernel */
+	struct list alarms;  /* by due_ns, then age */
+	struct uring_file *files[URING_FILES];
+	struct uring_region regions[URING_REGIONS];
+	unsigned region_count;
+	uint64_t lock_wait_ns;
+
+	/* Any thread. A waker sets woken, then writes to wake_fd if it finds sleeping set; the
+	 * owner sets sleeping, then sleeps if it finds woken clear. Both are sequentially
+	 * consistent, so at least one of them sees the other. */
+	int wake_fd;
+	atomic_bool woken;
+	atomic_bool sleeping;
+};
+
+static inline struct uring_engine *uring_engine_of(struct io_engine *io)
+{
+	return container_of(io, struct uring_engine, base);
+}
+
+static inline struct uring_file *uring_file_of(const struct io_file *file)
+{
+	return container_of(file, struct uring_file, base);
+}
+
+/* uring_ring.c. A ring belongs to the thread that first runs it (IORING_SETUP_SINGLE_ISSUER). */
+
+/* Make the ring, with the best set of flags that the kernel takes. -errno and @why. */
+int uring_ring_new(struct uring_engine *e, struct errmsg *why);
+void uring_ring_free(struct uring_engine *e);
+
+/* Make the calling thread the ring's owner: enables a new ring, replaces one that another thread
+ * has run. -EBUSY: that thread still has requests under way. */
+int uring_ring_own(struct uring_engine *e);
+
+/* The same for a change of the tables, which is also allowed before anybody owns the ring. */
+int uring_ring_touch(struct uring_engine *e);
+
+/* Put a file into the table or take it out; without a slot it works all the same. */
+void uring_ring_add_file(struct uring_engine *e, struct uring_file *f);
+void uring_ring_remove_file(struct uring_engine *e, struct uring_file *f);
+
+int uring_ring_add_region(struct uring_engine *e, void *base, uint64_t len_bytes);
+
+/* uring_request.c */
+
+/* What a request that left its SQE with @res (bytes or -errno) needs next: true where it is to be
+ * handed to the kernel again (for the rest, or after -EAGAIN), false where req->result is final. */
+bool uring_request_advance(struct io_req *req, int res);
+
+/* Fill @sqe with what is left of the request. */
+void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct io_uring_sqe *sqe);
+
+/* uring_file.c */
+int uring_file_open(struct io_engine *io, const char *path, unsigned flags, uint64_t size_bytes,
+	struct io_file **out, struct errmsg *why);
+void uring_file_close(struct io_file *file);
+uint64_t uring_file_size_bytes(const struct io_file *file);
+int uring_file_zero(struct io_file *file, uint64_t offset_bytes, uint64_t len_bytes);
+
+/* uring.c, for tests: a bound shorter than IO_LOCK_WAIT_NS. */
+void uring_engine_set_lock_wait(struct io_engine *io, uint64_t wait_ns);
+
+#endif
