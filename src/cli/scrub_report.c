@@ -223,6 +223,16 @@ static void write_damage(struct json *j, const struct scrub_result *result)
 	json_array_end(j);
 }
 
+/* Places that were found wrong and still are. */
+static uint64_t remaining(const struct scrub_result *result)
+{
+	uint64_t listed = min_u64(result->damage_count, SCRUB_MAX_DAMAGE);
+	uint64_t n = result->damage_count - listed;
+	for (uint64_t i = 0; i < listed; i++)
+		n += !result->damage[i].repaired;
+	return n;
+}
+
 static void write_counts(struct json *j, const struct scrub_result *result, uint64_t took_ns)
 {
 	json_field_u64(j, "stripes", result->stripes);
@@ -234,6 +244,7 @@ static void write_counts(struct json *j, const struct scrub_result *result, uint
 	json_field_u64(j, "unreadable", result->unreadable);
 	json_field_u64(j, "repaired", result->repaired);
 	json_field_u64(j, "lost", result->lost);
+	json_field_u64(j, "remaining", remaining(result));
 }
 
 static void report_free(struct report *r)
