@@ -7,8 +7,9 @@
  * a part of the range. Needs the same user or CAP_SYS_PTRACE; under Yama's ptrace_scope 1 an
  * ancestor, or the writer's prctl(PR_SET_PTRACER).
  *
- * Any thread; blocks only for procfs. Reads nothing but the arguments and the buffer of the call
- * that is being served. */
+ * Any thread; one reading of a buffer at a time. Never asks our own file system for anything (the
+ * writer holds it), but a reading waits where the writer's memory must first be paged in. Reads
+ * nothing but the arguments and the buffer of the call that is being served. */
 #ifndef STABLEFS_INFLIGHT_LIVE_H
 #define STABLEFS_INFLIGHT_LIVE_H
 
@@ -22,7 +23,7 @@ enum live_miss {
 	LIVE_FOUND,
 	LIVE_NOT_PERMITTED, /* may not read that process */
 	LIVE_NOT_IN_CALL,   /* the thread is not in a synchronous write call (io_uring, aio) */
-	LIVE_NO_MATCH,	    /* it is in one, but not for this range */
+	LIVE_NO_MATCH,	    /* it is in one, but not for this range and file; or it is a 32-bit one */
 	LIVE_GONE,	    /* the process has ended */
 	LIVE_MISS_COUNT
 };
@@ -35,26 +36,31 @@ struct live_request {
 	uint32_t len_bytes;
 	uint64_t ino;	    /* to tell files apart where a thread has several: st_ino, 0: do not check */
 	uint64_t dev;	    /* st_dev of the mount, with ino */
-	bool append;	    /* O_APPEND: the call's own offset does not count */
+	bool append;	    /* O_APPEND: the call's own offset does not count. Such a call is found only
+			     * where it arrived as one request: where in the file it began, and so
+			     * which part of it a request is, cannot be known from outside. What the
+			     * descriptor's own flags and RWF_APPEND say is found out here. */
 };
 
 /* A located buffer: up to some pieces of another process's memory. Opaque; counted nowhere. */
 struct live_buffer;
 
 /* LIVE_FOUND: *@out is the buffer of this request (release with live_buffer_free, or give it to
- * source_live_new), and @writer has pid, tid, uid, comm and call. Else *@out is NULL and @writer has
- * what is known. */
+ * source_live_new), and @writer has pid, tid, uid, comm and call. Else *@out is NULL and @writer
+ * has what is known; fields that nothing is known of stay as they are. A thread that has not fallen
+ * asleep yet is waited for, for up to a millisecond. */
 enum live_miss live_locate(const struct live_request *req, struct live_buffer **out,
 	struct event_writer *writer);
 
-/* Copy [offset, offset + len) of the buffer as it is now. 0, -ESRCH, -EPERM, -EFAULT. */
+/* Copy [offset, offset + len) of the buffer as it is now. 0, -ESRCH, -EPERM, -EFAULT (a part is not
+ * mapped, or the range ends outside of the buffer; @out may then hold a part). */
 int live_buffer_read(struct live_buffer *buffer, uint32_t offset_bytes, void *out,
 	uint32_t len_bytes);
 
 void live_buffer_free(struct live_buffer *buffer); /* accepts NULL */
 
-/* Fill in what /proc tells of a thread: pid, uid, comm. Fields stay as they are where it tells
- * nothing. */
+/* Fill in tid and what /proc tells of a thread: pid, effective uid, comm. Fields stay as they are
+ * where it tells nothing. */
 void live_describe_writer(pid_t tid, struct event_writer *writer);
 
 #endif

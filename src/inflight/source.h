@@ -4,7 +4,8 @@
  * Invariants: I1 the pipeline sees a writer's bytes only through source_sample(). I2 a stable
  *   source gives the same bytes at every sample. I3 a live source reads the writer's memory anew at
  *   each sample; where it cannot, it gives the bounce copy and says so (unobserved): no figure
- *   claims more than was seen. I4 after the writer was answered, its memory is not read.
+ *   claims more than was seen. I4 after the writer was answered, its memory is not read. I5 a live
+ *   source that failed once gives the bounce copy for the rest of its write.
  * May use: base. Must not know: stripes, members, policies' names in options.
  *
  *	sample(GUARD) -> tuples, sample(PARITY) -> parity, sample(DATA) once for each member
@@ -24,9 +25,9 @@ struct source;
 /* What a source has seen, for the event and the statistics. */
 struct source_findings {
 	uint64_t samples;	/* readings of live memory that succeeded */
-	uint64_t failed;	/* readings that failed: the bounce copy was used */
+	uint64_t failed;	/* samples that got the bounce copy since memory could not be read */
 	uint32_t first_changed; /* lowest byte that differed from the bounce copy; UINT32_MAX: none */
-	uint32_t changed_bytes; /* most bytes that differed in the samples of one point */
+	uint32_t changed_bytes; /* most bytes that differed in one pass over the write, at one point */
 };
 
 struct source_ops {

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* From a request to the writer's memory, and reading that.
+ *
+ *	live_locate	procfs_read_syscall	which call, which arguments?
+ *			iovec_read		where is its memory?
+ *			live_call_match		is the request a part of it?
+ *			is_right_file		and of this file?
+ *			buffer_new		the pieces of memory that belong to the request
+ *
+ * Invariants: I1 the writer waits for our answer, so its call and arguments stay as they are until
+ *   then; the bytes do not. I2 nothing here enters our own file system, which would wait for us
+ *   (see live_procfs.h).
+ * Deliberately not done: io_uring and libaio, whose buffers are not arguments of a waiting call. */
+#include "inflight/live.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include "inflight/live_call.h"
+#include "inflight/live_procfs.h"
+
+struct live_buffer {
+	pid_t tid;
+	unsigned piece_count;
+	struct iovec *window;  /* room for piece_count, in this allocation: the part to read */
+	struct iovec pieces[]; /* in the other process */
+};
+
+const char *live_miss_name(enum live_miss miss)
+{
+	static const char *const names[LIVE_MISS_COUNT] = {
+		[LIVE_FOUND] = "found",
+		[LIVE_NOT_PERMITTED] = "not permitted",
+		[LIVE_NOT_IN_CALL] = "not in a synchronous call",
+		[LIVE_NO_MATCH] = "no match",
+		[LIVE_GONE] = "gone",
+	};
+	return names[miss];
+}
+
+static enum live_miss miss_of_error(int err)
+{
+	switch (-err) {
+	case EACCES:
+	case EPERM:
+		return LIVE_NOT_PERMITTED;
+	case ENOENT:
+	case ESRCH:
+		return LIVE_GONE;
+	case EAGAIN: /* it runs: whatever it wrote, it does not wait for that */
+		return LIVE_NOT_IN_CALL;
+	default:
+		return LIVE_NO_MATCH;
+	}
+}
+
+/* The part [skip, skip + len) of @from, into @to, which has room for as many. How many it took. */
+static unsigned iovec_cut(const struct iovec *from, unsigned count, uint64_t skip_bytes,
+	uint64_t len_bytes, struct iovec *to)
+{
+	unsigned taken = 0;
+	for (unsigned i = 0; i < count && len_bytes; i++) {
+		if (skip_bytes >= from[i].iov_len) {
+			skip_bytes -= from[i].iov_len;
+			continue;
+		}
+		uint64_t part = from[i].iov_len - skip_bytes;
+		part = part < len_bytes ? part : len_bytes;
+		to[taken++] = (struct iovec){(char *)from[i].iov_base + skip_bytes, part};
+		skip_bytes = 0;
+		len_bytes -= part;
+	}
+	return taken;
+}
+
+/* All of @remote, one after the other, into @out. 0 or -errno. */
+static int memory_read(
+	pid_t tid, const struct iovec *remote, unsigned count, void *out, size_t len_bytes)
+{
+	struct iovec local = {out, len_bytes};
+	ssize_t n = process_vm_readv(tid, &local, 1, remote, count, 0);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len_bytes ? 0 : -EFAULT; /* less: the rest is not mapped */
+}
+
+/* The memory that the call writes from. @iov has room for IOV_MAX. 0 or -errno; -EINVAL: no such
+ * call can have reached us. */
+static int iovec_read(const struct live_call *call, pid_t tid, const struct procfs_syscall *now,
+	struct iovec *iov, unsigned *count)
+{
+	void *where = (void *)(uintptr_t)now->args[1];
+	*count = 1;
+	iov[0] = (struct iovec){where, now->args[2]};
+	if (!call->vectored)
+		return 0;
+	if (now->args[2] == 0 || now->args[2] > IOV_MAX)
+		return -EINVAL;
+	*count = (unsigned)now->args[2];
+	size_t len = *count * sizeof(*iov);
+	return memory_read(tid, &(struct iovec){where, len}, 1, iov, len);
+}
+
+/* What the call writes in all; 0 where the lengths are absurd (write(2) takes up to SSIZE_MAX). */
+static uint64_t iovec_total(const struct iovec *iov, unsigned count)
+{
+	uint64_t total = 0;
+	for (unsigned i = 0; i < count; i++) {
+		if (iov[i].iov_len > SSIZE_MAX - total)
+			return 0;
+		total += iov[i].iov_len;
+	}
+	return total;
+}
+
+static bool is_right_file(const struct live_request *req, int fd, const struct procfs_fd *info)
+{
+	if (!req->ino)
+		return true;
+	if (info->ino && info->ino != req->ino)
+		return false;
+	uint64_t dev;
+	return !req->dev || (procfs_read_fd_dev(req->tid, fd, &dev) == 0 && dev == req->dev);
+}
+
+static struct live_buffer *buffer_new(
+	pid_t tid, const struct iovec *iov, unsigned count, uint64_t skip_bytes, uint32_t len_bytes)
+{
+	struct live_buffer *buffer = malloc(sizeof(*buffer) + 2 * count * sizeof(*iov));
+	if (!buffer)
+		return NULL;
+	buffer->tid = tid;
+	buffer->piece_count = iovec_cut(iov, count, skip_bytes, len_bytes, buffer->pieces);
+	buffer->window = buffer->pieces + buffer->piece_count;
+	return buffer;
+}
+
+/* The thread is in @call. Is the request a part of it? */
+static enum live_miss locate_in_call(const struct live_request *req, const struct live_call *call,
+	const struct procfs_syscall *now, struct live_buffer **out)
+{
+	int fd = (int)now->args[0];
+	struct iovec iov[IOV_MAX];
+	unsigned count;
+	int ret = iovec_read(call, req->tid, now, iov, &count);
+	if (ret < 0)
+		return miss_of_error(ret);
+	struct procfs_fd info;
+	ret = procfs_read_fd(req->tid, fd, &info);
+	if (ret < 0) /* a descriptor that another thread has closed tells nothing */
+		return ret == -ENOENT ? LIVE_NO_MATCH : miss_of_error(ret);
+	uint64_t skip;
+	if (!live_call_match(call, now, &info, req, iovec_total(iov, count), &skip) ||
+		!is_right_file(req, fd, &info))
+		return LIVE_NO_MATCH;
+	*out = buffer_new(req->tid, iov, count, skip, req->len_bytes);
+	return *out ? LIVE_FOUND : LIVE_NO_MATCH;
+}
+
+enum live_miss live_locate(
+	const struct live_request *req, struct live_buffer **out, struct event_writer *writer)
+{
+	*out = NULL;
+	if (req->tid <= 0) /* the kernel's own, or of a PID namespace that we do not see */
+		return LIVE_NOT_IN_CALL;
+	/* First, since it gives the thread the time to fall asleep. */
+	live_describe_writer(req->tid, writer);
+	struct procfs_syscall now;
+	int ret = procfs_read_syscall(req->tid, &now);
+	if (ret < 0)
+		return miss_of_error(ret);
+	if (live_call_is_foreign(&now))
+		return LIVE_NO_MATCH;
+	const struct live_call *call = live_call_find(now.nr);
+	if (!call)
+		return LIVE_NOT_IN_CALL;
+	snprintf(writer->call, sizeof(writer->call), "%s", call->name);
+	return call->writes ? locate_in_call(req, call, &now, out) : LIVE_NOT_IN_CALL;
+}
+
+int live_buffer_read(
+	struct live_buffer *buffer, uint32_t offset_bytes, void *out, uint32_t len_bytes)
+{
+	unsigned count = iovec_cut(
+		buffer->pieces, buffer->piece_count, offset_bytes, len_bytes, buffer->window);
+	return memory_read(buffer->tid, buffer->window, count, out, len_bytes);
+}
+
+void live_buffer_free(struct live_buffer *buffer)
+{
+	free(buffer);
+}
+
+void live_describe_writer(pid_t tid, struct event_writer *writer)
+{
+	writer->tid = tid;
+	procfs_read_writer(tid, writer);
+}

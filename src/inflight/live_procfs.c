@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading and parsing the few files of procfs that a located write needs. */
+#include "inflight/live_procfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#define PROC_PATH_BYTES  64u
+#define RUNNING_YIELD_NS (100 * NS_PER_US)
+#define RUNNING_LIMIT_NS (1 * NS_PER_MS)
+#define RUNNING_SLEEP_NS 50000L
+
+/* A descriptor of a file of procfs, or -errno. */
+__attribute__((format(printf, 1, 2))) static int open_proc(const char *fmt, ...)
+{
+	char path[PROC_PATH_BYTES];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(path, sizeof(path), fmt, ap);
+	va_end(ap);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The file as text from its beginning, cut to what @text holds. 0 or -errno. */
+static int read_text(int fd, char *text, size_t room)
+{
+	ssize_t n = pread(fd, text, room - 1, 0);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return 0;
+}
+
+static int read_proc(int fd, char *text, size_t room)
+{
+	cleanup(cleanup_closep) int owned = fd;
+	return owned < 0 ? owned : read_text(owned, text, room);
+}
+
+/* What follows "@key:" and white space at the start of a line, or NULL. */
+static const char *find_field(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, key, len) == 0 && line[len] == ':')
+			return line + len + 1 + strspn(line + len + 1, " \t");
+	}
+	return NULL;
+}
+
+/* "NR 0xARG0 .. 0xARG5 0xSP 0xPC", "-1 0xSP 0xPC" or "running". */
+static int parse_syscall(const char *text, struct procfs_syscall *out)
+{
+	if (strncmp(text, "running", 7) == 0)
+		return -EAGAIN;
+	*out = (struct procfs_syscall){.nr = -1};
+	uint64_t *a = out->args;
+	int n = sscanf(text,
+		"%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+		" %" SCNx64 " %" SCNx64,
+		&out->nr, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &out->sp, &out->pc);
+	return n == 9 || (n >= 1 && out->nr == -1) ? 0 : -EPROTO;
+}
+
+static void wait_a_moment(uint64_t waited_ns)
+{
+	if (waited_ns < RUNNING_YIELD_NS)
+		sched_yield();
+	else
+		nanosleep(&(struct timespec){.tv_nsec = RUNNING_SLEEP_NS}, NULL);
+}
+
+int procfs_read_syscall(pid_t tid, struct procfs_syscall *out)
+{
+	cleanup(cleanup_closep) int fd = open_proc("/proc/%d/syscall", tid);
+	if (fd < 0)
+		return fd;
+	uint64_t begun_ns = clock_monotonic_ns();
+	for (;;) {
+		char text[256];
+		int ret = read_text(fd, text, sizeof(text));
+		if (ret == 0)
+			ret = parse_syscall(text, out);
+		uint64_t waited_ns = clock_monotonic_ns() - begun_ns;
+		if (ret != -EAGAIN || waited_ns > RUNNING_LIMIT_NS)
+			return ret;
+		wait_a_moment(waited_ns);
+	}
+}
+
+int procfs_read_fd(pid_t tid, int fd, struct procfs_fd *out)
+{
+	char text[512];
+	int ret = read_proc(open_proc("/proc/%d/fdinfo/%d", tid, fd), text, sizeof(text));
+	if (ret < 0)
+		return ret;
+	const char *pos = find_field(text, "pos");
+	const char *flags = find_field(text, "flags");
+	const char *ino = find_field(text, "ino");
+	*out = (struct procfs_fd){0};
+	if (!pos || sscanf(pos, "%" SCNd64, &out->pos) != 1)
+		return -EPROTO;
+	if (!flags || sscanf(flags, "%o", &out->flags) != 1)
+		return -EPROTO;
+	if (ino)
+		sscanf(ino, "%" SCNu64, &out->ino);
+	return 0;
+}
+
+int procfs_read_fd_dev(pid_t tid, int fd, uint64_t *dev)
+{
+	char path[PROC_PATH_BYTES];
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, fd);
+	struct statx st;
+	/* Asks for no field: the device comes all the same, and no file system is called for it. */
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st) < 0)
+		return -errno;
+	*dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	return 0;
+}
+
+void procfs_read_writer(pid_t tid, struct event_writer *out)
+{
+	char text[512]; /* the fields stand within the first 300 bytes */
+	if (read_proc(open_proc("/proc/%d/status", tid), text, sizeof(text)) < 0)
+		return;
+	const char *name = find_field(text, "Name");
+	const char *tgid = find_field(text, "Tgid");
+	const char *uids = find_field(text, "Uid"); /* real, effective, saved, file system */
+	if (name) {
+		size_t len = strcspn(name, "\n");
+		len = len < sizeof(out->comm) ? len : sizeof(out->comm) - 1;
+		memcpy(out->comm, name, len);
+		out->comm[len] = '\0';
+	}
+	if (tgid)
+		sscanf(tgid, "%d", &out->pid);
+	if (uids)
+		sscanf(uids, "%*u %u", &out->uid);
+}
