@@ -259,7 +259,7 @@ static void choose_commits(struct sim_disk *disk, uint64_t at)
 void sim_disk_flush(struct sim_disk *disk, uint64_t at)
 {
 	choose_commits(disk, at);
-	list_for_each_safe(n, &disk->unflushed) {
+	list_for_each_safe (n, &disk->unflushed) {
 		struct sim_write *w = write_of(n);
 		if (!w->committing)
 			continue;

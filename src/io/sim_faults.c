@@ -30,7 +30,7 @@ void sim_world_disarm_all(struct sim_world *world)
 {
 	while (!list_empty(&world->faults))
 		free(container_of(list_pop_front(&world->faults), struct armed, node));
-	list_for_each(n, &world->disks)
+	list_for_each (n, &world->disks)
 		container_of(n, struct sim_disk, node)->gone = false;
 }
 
@@ -82,7 +82,7 @@ static bool fires(struct sim_world *world, struct armed *a)
 struct sim_hit sim_faults_meet(struct sim_world *world, const struct sim_disk *disk,
 	enum io_kind kind, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	list_for_each(n, &world->faults) {
+	list_for_each (n, &world->faults) {
 		struct armed *a = container_of(n, struct armed, node);
 		struct sim_hit hit;
 		bool spent = a->fault.count && a->fired >= a->fault.count;

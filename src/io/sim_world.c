@@ -78,7 +78,7 @@ void sim_world_free(struct sim_world *world)
 
 struct sim_disk *sim_world_find(struct sim_world *world, const char *name)
 {
-	list_for_each(n, &world->disks) {
+	list_for_each (n, &world->disks) {
 		if (strcmp(disk_of(n)->name, name) == 0)
 			return disk_of(n);
 	}
@@ -139,7 +139,7 @@ void sim_world_add(struct sim_world *world, struct io_req *req)
 static void cut_power(struct sim_world *world)
 {
 	world->power_cut = true;
-	list_for_each(n, &world->events) {
+	list_for_each (n, &world->events) {
 		req_of(n)->event_ns = world->now_ns;
 		req_of(n)->ack_ns = 0;
 	}
@@ -318,7 +318,7 @@ bool sim_world_step(struct sim_world *world, uint64_t until_ns)
 
 void sim_world_forget(struct sim_world *world, const struct sim_engine *engine)
 {
-	list_for_each_safe(n, &world->events) {
+	list_for_each_safe (n, &world->events) {
 		if (engine_of(req_of(n)) != engine)
 			continue;
 		list_remove(n);
@@ -339,7 +339,7 @@ bool sim_world_power_is_cut(const struct sim_world *world)
 void sim_world_reboot(struct sim_world *world)
 {
 	assert(world->engine_count == 0);
-	list_for_each(n, &world->disks)
+	list_for_each (n, &world->disks)
 		sim_disk_lose_power(disk_of(n), &world->fate_rng);
 	world->power_cut = false;
 	world->cut_at = UINT64_MAX;

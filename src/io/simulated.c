@@ -193,7 +193,7 @@ static uint64_t engine_now_ns(struct io_engine *io)
 static void engine_free(struct io_engine *io)
 {
 	struct sim_engine *e = engine_of(io);
-	list_for_each(n, &e->completed)
+	list_for_each (n, &e->completed)
 		sim_disk_acknowledge(container_of(n, struct io_req, node), 0);
 	sim_world_forget(e->world, e);
 	e->world->engine_count--;

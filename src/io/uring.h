@@ -8,7 +8,8 @@
 #include "io/io.h"
 
 /* One ring. @depth: submission entries (a power of two from 2 to 32768); fewer requests than that
- * are in the kernel at a time, the others wait in a queue of the engine. Errors name what the kernel lacks (io_uring disabled by sysctl, ...). */
+ * are in the kernel at a time, the others wait in a queue of the engine. Errors name what the
+ * kernel lacks (io_uring disabled by sysctl, ...). */
 int uring_engine_new(unsigned depth, struct io_engine **out, struct errmsg *why);
 
 /* A factory of such engines; needs no context. */

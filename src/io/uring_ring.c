@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* A number that no other thread has had or will have: pthread_self() and tids come again. */
 static uint64_t thread_number(void)
@@ -39,6 +41,14 @@ static int ring_init(struct uring_engine *e)
 		ret = io_uring_queue_init_params(e->depth, &e->ring, &params);
 	}
 	return ret;
+}
+
+/* liburing declares io_uring_enable_rings(), but its library exports it only since 2.4. */
+static int ring_enable(struct uring_engine *e)
+{
+	long ret = syscall(__NR_io_uring_register, e->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS,
+		NULL, 0);
+	return ret < 0 ? -errno : 0;
 }
 
 static int explain_init_error(struct errmsg *why, int err)
@@ -139,7 +149,7 @@ int uring_ring_own(struct uring_engine *e)
 	int ret = disown(e, me);
 	if (ret < 0)
 		return ret;
-	ret = io_uring_enable_rings(&e->ring);
+	ret = ring_enable(e);
 	if (ret < 0)
 		return ret;
 	e->owner = me;

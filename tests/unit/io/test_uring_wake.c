@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* The io_uring engine between threads: wakes are never lost, the owner may change. */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/time.h>
+#include "uring_rig.h"
+
+#define POSTS 20000
+
+/* What another thread posts to the owner, as the engine of the stripes is used. */
+struct mailbox {
+	struct io_engine *io;
+	pthread_mutex_t lock; /* posted */
+	unsigned posted;
+	unsigned every_us; /* 0: without a pause */
+};
+
+static void *post_all(void *arg)
+{
+	struct mailbox *box = arg;
+	for (unsigned i = 0; i < POSTS; i++) {
+		pthread_mutex_lock(&box->lock);
+		box->posted++;
+		pthread_mutex_unlock(&box->lock);
+		io_wake(box->io);
+		if (box->every_us && i % 16 == 0)
+			usleep(box->every_us);
+	}
+	return NULL;
+}
+
+static unsigned taken_from(struct mailbox *box)
+{
+	pthread_mutex_lock(&box->lock);
+	unsigned posted = box->posted;
+	pthread_mutex_unlock(&box->lock);
+	return posted;
+}
+
+static void receive_posts(struct rig *rig, unsigned every_us, bool with_transfers)
+{
+	struct mailbox box = {.io = rig->io, .every_us = every_us};
+	struct op op = {.err = 0};
+	pthread_t thread;
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(BLOCK_BYTES);
+	rig_make_member(rig, BLOCK_BYTES);
+	pthread_mutex_init(&box.lock, NULL);
+	assert_int_equal(pthread_create(&thread, NULL, post_all, &box), 0);
+	alarm(60); /* a lost wake is a wait without end */
+	while (taken_from(&box) < POSTS) {
+		if (with_transfers && op.err != OP_PENDING)
+			op_transfer(&op, IO_READ, rig->file, 0, buf, BLOCK_BYTES);
+		assert_true(io_run(rig->io, true) >= 0);
+	}
+	alarm(0);
+	pthread_join(thread, NULL);
+	op_wait(&op);
+	pthread_mutex_destroy(&box.lock);
+}
+
+static void post_without_pause(struct rig *rig)
+{
+	receive_posts(rig, 0, false);
+}
+
+static void post_with_pauses(struct rig *rig)
+{
+	receive_posts(rig, 30, false);
+}
+
+static void post_among_transfers(struct rig *rig)
+{
+	receive_posts(rig, 10, true);
+}
+
+static void no_wake_is_lost(void **unused)
+{
+	(void)unused;
+	on_each_medium(8, post_without_pause);
+	on_each_medium(8, post_with_pauses);
+	on_each_medium(8, post_among_transfers);
+}
+
+static void a_wake_before_the_wait_ends_it_once(void **unused)
+{
+	(void)unused;
+	struct op op;
+	struct io_engine *io = NULL;
+	assert_int_equal(uring_engine_new(8, &io, NULL), 0);
+	io_wake(io);
+	io_wake(io);
+	assert_int_equal(io_run(io, true), 0);
+	op_alarm(&op, io, io_now_ns(io) + 5 * NS_PER_MS);
+	assert_int_equal(io_run(io, true), 1); /* both wakes are used up */
+	io_engine_free(io);
+}
+
+static void a_wake_stays_while_a_run_had_something_to_do(void **unused)
+{
+	(void)unused;
+	struct op op;
+	struct io_engine *io = NULL;
+	assert_int_equal(uring_engine_new(8, &io, NULL), 0);
+	op_alarm(&op, io, 1);
+	io_wake(io);
+	assert_int_equal(io_run(io, true), 1);
+	assert_int_equal(io_run(io, true), 0);
+	io_engine_free(io);
+}
+
+static struct io_engine *signalled;
+
+static void wake_from_handler(int number)
+{
+	(void)number;
+	io_wake(signalled);
+}
+
+static void a_wake_from_a_signal_handler_ends_a_wait(void **unused)
+{
+	(void)unused;
+	struct sigaction action = {.sa_handler = wake_from_handler}, old;
+	struct itimerval soon = {{0, 0}, {0, 5000}};
+	assert_int_equal(uring_engine_new(8, &signalled, NULL), 0);
+	sigaction(SIGALRM, &action, &old);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	assert_int_equal(io_run(signalled, true), 0);
+	sigaction(SIGALRM, &old, NULL);
+	io_engine_free(signalled);
+}
+
+/* What each owner does in turn: all kinds of requests, and a wake from a third thread. */
+static void *own_for_a_while(void *arg)
+{
+	struct rig *rig = arg;
+	struct op ops[3];
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(2 * BLOCK_BYTES);
+	fill_sectors(buf, BLOCK_BYTES, 0, 9);
+	op_transfer(&ops[0], IO_WRITE, rig->file, 0, buf, BLOCK_BYTES);
+	op_wait(&ops[0]);
+	op_transfer(&ops[0], IO_READ, rig->file, 0, buf + BLOCK_BYTES, BLOCK_BYTES);
+	op_transfer(&ops[1], IO_FLUSH, rig->file, 0, NULL, 0);
+	op_alarm(&ops[2], rig->io, io_now_ns(rig->io) + NS_PER_MS);
+	ops_wait(ops, 3);
+	bool right = ops[0].err == 0 && ops[1].err == 0 && ops[2].err == 0 &&
+		     memcmp(buf, buf + BLOCK_BYTES, BLOCK_BYTES) == 0;
+	return right ? rig : NULL;
+}
+
+static void *wake_soon(void *arg)
+{
+	usleep(2000);
+	io_wake(arg);
+	return NULL;
+}
+
+static void pass_the_engine_on(struct rig *rig)
+{
+	pthread_t thread;
+	void *right;
+	struct op late; /* waits over all changes of owner */
+	void *memory = mem_alloc_blocks(BLOCK_BYTES);
+	io_register_memory(rig->io, memory, BLOCK_BYTES);
+	rig_make_member(rig, BLOCK_BYTES);
+	op_alarm(&late, rig->io, io_now_ns(rig->io) + 20 * NS_PER_MS);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_non_null(own_for_a_while(rig));
+		assert_int_equal(pthread_create(&thread, NULL, own_for_a_while, rig), 0);
+		pthread_join(thread, &right);
+		assert_non_null(right);
+		assert_true(uring_file_of(rig->file)->slot >= 0);
+	}
+	assert_int_equal(op_wait(&late), 0);
+	assert_int_equal(pthread_create(&thread, NULL, wake_soon, rig->io), 0);
+	alarm(30);
+	while (io_run(rig->io, true) != 0)
+		;
+	alarm(0);
+	pthread_join(thread, NULL);
+	pthread_create(&thread, NULL, own_for_a_while, rig);
+	pthread_join(thread, NULL);
+	io_close(rig->file); /* by a thread that is not the owner any more */
+	rig->file = NULL;
+	io_engine_free(rig->io);
+	rig->io = NULL;
+	free(memory);
+}
+
+static void another_thread_may_own_the_engine_while_nothing_is_under_way(void **unused)
+{
+	(void)unused;
+	on_each_medium(8, pass_the_engine_on);
+}
+
+static void *run_once(void *arg)
+{
+	return (void *)(intptr_t)io_run(arg, false);
+}
+
+static void steal_the_engine(struct rig *rig)
+{
+	struct op op;
+	pthread_t thread;
+	void *ret;
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(BLOCK_BYTES);
+	rig_make_member(rig, BLOCK_BYTES);
+	op_transfer(&op, IO_WRITE, rig->file, 0, buf, BLOCK_BYTES);
+	op_wait(&op);
+	/* As if one more were in the kernel: a real one could complete too soon. */
+	uring_engine_of(rig->io)->in_flight++;
+	assert_int_equal(pthread_create(&thread, NULL, run_once, rig->io), 0);
+	pthread_join(thread, &ret);
+	uring_engine_of(rig->io)->in_flight--;
+	assert_int_equal((intptr_t)ret, -EBUSY);
+	op_transfer(&op, IO_READ, rig->file, 0, buf, BLOCK_BYTES);
+	assert_int_equal(op_wait(&op), 0);
+}
+
+static void another_thread_is_refused_while_requests_are_under_way(void **unused)
+{
+	(void)unused;
+	on_each_medium(8, steal_the_engine);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_wake_is_lost),
+		cmocka_unit_test(a_wake_before_the_wait_ends_it_once),
+		cmocka_unit_test(a_wake_stays_while_a_run_had_something_to_do),
+		cmocka_unit_test(a_wake_from_a_signal_handler_ends_a_wait),
+		cmocka_unit_test(another_thread_may_own_the_engine_while_nothing_is_under_way),
+		cmocka_unit_test(another_thread_is_refused_while_requests_are_under_way),
+	};
+	int missing = uring_missing();
+	return missing ? missing : cmocka_run_group_tests(tests, NULL, NULL);
+}
