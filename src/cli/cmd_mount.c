@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/* stablefs mount: assemble a volume, open its file system, serve it by FUSE.
+ *
+ *	parse -> (fork) -> volume_open -> fs_open -> front_run -> fs_close -> volume_close
+ *
+ * In the background the first process waits until the mount is usable and returns; the daemon's
+ * messages up to then go to the same terminal, later ones to the system log. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/service.h"
+#include "fuse/front.h"
+#include "io/uring.h"
+#include "report/size.h"
+
+static const char usage[] =
+	"Usage: stablefs mount [-f] [-o OPTION,...] VOLUME... MOUNTPOINT\n"
+	"Mount a volume; returns when it is usable. End it with umount(8) or fusermount3 -u.\n\n"
+	"  -f, --foreground   stay; end on SIGINT, SIGTERM or umount\n"
+	"  -o OPTION,...      options:\n"
+	"      dio=POLICY         what a direct write does: bounce (default): one copy at submission;\n"
+	"                         zerocopy: guard, parity and data are sampled from live memory\n"
+	"      hold=TIME          keep direct writes open that long before their data is sampled\n"
+	"                         (200us, 1ms; default 0)\n"
+	"      dio-align=BYTES    direct I/O must be aligned to that (default 512)\n"
+	"      ro                 read-only\n"
+	"      degraded           leave members out that are out of date\n"
+	"      allow_other        other users may use it (default where root mounts)\n"
+	"      noallow_other      they may not\n"
+	"      writethrough       do without the kernel's write-back cache\n"
+	"      workers=N          threads that receive requests\n"
+	"      fsname=NAME        the source that mount(8) lists (default: VOLUME)\n"
+	"      noatime, nodev, nosuid, noexec and the like go to the kernel\n"
+	"  -h, --help         this text\n";
+
+struct mount_args {
+	struct front_options front;
+	bool foreground, degraded;
+	char kernel_opts[512];
+	char fsname[256];
+	char mountpoint[PATH_MAX];
+	struct volume_paths paths; /* owned */
+};
+
+/* ---- options ---- */
+
+static int option_dio(struct mount_args *a, const char *value)
+{
+	if (!dio_policy_parse(value, &a->front.dio))
+		return cli_usage("there is no policy dio=%s: %s", value, dio_policy_names());
+	return -1;
+}
+
+static int option_hold(struct mount_args *a, const char *value)
+{
+	struct errmsg why = {0};
+	if (duration_parse(value, &a->front.hold_ns, &why) < 0)
+		return cli_usage("hold: %s", why.text);
+	if (a->front.hold_ns > UINT64_C(10000000000))
+		return cli_usage("hold=%s is too long: at most 10s", value);
+	return -1;
+}
+
+static int option_align(struct mount_args *a, const char *value)
+{
+	struct errmsg why = {0};
+	uint64_t bytes;
+	if (size_parse(value, &bytes, &why) < 0)
+		return cli_usage("dio-align: %s", why.text);
+	if (bytes < 1 || bytes > BLOCK_BYTES || (bytes & (bytes - 1)))
+		return cli_usage("dio-align takes a power of two from 1 to 4096, not %s", value);
+	a->front.dio_align = (unsigned)bytes;
+	return -1;
+}
+
+static int option_workers(struct mount_args *a, const char *value)
+{
+	struct errmsg why = {0};
+	uint64_t n;
+	if (count_parse(value, &n, &why) < 0 || n < 1 || n > 64)
+		return cli_usage("workers takes 1 to 64, not '%s'", value);
+	a->front.workers = (unsigned)n;
+	return -1;
+}
+
+static int option_fsname(struct mount_args *a, const char *value)
+{
+	snprintf(a->fsname, sizeof(a->fsname), "%s", value);
+	return -1;
+}
+
+static const struct valued_option {
+	const char *name;
+	int (*take)(struct mount_args *a, const char *value);
+} valued_options[] = {{"dio", option_dio}, {"hold", option_hold}, {"dio-align", option_align},
+	{"workers", option_workers}, {"fsname", option_fsname}};
+
+/* What the kernel or fusermount3 understands by itself. */
+static bool is_kernel_option(const char *name)
+{
+	static const char *const names[] = {"rw", "dev", "nodev", "suid", "nosuid", "exec", "noexec",
+		"atime", "noatime", "relatime", "norelatime", "diratime", "nodiratime", "sync",
+		"async", "dirsync", "lazytime", "nolazytime"};
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return false;
+}
+
+static int take_flag(struct mount_args *a, const char *name)
+{
+	if (!strcmp(name, "ro"))
+		a->front.read_only = true;
+	else if (!strcmp(name, "degraded"))
+		a->degraded = true;
+	else if (!strcmp(name, "allow_other"))
+		a->front.allow_other = true;
+	else if (!strcmp(name, "noallow_other"))
+		a->front.allow_other = false;
+	else if (!strcmp(name, "writethrough"))
+		a->front.write_through = true;
+	else if (is_kernel_option(name))
+		snprintf(a->kernel_opts + strlen(a->kernel_opts),
+			sizeof(a->kernel_opts) - strlen(a->kernel_opts), "%s%s",
+			a->kernel_opts[0] ? "," : "", name);
+	else
+		return cli_usage("there is no mount option '%s'", name);
+	return -1;
+}
+
+static int take_mount_option(struct mount_args *a, char *text)
+{
+	char *value = strchr(text, '=');
+	if (!value)
+		return take_flag(a, text);
+	*value++ = '\0';
+	for (unsigned i = 0; i < sizeof(valued_options) / sizeof(valued_options[0]); i++)
+		if (!strcmp(valued_options[i].name, text))
+			return valued_options[i].take(a, value);
+	return cli_usage("there is no mount option '%s='", text);
+}
+
+static int take_mount_options(struct mount_args *a, char *list)
+{
+	int status = -1;
+	for (char *rest = list, *one; status < 0 && (one = strsep(&rest, ","));)
+		if (*one)
+			status = take_mount_option(a, one);
+	return status;
+}
+
+/* ---- what to mount, and where ---- */
+
+static int find_mountpoint(struct mount_args *a, const char *path, struct errmsg *why)
+{
+	struct stat st;
+	if (stat(path, &st) < 0 || !realpath(path, a->mountpoint))
+		return errmsg_set(why, -errno, "the mount point %s: %s%s", path, strerror(errno),
+			errno == ENOENT	   ? " (make it with mkdir)"
+			: errno == ENOTCONN ? " (a dead mount is there: fusermount3 -u it)"
+					    : "");
+	if (!S_ISDIR(st.st_mode))
+		return errmsg_set(why, -ENOTDIR, "the mount point %s is not a directory", path);
+	return 0;
+}
+
+/* The daemon leaves this directory: its paths must not depend on it. */
+static int make_absolute(struct volume_paths *p, struct errmsg *why)
+{
+	for (unsigned i = 0; i < p->count; i++) {
+		char *full = realpath(p->paths[i], NULL);
+		if (!full)
+			return errmsg_set(why, -errno, "%s: %s", p->paths[i], strerror(errno));
+		free(p->paths[i]);
+		p->paths[i] = full;
+	}
+	return 0;
+}
+
+/* ---- serving ---- */
+
+struct daemon {
+	struct mount_args *args;
+	int ready_fd; /* tells the first process; -1 in the foreground */
+	bool ready;   /* it has been told: messages go to the log from now on */
+	struct service service;
+};
+
+static void report_to_parent(struct daemon *d, unsigned char status)
+{
+	if (d->ready_fd < 0)
+		return;
+	ssize_t n = write(d->ready_fd, &status, 1);
+	(void)n; /* nobody waits any more: then nobody minds */
+	close(take_fd(&d->ready_fd));
+}
+
+static void leave_terminal(void)
+{
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; null_fd >= 0 && fd < 3; fd++)
+		dup2(null_fd, fd);
+	if (null_fd > 2)
+		close(null_fd);
+	if (chdir("/") < 0)
+		log_warn("cannot leave the current directory: %s", strerror(errno));
+}
+
+static void on_ready(void *ctx)
+{
+	struct daemon *d = ctx;
+	d->ready = true;
+	if (d->ready_fd < 0) {
+		fprintf(stderr, "stablefs: mounted at %s\n", d->args->mountpoint);
+		return;
+	}
+	report_to_parent(d, CLI_DONE);
+	log_to_syslog(true);
+	leave_terminal();
+}
+
+static int on_query(void *ctx, const char *line, FILE *out)
+{
+	struct daemon *d = ctx;
+	return service_query(&d->service, line, out);
+}
+
+static void on_stopping(void *ctx)
+{
+	struct daemon *d = ctx;
+	atomic_store(&d->service.stop, true);
+}
+
+static int serve_files(struct daemon *d, struct volume *v, struct errmsg *why)
+{
+	struct mount_args *a = d->args;
+	struct fs_options options = {.read_only = a->front.read_only};
+	struct fs *fs = NULL;
+	int err = fs_open(v, &options, &fs, why);
+	if (err < 0)
+		return err;
+	service_init(&d->service, v, fs, a->mountpoint);
+	a->front.fs = fs;
+	a->front.volume = v;
+	a->front.ready = on_ready;
+	a->front.query = on_query;
+	a->front.stopping = on_stopping;
+	a->front.ctx = d;
+	err = front_run(&a->front, why);
+	service_end(&d->service);
+	int closed = fs_close(fs);
+	return err < 0 ? err : closed;
+}
+
+static int serve_volume(struct daemon *d, struct errmsg *why)
+{
+	struct mount_args *a = d->args;
+	struct volume *v = NULL;
+	struct volume_open_options options = {.factory = &uring_factory,
+		.paths = a->paths.paths,
+		.count = a->paths.count,
+		.read_only = a->front.read_only,
+		.degraded = a->degraded,
+		.threaded = true,
+		.events = front_events_sink(a->front.events)};
+	int err = volume_open(&options, &v, why);
+	if (err < 0)
+		return err;
+	err = serve_files(d, v, why);
+	int closed = volume_close(v);
+	if (!err && closed < 0)
+		err = errmsg_set(why, closed, "the volume was not closed cleanly: %s",
+			strerror(-closed));
+	return err;
+}
+
+static int serve(struct daemon *d)
+{
+	struct errmsg why = {0};
+	int err = front_events_new(&d->args->front.events);
+	if (!err)
+		err = serve_volume(d, &why);
+	front_events_free(d->args->front.events);
+	if (err < 0) {
+		if (d->ready)
+			log_error("%s: %s", d->args->mountpoint,
+				why.text[0] ? why.text : strerror(-err));
+		else
+			cli_fail(err, &why);
+	}
+	report_to_parent(d, err < 0 ? CLI_FAILED : CLI_DONE);
+	return err < 0 ? CLI_FAILED : CLI_DONE;
+}
+
+/* ---- the background ---- */
+
+static int wait_until_ready(pid_t child, int fd)
+{
+	unsigned char status;
+	ssize_t n;
+	while ((n = read(fd, &status, 1)) < 0 && errno == EINTR)
+		;
+	if (n == 1 && status == CLI_DONE)
+		return CLI_DONE;
+	int how = 0;
+	waitpid(child, &how, 0);
+	if (n == 1)
+		return status;
+	struct errmsg why = {0};
+	if (WIFSIGNALED(how))
+		errmsg_set(&why, -EIO, "the daemon was ended by signal %d", WTERMSIG(how));
+	return cli_fail(-EIO, &why);
+}
+
+static int run_in_background(struct daemon *d)
+{
+	int fds[2];
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return cli_fail(-errno, NULL);
+	pid_t child = fork();
+	if (child < 0)
+		return cli_fail(-errno, NULL);
+	if (child > 0) {
+		close(fds[1]);
+		return wait_until_ready(child, fds[0]);
+	}
+	close(fds[0]);
+	d->ready_fd = fds[1];
+	setsid();
+	/* The verb ends here: the daemon must not run what its parent's main still has to do. */
+	exit(serve(d));
+}
+
+static int run(int argc, char **argv)
+{
+	static const struct option options[] = {{"foreground", no_argument, NULL, 'f'},
+		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
+	struct mount_args args = {.front = {.allow_other = getuid() == 0}};
+	int status = -1;
+	for (int opt; status < 0 && (opt = getopt_long(argc, argv, ":fo:h", options, NULL)) != -1;) {
+		if (opt == 'f')
+			args.foreground = true;
+		else if (opt == 'o')
+			status = take_mount_options(&args, optarg);
+		else
+			status = cli_common_option(opt, argv);
+	}
+	if (status >= 0)
+		return status;
+	unsigned count = (unsigned)(argc - optind);
+	if (count < 2)
+		return cli_usage("it takes a VOLUME and a MOUNTPOINT");
+	struct errmsg why = {0};
+	int err = find_mountpoint(&args, argv[argc - 1], &why);
+	if (!err)
+		err = volume_paths_find(argv + optind, count - 1, &args.paths, &why);
+	if (!err)
+		err = make_absolute(&args.paths, &why);
+	if (err < 0) {
+		volume_paths_free(&args.paths);
+		return cli_fail(err, &why);
+	}
+	if (!args.fsname[0])
+		snprintf(args.fsname, sizeof(args.fsname), "%s", argv[optind]);
+	args.front.mountpoint = args.mountpoint;
+	args.front.fsname = args.fsname;
+	args.front.mount_opts = args.kernel_opts[0] ? args.kernel_opts : NULL;
+	struct daemon d = {.args = &args, .ready_fd = -1};
+	status = args.foreground ? serve(&d) : run_in_background(&d);
+	volume_paths_free(&args.paths);
+	return status;
+}
+
+const struct cli_verb verb_mount = {"mount", "mount a volume", usage, run};
