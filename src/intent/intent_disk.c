@@ -4,8 +4,8 @@
  *	header	0 magic, 8 CRC-32C, 12 zero, 16 volume UUID, 32 regions, 40 blocks a region
  *	sector	0 CRC-32C, 4 number of the sector, 8 zero, 16 bits
  *
- * The checksum of a sector covers the volume's UUID too, which is not stored in it: a sector that an
- * older volume left behind fails its check. */
+ * The checksum of a sector covers the volume's UUID too, which is not stored in it: a sector that
+ * an older volume left behind fails its check. */
 #include "intent/intent_disk.h"
 
 #include <string.h>
@@ -30,10 +30,9 @@ enum sector_offset {
 
 _Static_assert(SECTOR_BITS + INTENT_SECTOR_REGIONS / 8 == INTENT_SECTOR_BYTES, "sector");
 _Static_assert(INTENT_SECTOR_WORDS * 64 == INTENT_SECTOR_REGIONS, "words");
-_Static_assert((SUPER_MAX_REGIONS / INTENT_SECTOR_REGIONS + 1 + INTENT_BLOCK_SECTORS) *
-				INTENT_SECTOR_BYTES +
-			BLOCK_BYTES <=
-		SUPER_INTENT_MIN_BYTES,
+
+#define MAX_SECTORS (SUPER_MAX_REGIONS / INTENT_SECTOR_REGIONS + 1)
+_Static_assert(2 * BLOCK_BYTES + MAX_SECTORS * INTENT_SECTOR_BYTES <= SUPER_INTENT_MIN_BYTES,
 	"the largest log fits into every intent area");
 
 uint32_t intent_disk_sectors(uint64_t regions)
@@ -74,8 +73,8 @@ static uint32_t sector_crc(const struct super *super, const uint8_t *sector)
 	return crc32c(covered, sizeof(covered));
 }
 
-void intent_disk_sector_encode(const struct super *super, uint32_t sector, const uint64_t *words,
-	uint8_t *out)
+void intent_disk_sector_encode(
+	const struct super *super, uint32_t sector, const uint64_t *words, uint8_t *out)
 {
 	memset(out, 0, SECTOR_BITS);
 	put_le32(out + SECTOR_NUMBER, sector);
@@ -84,8 +83,8 @@ void intent_disk_sector_encode(const struct super *super, uint32_t sector, const
 	put_le32(out + SECTOR_CRC, sector_crc(super, out));
 }
 
-bool intent_disk_sector_decode(const struct super *super, uint32_t sector, const uint8_t *in,
-	uint64_t *words)
+bool intent_disk_sector_decode(
+	const struct super *super, uint32_t sector, const uint8_t *in, uint64_t *words)
 {
 	if (get_le32(in + SECTOR_CRC) != sector_crc(super, in) ||
 		get_le32(in + SECTOR_NUMBER) != sector)

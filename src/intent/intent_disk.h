@@ -14,7 +14,6 @@
 #define INTENT_SECTOR_BYTES   512u
 #define INTENT_SECTOR_REGIONS 3968u /* (512 - 16) * 8 */
 #define INTENT_SECTOR_WORDS   62u   /* of 64 regions */
-#define INTENT_BLOCK_SECTORS  (BLOCK_BYTES / INTENT_SECTOR_BYTES)
 
 uint32_t intent_disk_sectors(uint64_t regions);
 uint32_t intent_disk_image_bytes(uint64_t regions); /* whole blocks, header included */
@@ -31,11 +30,11 @@ void intent_disk_header_encode(const struct super *super, uint8_t *out);
 bool intent_disk_header_good(const struct super *super, const uint8_t *in);
 
 /* One sector; @words: INTENT_SECTOR_WORDS words, bit i of word w is region w * 64 + i of it. */
-void intent_disk_sector_encode(const struct super *super, uint32_t sector, const uint64_t *words,
-	uint8_t *out);
+void intent_disk_sector_encode(
+	const struct super *super, uint32_t sector, const uint64_t *words, uint8_t *out);
 
 /* False where it is damaged, of another volume or in the wrong place; @words is untouched then. */
-bool intent_disk_sector_decode(const struct super *super, uint32_t sector, const uint8_t *in,
-	uint64_t *words);
+bool intent_disk_sector_decode(
+	const struct super *super, uint32_t sector, const uint8_t *in, uint64_t *words);
 
 #endif

@@ -81,7 +81,7 @@ void intent_free(struct intent_log *log)
 /* Load's view of all members. */
 struct load {
 	struct intent_log *log;
-	uint8_t *areas; /* owned; one image for each member, as read */
+	uint8_t *areas;     /* owned; one image for each member, as read */
 	bool *sector_known; /* owned; some member's copy is good */
 };
 
@@ -116,15 +116,16 @@ static void member_merge(struct load *load, unsigned member)
 	struct intent_log *log = load->log;
 	struct member *m = log->members[member].member;
 	uint8_t *area = load_area(load, member);
-	int err = io_sync_read(member_file(m), member_super(m)->intent.offset_bytes, area,
-		log->image_bytes);
+	int err = io_sync_read(
+		member_file(m), member_super(m)->intent.offset_bytes, area, log->image_bytes);
 	bool good = err == 0 && intent_disk_header_good(&log->super, area);
 	uint32_t damaged = 0;
 	for (uint32_t s = 0; s < log->sectors; s++)
 		damaged += !sector_merge(load, member, s, good);
 	if (damaged)
-		log_warn("%s: the write-intent log is damaged (%u of %u sectors%s%s)", member_path(m),
-			damaged, log->sectors, err < 0 ? ", " : "", err < 0 ? strerror(-err) : "");
+		log_warn("%s: the write-intent log is damaged (%u of %u sectors%s%s)",
+			member_path(m), damaged, log->sectors, err < 0 ? ", " : "",
+			err < 0 ? strerror(-err) : "");
 }
 
 /* Bits behind the last region mean nothing, whatever a member says. */
@@ -153,8 +154,8 @@ static void load_conclude(struct load *load)
 	image_encode(&log->super, log->sent, log->image);
 	for (unsigned i = 0; i < log->members_count; i++) {
 		struct intent_member *im = &log->members[i];
-		im->stale = im->member &&
-			memcmp(load_area(load, i), log->image, log->image_bytes) != 0;
+		im->stale =
+			im->member && memcmp(load_area(load, i), log->image, log->image_bytes) != 0;
 	}
 }
 

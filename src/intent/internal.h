@@ -10,15 +10,15 @@
 struct intent_region {
 	struct list_node node; /* on log->ended: marked, idle, perhaps not yet flushed */
 	uint64_t ended_epoch;  /* when its last write ended */
-	uint32_t busy;	       /* writes between begin and ended */
+	uint32_t busy;         /* writes between begin and ended */
 };
 
 struct intent_member {
 	struct intent_log *log;
-	struct member *member;	    /* borrowed; NULL: missing */
-	struct member *written_to;  /* by the round under way */
-	bool stale;		    /* what it holds is not the image: write all of it */
-	bool fresh;		    /* came since the last round began */
+	struct member *member;     /* borrowed; NULL: missing */
+	struct member *written_to; /* by the round under way */
+	bool stale;                /* what it holds is not the image: write all of it */
+	bool fresh;                /* came since the last round began */
 	bool failed;
 	struct io_req io;
 	struct iovec iov;
@@ -36,17 +36,17 @@ struct intent_log {
 	uint64_t regions;
 	uint32_t sectors, words;
 	uint64_t *wanted, *found, *sent, *durable; /* owned */
-	struct intent_region *region;		   /* owned; one each */
-	struct list ended;			   /* oldest epoch first */
+	struct intent_region *region;              /* owned; one each */
+	struct list ended;                         /* oldest epoch first */
 	uint64_t epoch;
 	uint8_t *image; /* owned; the area as of the last round, not changed during one */
 	uint32_t image_bytes;
 	struct intent_member members[INTENT_MAX_MEMBERS];
 	unsigned members_count;
 
-	bool writing; /* a round is under way */
-	unsigned pending, taken; /* members that have not ended it; that have taken it */
-	int round_err;		 /* first error of a member in the last round */
+	bool writing;                  /* a round is under way */
+	unsigned pending, taken;       /* members that have not ended it; that have taken it */
+	int round_err;                 /* first error of a member in the last round */
 	uint32_t from_bytes, to_bytes; /* of the image, changed by the round */
 	struct io_req alarm;
 	struct list round_waits, next_waits;

@@ -10,8 +10,8 @@
 #include "member/member.h"
 
 #define TUPLE_PAGE_BYTES 4096u
-#define SLOT_PAGES	 32u /* pages written at once: 128 KiB */
-#define FLUSH_SLOTS	 4u  /* such writes under way */
+#define SLOT_PAGES       32u /* pages written at once: 128 KiB */
+#define FLUSH_SLOTS      4u  /* such writes under way */
 
 /* tuples.c: the cache. */
 
@@ -30,9 +30,9 @@ struct tuple_page {
 	uint64_t index;
 	uint8_t *bytes; /* as on the medium: complemented */
 	enum tuple_page_state state;
-	unsigned holds; /* by transfers */
-	bool dirty;	/* newer than the medium and than any write under way */
-	bool writing;	/* a slot holds a copy that is on its way to the medium */
+	unsigned holds;      /* by transfers */
+	bool dirty;          /* newer than the medium and than any write under way */
+	bool writing;        /* a slot holds a copy that is on its way to the medium */
 	struct list waiters; /* struct member_page_use */
 	struct io_req io;    /* the load */
 	struct iovec iov;
@@ -67,8 +67,8 @@ unsigned tuples_per_page(const struct tuple_cache *cache);
 /* Hold page @index, found or new; starts its load where it is needed. -ENOMEM; -EAGAIN: the cache
  * is full of dirty pages and a round is under way, try again when member_unpark() is called;
  * another error: that round failed. */
-int tuple_page_hold(struct tuple_cache *cache, uint64_t index, enum tuple_want want,
-	struct tuple_page **out);
+int tuple_page_hold(
+	struct tuple_cache *cache, uint64_t index, enum tuple_want want, struct tuple_page **out);
 void tuple_page_release(struct tuple_page *page);
 struct tuple_page *tuple_page_find(struct tuple_cache *cache, uint64_t index);
 
@@ -80,7 +80,8 @@ void tuple_page_wait(struct member_page_use *use);
 void tuple_page_get(const struct tuple_page *page, unsigned at, unsigned count, uint8_t *out);
 void tuple_page_put(struct tuple_page *page, unsigned at, unsigned count, const uint8_t *in);
 
-void tuple_page_write_begun(struct tuple_page *page); /* its bytes were copied; it is clean so far */
+void tuple_page_write_begun(
+	struct tuple_page *page); /* its bytes were copied; it is clean so far */
 void tuple_page_write_ended(struct tuple_page *page, int err); /* an error makes it dirty again */
 
 /* flush.c: rounds of writing dirty pages, one at a time. */
@@ -126,7 +127,7 @@ struct member_counters {
 struct member {
 	struct io_engine *io; /* borrowed */
 	struct io_file *file; /* owned */
-	char *path;	      /* owned */
+	char *path;           /* owned */
 	struct super super;
 	unsigned tuple_bytes; /* 0 without PI */
 	struct tuple_cache tuples;

@@ -12,8 +12,8 @@ static void member_freep(struct member **m)
 	member_free(*m);
 }
 
-int member_open(struct io_engine *io, const char *path, struct member_probe *probe,
-	struct member **out)
+int member_open(
+	struct io_engine *io, const char *path, struct member_probe *probe, struct member **out)
 {
 	cleanup(io_closep) struct io_file *file = take_ptr(&probe->file);
 	if (!pi_supported(probe->super.pi))

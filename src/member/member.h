@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* A member: one backing file or device, and the PI disk that it emulates.
  * Owner thread: the engine's, from the first transfer on; before, the thread that opened it.
- * Invariants: I1 data and tuples travel together: a write's tuples are in the cache before its done()
- *   runs, a read returns the tuples that belong to its data. I2 tuples reach the medium at a flush,
- *   after the data that they protect and before the flush completes. I3 with PI a block whose tuple
- *   is the escape reads as zeros, whatever the medium holds. I4 with PI_CHECK_DEVICE a write is stored
- *   wholly or, where one block does not match its guard, refused wholly (-EILSEQ) and nothing is
- *   stored, as a disk with T10 PI does. I5 transfers of the same blocks are ordered by the caller
- *   (the stripe lock).
+ * Invariants: I1 data and tuples travel together: a write's tuples are in the cache before its
+ *   done() runs, a read returns the tuples that belong to its data. I2 tuples reach the medium
+ *   after the write of the data that they protect has completed, and before a flush called after that
+ *   completes. I3 with PI a block whose tuple is the escape reads as zeros, whatever the medium
+ *   holds. I4 with PI_CHECK_DEVICE a write is stored wholly or, where one block does not match its
+ *   tuple, refused wholly (-EILSEQ) and nothing is stored, as a disk with T10 PI does. I5 transfers
+ *   of the same blocks are ordered by the caller (the stripe lock).
  * May use: io, pi, base. Must not know: stripes, parity, other members.
  *
  * Tuples lie in an area of their own, stored complemented, so that a zeroed (sparse) area says
- * "never written". They are cached in pages of 4 KiB, loaded when first needed, written at flushes. */
+ * "never written". They are cached in pages of 4 KiB, loaded when first needed, written at flushes
+ * and where the cache is full. */
 #ifndef STABLEFS_MEMBER_MEMBER_H
 #define STABLEFS_MEMBER_MEMBER_H
 
@@ -27,15 +28,15 @@ struct member;
 struct member_probe {
 	struct super super;
 	bool copy_a_bad, copy_b_bad; /* that copy is damaged; the other served */
-	struct io_file *file;	     /* open; the caller's (or member_open's) */
+	struct io_file *file;        /* open; the caller's (or member_open's) */
 };
 int member_probe(struct io_engine *io, const char *path, unsigned flags, struct member_probe *out,
 	struct errmsg *why);
 
 /* Make a member of a probed file. Takes probe->file in every case. @path is copied. -EOPNOTSUPP:
  * this build cannot compute the volume's guard (pi_supported()). */
-int member_open(struct io_engine *io, const char *path, struct member_probe *probe,
-	struct member **out);
+int member_open(
+	struct io_engine *io, const char *path, struct member_probe *probe, struct member **out);
 void member_free(struct member *m); /* accepts NULL; nothing under way; dirty tuples are dropped */
 
 const char *member_path(const struct member *m);
@@ -49,7 +50,7 @@ int member_super_write(struct member *m);
 
 struct tuple_page;
 
-/* A transfer's hold on a page of tuples, and its place among those that wait for it to be loaded. */
+/* A transfer's hold on a page of tuples, and its place among those that wait for its load. */
 struct member_page_use {
 	struct list_node node;
 	struct member_xfer *xfer;
@@ -59,9 +60,10 @@ struct member_page_use {
 /* One transfer of consecutive blocks. The caller owns it until done(). */
 struct member_xfer {
 	struct member *member;
-	uint64_t block;	   /* of the data area */
-	uint32_t blocks;   /* 1 to 256 */
-	struct iovec *iov; /* borrowed; whole blocks in total, page-aligned pieces of whole blocks */
+	uint64_t block;  /* of the data area */
+	uint32_t blocks; /* 1 to 256 */
+	struct iovec
+		*iov; /* borrowed; whole blocks in total, page-aligned pieces of whole blocks */
 	unsigned iov_count; /* at most IO_MAX_IOV */
 	/* blocks * pi_tuple_bytes(); write: what to store; read: filled. NULL without PI. */
 	uint8_t *tuples;
@@ -90,7 +92,7 @@ uint32_t member_verify(const struct member_xfer *xfer, uint32_t from, enum pi_ve
 struct member_flush {
 	struct member *member;
 	void (*done)(struct member_flush *flush, int err);
-	void *owner;	       /* the caller's */
+	void *owner;           /* the caller's */
 	struct list_node node; /* the member's */
 };
 void member_flush(struct member_flush *flush);

@@ -44,8 +44,8 @@ static bool copy_is_newer(const struct super *a, const struct super *b)
 	return a->generation > b->generation;
 }
 
-static int none_serves(const char *path, const struct copy *a, const struct copy *b,
-	struct errmsg *why)
+static int none_serves(
+	const char *path, const struct copy *a, const struct copy *b, struct errmsg *why)
 {
 	if (a->err == -ENOMSG && b->err == -ENOMSG)
 		return errmsg_set(why, -ENOMSG, "%s is not a member of a stablefs volume", path);

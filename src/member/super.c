@@ -5,7 +5,7 @@
  *	| free	| copy A | intent | journal | system | tuples | (gap) data ... | copy B	|
  *
  * The data area begins at a multiple of 1 MiB, so that chunks keep the alignment of the device.
- * Every length grows with the number of stripes, which lets super_fit_stripes() search by halves. */
+ * Every length grows with the number of stripes, so super_fit_stripes() can search by halves. */
 #include "member/super.h"
 
 #include <errno.h>
@@ -14,15 +14,15 @@
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
 
-#define INTENT_OFFSET	  (64 * KIB)
-#define INTENT_END	  MIB
+#define INTENT_OFFSET     (64 * KIB)
+#define INTENT_END        MIB
 #define JOURNAL_MIN_BYTES (256 * KIB)
 #define JOURNAL_MAX_BYTES (64 * MIB)
-#define JOURNAL_SHARE	  16 /* of the data: one sixteenth, within the bounds above */
+#define JOURNAL_SHARE     16 /* of the data: one sixteenth, within the bounds above */
 #define DATA_ALIGN_BYTES  MIB
 
 /* One bit covers at least 1 MiB; a bitmap of this many regions is written as one block. */
-#define REGION_MIN_BLOCKS  UINT64_C(256)
+#define REGION_MIN_BLOCKS UINT64_C(256)
 #define REGIONS_ONE_BLOCK UINT64_C(31744)
 
 _Static_assert(INTENT_END - INTENT_OFFSET >= SUPER_INTENT_MIN_BYTES, "room for the intent log");
@@ -50,7 +50,7 @@ static uint64_t area_place(struct super_area *area, uint64_t offset_bytes, uint6
 static bool stripes_too_many(const struct super *super, uint64_t stripes, uint64_t system_bytes)
 {
 	return stripes > SUPER_MAX_MEMBER_BYTES / BLOCK_BYTES / super->chunk_blocks ||
-		system_bytes > SUPER_MAX_MEMBER_BYTES;
+	       system_bytes > SUPER_MAX_MEMBER_BYTES;
 }
 
 int super_layout(struct super *super, uint64_t stripes, uint64_t system_bytes, struct errmsg *why)
@@ -58,8 +58,8 @@ int super_layout(struct super *super, uint64_t stripes, uint64_t system_bytes, s
 	if (!stripes)
 		return errmsg_set(why, -EINVAL, "a member needs room for one stripe at least");
 	if (stripes_too_many(super, stripes, system_bytes))
-		return errmsg_set(why, -EFBIG, "%" PRIu64 " stripes are beyond the format's limit",
-			stripes);
+		return errmsg_set(
+			why, -EFBIG, "%" PRIu64 " stripes are beyond the format's limit", stripes);
 	uint64_t data_blocks = stripes * super->chunk_blocks;
 	uint64_t tuple_bytes = round_up_u64(data_blocks * pi_tuple_bytes(super->pi), BLOCK_BYTES);
 
@@ -69,11 +69,13 @@ int super_layout(struct super *super, uint64_t stripes, uint64_t system_bytes, s
 	at = area_place(&super->journal, at, journal_bytes(data_blocks * BLOCK_BYTES));
 	at = area_place(&super->system, at, round_up_u64(system_bytes, BLOCK_BYTES));
 	at = area_place(&super->tuples, at, tuple_bytes);
-	at = area_place(&super->data, round_up_u64(at, DATA_ALIGN_BYTES), data_blocks * BLOCK_BYTES);
-	super->member_bytes = max_u64(round_up_u64(at, SUPER_TAIL_BYTES) + SUPER_TAIL_BYTES,
-		SUPER_MIN_MEMBER_BYTES);
+	at = area_place(
+		&super->data, round_up_u64(at, DATA_ALIGN_BYTES), data_blocks * BLOCK_BYTES);
+	super->member_bytes = max_u64(
+		round_up_u64(at, SUPER_TAIL_BYTES) + SUPER_TAIL_BYTES, SUPER_MIN_MEMBER_BYTES);
 	if (super->member_bytes > SUPER_MAX_MEMBER_BYTES)
-		return errmsg_set(why, -EFBIG, "a member of %" PRIu64 " bytes is beyond the format's limit",
+		return errmsg_set(why, -EFBIG,
+			"a member of %" PRIu64 " bytes is beyond the format's limit",
 			super->member_bytes);
 	return 0;
 }
@@ -82,8 +84,9 @@ uint64_t super_fit_stripes(const struct super *super, uint64_t member_bytes, uin
 {
 	struct super trial = *super;
 	uint64_t fits = 0;
-	uint64_t beyond = min_u64(member_bytes, SUPER_MAX_MEMBER_BYTES) / BLOCK_BYTES /
-				  super->chunk_blocks + 1;
+	uint64_t beyond =
+		min_u64(member_bytes, SUPER_MAX_MEMBER_BYTES) / BLOCK_BYTES / super->chunk_blocks +
+		1;
 
 	while (fits + 1 < beyond) {
 		uint64_t stripes = fits + (beyond - fits) / 2;

@@ -12,15 +12,15 @@
 #include "base/errmsg.h"
 #include "pi/pi.h"
 
-#define SUPER_BYTES	    4096u
-#define SUPER_A_OFFSET	    UINT64_C(4096)
-#define SUPER_MAX_MEMBERS   16u
-#define SUPER_LABEL_BYTES   32u
-#define SUPER_TAIL_BYTES    UINT64_C(65536) /* copy B stands at the start of the last 64 KiB */
+#define SUPER_BYTES            4096u
+#define SUPER_A_OFFSET         UINT64_C(4096)
+#define SUPER_MAX_MEMBERS      16u
+#define SUPER_LABEL_BYTES      32u
+#define SUPER_TAIL_BYTES       UINT64_C(65536) /* copy B stands at the start of the last 64 KiB */
 #define SUPER_MIN_MEMBER_BYTES (UINT64_C(8) << 20)
 #define SUPER_MAX_MEMBER_BYTES (UINT64_C(1) << 56)
-#define SUPER_MAX_REGIONS	UINT64_C(262144) /* of the intent log */
-#define SUPER_INTENT_MIN_BYTES	UINT64_C(65536)	 /* holds the log of SUPER_MAX_REGIONS */
+#define SUPER_MAX_REGIONS      UINT64_C(262144) /* of the intent log */
+#define SUPER_INTENT_MIN_BYTES UINT64_C(65536)  /* holds the log of SUPER_MAX_REGIONS */
 
 enum pi_check { PI_CHECK_NONE = 0, PI_CHECK_DEVICE = 1 };
 
@@ -36,10 +36,10 @@ struct super {
 	uint8_t volume_uuid[16];
 	uint8_t member_uuid[16];
 	char label[SUPER_LABEL_BYTES]; /* NUL-terminated */
-	uint64_t created_ns;	       /* CLOCK_REALTIME */
-	uint64_t generation;	       /* grows at each mount and each change of membership */
-	bool clean;		       /* the last mount ended with everything written */
-	unsigned level;		       /* enum raid_level */
+	uint64_t created_ns;           /* CLOCK_REALTIME */
+	uint64_t generation;           /* grows at each mount and each change of membership */
+	bool clean;                    /* the last mount ended with everything written */
+	unsigned level;                /* enum raid_level */
 	unsigned members, index;
 	unsigned chunk_blocks;
 	uint64_t stripes;
@@ -51,8 +51,8 @@ struct super {
 	struct super_area system;  /* the mirrored system area */
 	struct super_area tuples;  /* PI; empty without */
 	struct super_area data;
-	uint64_t region_blocks;    /* member blocks covered by one intent bit */
-	uint64_t member_bytes;     /* what the volume needs of the file or device; 64 KiB multiple */
+	uint64_t region_blocks; /* member blocks covered by one intent bit */
+	uint64_t member_bytes;  /* what the volume needs of the file or device; 64 KiB multiple */
 };
 
 /* Where copy B stands in a file or device of @file_bytes bytes; 0 where it is too small for one. */

@@ -205,8 +205,8 @@ static int check_counts(const struct super *super, struct errmsg *why)
 /* Areas stand in this order, each behind the one before, within the two copies. */
 static int check_areas(const struct super *super, struct errmsg *why)
 {
-	const struct super_area *const areas[] = {&super->intent, &super->journal, &super->system,
-		&super->tuples, &super->data};
+	const struct super_area *const areas[] = {
+		&super->intent, &super->journal, &super->system, &super->tuples, &super->data};
 	uint64_t at = SUPER_A_OFFSET + SUPER_BYTES;
 	uint64_t end = super->member_bytes - SUPER_TAIL_BYTES;
 
@@ -250,8 +250,9 @@ int super_decode(const uint8_t *in, uint64_t member_bytes, struct super *out, st
 	if (err < 0)
 		return err;
 	if (super.member_bytes > member_bytes)
-		return errmsg_set(why, -EUCLEAN, "%" PRIu64 " bytes, the volume needs %" PRIu64 ": truncated?",
-			member_bytes, super.member_bytes);
+		return errmsg_set(why, -EUCLEAN,
+			"%" PRIu64 " bytes, the volume needs %" PRIu64 ": truncated?", member_bytes,
+			super.member_bytes);
 	*out = super;
 	return 0;
 }

@@ -75,8 +75,8 @@ static void xfer_finish_later(struct member_xfer *xfer, int err)
 {
 	struct member *m = xfer->member;
 	xfer->err = err;
-	xfer->io = (struct io_req){
-		.kind = IO_ALARM, .due_ns = io_now_ns(m->io), .done = alarm_rang};
+	xfer->io =
+		(struct io_req){.kind = IO_ALARM, .due_ns = io_now_ns(m->io), .done = alarm_rang};
 	io_submit(m->io, &xfer->io);
 }
 
@@ -190,7 +190,7 @@ static int pages_hold(struct member_xfer *xfer)
 		struct page_part part = part_of(xfer, n);
 		if (!part.count)
 			break;
-		enum tuple_want want = xfer->kind == XFER_READ ? TUPLE_WANT_READ
+		enum tuple_want want = xfer->kind == XFER_READ      ? TUPLE_WANT_READ
 				       : part_is_whole(xfer, &part) ? TUPLE_WANT_OVERWRITE
 								    : TUPLE_WANT_WRITE;
 		struct member_page_use *use = &xfer->uses[n];

@@ -9,9 +9,9 @@
  *	              +---> LOADED dirty                 |    +----------- writing-+
  *	                                             (no page)   write_ended
  *
- * Invariants: I1 a page is dropped only when it is clean, not being written and held by nobody: so a
- *   load never races with a write of the same page. I2 the bytes of a page are those of the medium
- *   (complemented), the complement is taken where tuples go in and out: a load and a flush copy
+ * Invariants: I1 a page is dropped only when it is clean, not being written and held by nobody: so
+ *   a load never races with a write of the same page. I2 the bytes of a page are those of the
+ *   medium (complemented), the complement is taken where tuples go in and out: a load and a flush copy
  *   plainly. I3 pages beyond the limit exist only while they are held, loading, dirty or written.
  * Memory comes in slabs of 64 pages that are kept until the member is closed. */
 #include "member/internal.h"
@@ -213,8 +213,8 @@ static int room_make(struct tuple_cache *cache, enum tuple_want want)
 	return cache->member->round.active ? -EAGAIN : 0;
 }
 
-int tuple_page_hold(struct tuple_cache *cache, uint64_t index, enum tuple_want want,
-	struct tuple_page **out)
+int tuple_page_hold(
+	struct tuple_cache *cache, uint64_t index, enum tuple_want want, struct tuple_page **out)
 {
 	struct tuple_page *page = tuple_page_find(cache, index);
 	if (!page) {

@@ -23,8 +23,8 @@ static inline void array_load(struct array *a)
 }
 
 /* @region_blocks: 16 makes one region a stripe. */
-static inline void array_init(struct array *a, uint64_t seed, uint64_t stripes,
-	uint64_t region_blocks)
+static inline void array_init(
+	struct array *a, uint64_t seed, uint64_t stripes, uint64_t region_blocks)
 {
 	*a = (struct array){0};
 	rig_init_empty(&a->rig, seed);
@@ -74,8 +74,8 @@ static inline uint64_t array_area(const struct array *a)
 	return member_super(a->members[0])->intent.offset_bytes;
 }
 
-static inline void array_arm(struct array *a, enum sim_fault_kind kind, unsigned member,
-	unsigned count)
+static inline void array_arm(
+	struct array *a, enum sim_fault_kind kind, unsigned member, unsigned count)
 {
 	struct sim_fault fault = {.kind = kind,
 		.name = array_names[member],

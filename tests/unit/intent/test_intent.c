@@ -2,7 +2,7 @@
 /* Marks: durable before the write, gone only after the flush, whatever the power does. */
 #include "array.h"
 
-#define SEED 3u
+#define SEED    3u
 #define STRIPES 64u
 
 static void a_mark_is_durable_before_the_write_goes_on(void **unused)
@@ -236,6 +236,21 @@ static void members_come_and_go_during_a_round(void **unused)
 	}
 }
 
+static void a_member_that_has_gone_is_not_one_that_failed(void **unused)
+{
+	(void)unused;
+	struct array a;
+	struct array_wait w;
+	array_init(&a, SEED, STRIPES, 16);
+	array_arm(&a, SIM_WRITE_ERROR, 1, 1);
+	assert_false(array_begin(&a, &w, 9));
+	intent_set_member(a.log, 1, NULL);
+	rig_run_until(&a.rig, &w.ended);
+	assert_int_equal(w.err, 0);
+	assert_int_equal(intent_failed_members(a.log), 0);
+	array_fini(&a);
+}
+
 static void a_mark_found_after_a_crash_stays_until_it_is_synced(void **unused)
 {
 	(void)unused;
@@ -266,7 +281,7 @@ static void a_mark_found_after_a_crash_stays_until_it_is_synced(void **unused)
 struct story {
 	struct array a;
 	struct array_wait waits[16];
-	bool waiting[16], busy[16];	/* slot i writes region regions[i] */
+	bool waiting[16], busy[16]; /* slot i writes region regions[i] */
 	uint64_t regions[16];
 	bool dirty[STRIPES]; /* written, not flushed */
 };
@@ -347,6 +362,7 @@ int main(void)
 		cmocka_unit_test(without_members_a_write_is_told),
 		cmocka_unit_test(a_member_that_comes_gets_the_whole_log),
 		cmocka_unit_test(members_come_and_go_during_a_round),
+		cmocka_unit_test(a_member_that_has_gone_is_not_one_that_failed),
 		cmocka_unit_test(a_mark_found_after_a_crash_stays_until_it_is_synced),
 		cmocka_unit_test(no_power_cut_loses_a_mark_that_is_needed),
 	};

@@ -2,7 +2,7 @@
 /* Loading the log: the union of what the members say, and what damage does to it. */
 #include "array.h"
 
-#define SEED 9u
+#define SEED    9u
 #define STRIPES 8192u /* one region a stripe: three sectors */
 
 static void setup(struct array *a)

@@ -51,14 +51,13 @@ static inline struct super rig_super(enum pi_type pi, enum pi_check check, uint6
 	return super;
 }
 
-static inline struct member *rig_create_member(struct rig *rig, const char *name,
-	const struct super *super)
+static inline struct member *rig_create_member(
+	struct rig *rig, const char *name, const struct super *super)
 {
 	struct member_probe probe = {.super = *super};
 	struct member *m;
-	assert_int_equal(io_open(rig->io, name, IO_OPEN_CREATE, super->member_bytes, &probe.file,
-				 NULL),
-		0);
+	assert_int_equal(
+		io_open(rig->io, name, IO_OPEN_CREATE, super->member_bytes, &probe.file, NULL), 0);
 	assert_int_equal(member_open(rig->io, name, &probe, &m), 0);
 	assert_int_equal(member_super_write(m), 0);
 	return m;
@@ -72,8 +71,8 @@ static inline void rig_init_empty(struct rig *rig, uint64_t seed)
 	assert_int_equal(sim_engine_new(rig->world, &rig->io), 0);
 }
 
-static inline void rig_init(struct rig *rig, uint64_t seed, enum pi_type pi, enum pi_check check,
-	uint64_t stripes)
+static inline void rig_init(
+	struct rig *rig, uint64_t seed, enum pi_type pi, enum pi_check check, uint64_t stripes)
 {
 	struct super super = rig_super(pi, check, stripes);
 	rig_init_empty(rig, seed);
@@ -147,8 +146,8 @@ static inline struct rig_xfer *rig_xfer_new(struct rig *rig, uint64_t block, uin
 	rx->data = mem_alloc_blocks((size_t)blocks * BLOCK_BYTES);
 	rx->tuples = calloc(blocks, PI_MAX_TUPLE_BYTES);
 	rx->iov[0] = (struct iovec){rx->data, (size_t)half * BLOCK_BYTES};
-	rx->iov[1] = (struct iovec){rx->data + (size_t)half * BLOCK_BYTES,
-		(size_t)(blocks - half) * BLOCK_BYTES};
+	rx->iov[1] = (struct iovec){
+		rx->data + (size_t)half * BLOCK_BYTES, (size_t)(blocks - half) * BLOCK_BYTES};
 	rx->x = (struct member_xfer){.member = rig->m,
 		.block = block,
 		.blocks = blocks,
@@ -183,8 +182,8 @@ static inline void rig_fill(uint8_t *data, uint64_t block, uint64_t version)
 	}
 }
 
-static inline struct rig_xfer *rig_write_new(struct rig *rig, uint64_t block, uint32_t blocks,
-	uint64_t version)
+static inline struct rig_xfer *rig_write_new(
+	struct rig *rig, uint64_t block, uint32_t blocks, uint64_t version)
 {
 	struct rig_xfer *rx = rig_xfer_new(rig, block, blocks);
 	for (uint32_t i = 0; i < blocks; i++)

@@ -110,44 +110,44 @@ static const struct lie {
 	unsigned offset, len_bytes;
 	uint64_t value;
 } lies[] = {
-	{96, 4, 2},		 /* unknown flag */
-	{100, 4, 4},		 /* level */
-	{100, 4, 0},		 /* single with 3 members */
-	{104, 4, 17},		 /* members */
+	{96, 4, 2},   /* unknown flag */
+	{100, 4, 4},  /* level */
+	{100, 4, 0},  /* single with 3 members */
+	{104, 4, 17}, /* members */
 	{104, 4, 0x80000003},
-	{108, 4, 3},		 /* index */
-	{112, 4, 0},		 /* chunk */
+	{108, 4, 3}, /* index */
+	{112, 4, 0}, /* chunk */
 	{112, 4, 24},
 	{112, 4, 512},
-	{116, 4, 4},		 /* PI */
-	{116, 4, 3},		 /* larger tuples do not fit */
+	{116, 4, 4}, /* PI */
+	{116, 4, 3}, /* larger tuples do not fit */
 	{120, 4, 2},
-	{124, 4, 1},		 /* reserved */
-	{128, 8, 0},		 /* stripes */
-	{128, 8, 101},		 /* more than the data area holds */
+	{124, 4, 1},   /* reserved */
+	{128, 8, 0},   /* stripes */
+	{128, 8, 101}, /* more than the data area holds */
 	{128, 8, UINT64_C(1) << 60},
-	{136, 8, 0},		 /* region_blocks */
+	{136, 8, 0}, /* region_blocks */
 	{136, 8, 24},
 	{136, 8, UINT64_MAX},
-	{144, 8, 0},		 /* member_bytes */
+	{144, 8, 0}, /* member_bytes */
 	{144, 8, UINT64_MAX},
 	{144, 8, UINT64_C(1) << 57},
 	{144, 8, (8 << 20) + 4096},
 	{152, 8, 1},
-	{160, 8, 4096},		 /* the intent area over copy A */
+	{160, 8, 4096}, /* the intent area over copy A */
 	{160, 8, 65537},
-	{168, 8, 4096},		 /* too small */
+	{168, 8, 4096}, /* too small */
 	{168, 8, UINT64_C(0xfffffffffffff000)},
-	{176, 8, 65536},	 /* the journal over the intent area */
+	{176, 8, 65536}, /* the journal over the intent area */
 	{192, 8, UINT64_C(0xfffffffffffff000)},
 	{208, 8, 0},
-	{216, 8, 0},		 /* no tuples */
+	{216, 8, 0}, /* no tuples */
 	{224, 8, 4096},
-	{232, 8, 4096},		 /* too little data */
+	{232, 8, 4096}, /* too little data */
 	{232, 8, UINT64_C(1) << 40},
-	{241, 1, 2},		 /* states */
+	{241, 1, 2}, /* states */
 	{243, 1, 1},
-	{256, 1, 1},		 /* reserved tail */
+	{256, 1, 1}, /* reserved tail */
 	{4095, 1, 1},
 };
 
@@ -198,7 +198,7 @@ static void random_lies_are_refused_or_harmless(void **unused)
 		accepted++;
 		assert_true(out.index < out.members && out.members <= SUPER_MAX_MEMBERS);
 		assert_true(out.data.offset_bytes + super_data_blocks(&out) * BLOCK_BYTES <=
-			out.member_bytes - SUPER_TAIL_BYTES);
+			    out.member_bytes - SUPER_TAIL_BYTES);
 		assert_true(super_regions(&out) <= SUPER_MAX_REGIONS);
 	}
 	assert_true(accepted > 0);

@@ -3,7 +3,7 @@
  * written, and what the check finds when a disk lies. */
 #include "rig.h"
 
-#define SEED 11u
+#define SEED    11u
 #define STRIPES 256u /* 4096 blocks: 8 pages of t10 tuples, 16 of the others */
 
 static uint64_t data_offset(struct rig *rig, uint64_t block)

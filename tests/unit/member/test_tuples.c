@@ -5,8 +5,8 @@
 #include "base/endian.h"
 
 #define STRIPES 1024u /* 16,384 blocks: 32 pages of t10 tuples */
-#define BLOCKS	16384u
-#define LANES	8u
+#define BLOCKS  16384u
+#define LANES   8u
 
 /* One lane owns every block whose number / LANE_BLOCKS % LANES is its own: transfers of different
  * lanes never meet, those of one lane run one at a time (the stripe lock's work). */
@@ -304,6 +304,53 @@ static void a_write_during_the_flush_of_its_page_is_not_lost(void **unused)
 	}
 }
 
+/* Keep a write of the first block of @page's blocks under way. */
+static void rewrite(struct rig *rig, unsigned page, struct rig_xfer **rx, uint64_t *version)
+{
+	if (*rx && !(*rx)->ended)
+		return;
+	if (*rx)
+		rig_xfer_free(*rx);
+	*rx = rig_write_new(rig, page * 512, 1, ++*version);
+	member_write(&(*rx)->x);
+}
+
+/* More runs than are written at once; a page under way is dirtied again, and so are its neighbours,
+ * which join what is yet to be written. */
+static void a_page_under_way_is_never_written_a_second_time_meanwhile(void **unused)
+{
+	(void)unused;
+	for (unsigned seed = 1; seed <= 40; seed++) {
+		struct rig rig;
+		struct rig_flush flush;
+		uint64_t version[32] = {0};
+		rig_init(&rig, seed, PI_T10, PI_CHECK_NONE, STRIPES);
+		for (unsigned page = 0; page < 32; page += 2) {
+			version[page] = 1;
+			assert_int_equal(rig_write(&rig, page * 512, 1, 1), 0);
+		}
+		for (unsigned page = 1; page < 32; page += 2) /* loaded, not dirty */
+			assert_true(rig_reads(&rig, page * 512, 1, 0));
+		struct rig_xfer *rx[32] = {0};
+		rig_flush_start(&rig, &flush);
+		while (!flush.ended) {
+			for (unsigned page = 0; page < 32; page++)
+				rewrite(&rig, page, &rx[page], &version[page]);
+			assert_true(io_run(rig.io, true) >= 0);
+		}
+		for (unsigned page = 0; page < 32; page++) {
+			rig_run_until(&rig, &rx[page]->ended);
+			rig_xfer_free(rx[page]);
+		}
+		assert_int_equal(flush.err, 0);
+		assert_int_equal(rig_flush(&rig), 0);
+		rig_reboot(&rig);
+		for (unsigned page = 0; page < 32; page++)
+			assert_true(rig_reads(&rig, page * 512, 1, version[page]));
+		rig_fini(&rig);
+	}
+}
+
 static void a_page_that_cannot_be_written_fails_the_flush_and_stays_dirty(void **unused)
 {
 	(void)unused;
@@ -427,6 +474,7 @@ int main(void)
 		cmocka_unit_test(what_was_flushed_survives_every_power_cut),
 		cmocka_unit_test(a_tuple_never_reaches_the_medium_before_its_data),
 		cmocka_unit_test(a_write_during_the_flush_of_its_page_is_not_lost),
+		cmocka_unit_test(a_page_under_way_is_never_written_a_second_time_meanwhile),
 		cmocka_unit_test(a_page_that_cannot_be_written_fails_the_flush_and_stays_dirty),
 		cmocka_unit_test(a_flush_of_the_medium_that_fails_is_told),
 		cmocka_unit_test(a_full_cache_that_cannot_be_written_back_fails_writes_not_reads),
