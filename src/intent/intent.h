@@ -3,9 +3,9 @@
  * Owner thread: the engine's.
  * Invariants: I1 a region is marked durably on every present member that takes writes, and on one
  *   at least, before the first write to one of its stripes reaches a member. I2 a mark is taken
- *   away only when no write of the region is under way and everything written in it has been flushed; a
- *   mark found at load stays until intent_region_synced() or intent_clear_all() besides. I3 a clean
- *   volume has no marks.
+ *   away only when no write of the region is under way and everything written in it has been
+ *   flushed; a mark found at load stays until intent_region_synced() or intent_clear_all()
+ *   besides. I3 a clean volume has no marks.
  * May use: member, io, base. Must not know: parity, plans.
  *
  * On the member: a header block and a bitmap, one bit a region, in the intent area; all members
@@ -45,8 +45,8 @@ bool intent_is_marked(const struct intent_log *log, uint64_t region);
 uint64_t intent_marked_count(const struct intent_log *log);
 
 /* A member has gone (@m NULL) or come. One that comes gets the whole log at once, in the
- * background; until then the others' copies hold the marks. A member that goes must stay open until the write
- * under way has ended: intent_busy() says. Engine thread. */
+ * background; until then the others' copies hold the marks. A member that goes must stay open
+ * until the write under way has ended: intent_busy() says. Engine thread. */
 void intent_set_member(struct intent_log *log, unsigned index, struct member *m);
 bool intent_busy(const struct intent_log *log); /* a write of the log is under way */
 

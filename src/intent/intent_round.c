@@ -6,7 +6,8 @@
  *
  * One round at a time; marks wanted meanwhile wait for the next, so that many writers share one
  * write and one flush. Invariants: I1 sent and image do not change during a round. I2 a region
- * leaves durable before a round that unmarks it writes anything, and enters it only after the flushes. */
+ * leaves durable before a round that unmarks it writes anything, and enters it only after the
+ * flushes. */
 #include "intent/internal.h"
 
 #include <errno.h>

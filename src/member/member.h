@@ -3,11 +3,11 @@
  * Owner thread: the engine's, from the first transfer on; before, the thread that opened it.
  * Invariants: I1 data and tuples travel together: a write's tuples are in the cache before its
  *   done() runs, a read returns the tuples that belong to its data. I2 tuples reach the medium
- *   after the write of the data that they protect has completed, and before a flush called after that
- *   completes. I3 with PI a block whose tuple is the escape reads as zeros, whatever the medium
- *   holds. I4 with PI_CHECK_DEVICE a write is stored wholly or, where one block does not match its
- *   tuple, refused wholly (-EILSEQ) and nothing is stored, as a disk with T10 PI does. I5 transfers
- *   of the same blocks are ordered by the caller (the stripe lock).
+ *   after the write of the data that they protect has completed, and before a flush called after
+ *   that completes. I3 with PI a block whose tuple is the escape reads as zeros, whatever the
+ *   medium holds. I4 with PI_CHECK_DEVICE a write is stored wholly or, where one block does not
+ *   match its tuple, refused wholly (-EILSEQ) and nothing is stored, as a disk with T10 PI does.
+ *   I5 transfers of the same blocks are ordered by the caller (the stripe lock).
  * May use: io, pi, base. Must not know: stripes, parity, other members.
  *
  * Tuples lie in an area of their own, stored complemented, so that a zeroed (sparse) area says

@@ -11,9 +11,9 @@
  *
  * Invariants: I1 a page is dropped only when it is clean, not being written and held by nobody: so
  *   a load never races with a write of the same page. I2 the bytes of a page are those of the
- *   medium (complemented), the complement is taken where tuples go in and out: a load and a flush copy
- *   plainly. I3 pages beyond the limit exist only while they are held, loading, dirty or written.
- * Memory comes in slabs of 64 pages that are kept until the member is closed. */
+ *   medium (complemented), the complement is taken where tuples go in and out: a load and a flush
+ *   copy plainly. I3 pages beyond the limit exist only while they are held, loading, dirty or
+ * written. Memory comes in slabs of 64 pages that are kept until the member is closed. */
 #include "member/internal.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Fuzz target: any 4096 bytes as a superblock, as they are and with a checksum that matches (so that
- * the checks behind it are reached too). What is accepted must encode and decode to itself.
+/* Fuzz target: any 4096 bytes as a superblock, as they are and with a checksum that matches (so
+ * that the checks behind it are reached too). What is accepted must encode and decode to itself.
  * With clang: -fsanitize=fuzzer,address,undefined; else replay.c runs it over files. */
 #include <stddef.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A member's life on a real file: the engine makes no difference. */
 #include "rig.h"
+#include <unistd.h>
 #include "io/uring.h"
 
 static char path[64];
