@@ -75,6 +75,7 @@ const struct super *volume_super(const struct volume *v); /* of the first presen
 const struct geometry *volume_geometry(const struct volume *v);
 uint64_t volume_blocks(const struct volume *v);
 bool volume_is_read_only(const struct volume *v);
+bool volume_is_threaded(const struct volume *v); /* as it was opened */
 
 /* Blocking: everything completed before is durable on all present members. Any thread but the
  * engine's. */
