@@ -313,11 +313,6 @@ bool volume_is_threaded(const struct volume *v)
 	return v->threaded;
 }
 
-bool volume_is_threaded(const struct volume *v)
-{
-	return v->threaded;
-}
-
 struct volume_member_info volume_member(const struct volume *v, unsigned index)
 {
 	const struct member *m = index < RAID_MAX_MEMBERS ? v->members[index] : NULL;
