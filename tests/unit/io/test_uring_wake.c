@@ -108,6 +108,19 @@ static void a_wake_stays_while_a_run_had_something_to_do(void **unused)
 	io_engine_free(io);
 }
 
+/* ThreadSanitizer puts a signal's handler off until a call that it intercepts, and the wait in
+ * liburing is none. */
+#if defined(__SANITIZE_THREAD__)
+#define HANDLERS_ARE_LATE 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HANDLERS_ARE_LATE 1
+#endif
+#endif
+#ifndef HANDLERS_ARE_LATE
+#define HANDLERS_ARE_LATE 0
+#endif
+
 static struct io_engine *signalled;
 
 static void wake_from_handler(int number)
@@ -121,6 +134,8 @@ static void a_wake_from_a_signal_handler_ends_a_wait(void **unused)
 	(void)unused;
 	struct sigaction action = {.sa_handler = wake_from_handler}, old;
 	struct itimerval soon = {{0, 0}, {0, 5000}};
+	if (HANDLERS_ARE_LATE)
+		skip();
 	assert_int_equal(uring_engine_new(8, &signalled, NULL), 0);
 	sigaction(SIGALRM, &action, &old);
 	setitimer(ITIMER_REAL, &soon, NULL);
