@@ -26,14 +26,22 @@
 
 /* ---- the engine thread ---- */
 
+/* Nothing of the engine's own is under way either: repairs, marks on their way out. */
+static bool is_quiet(const struct volume *v)
+{
+	return stripe_engine_idle(v->eng) && !intent_busy(v->intent);
+}
+
 static void *engine_thread(void *arg)
 {
 	struct volume *v = arg;
-	while (!atomic_load(&v->stop)) {
+	while (!atomic_load(&v->stop) || !is_quiet(v)) {
 		int ret = stripe_engine_run(v->eng, true);
 		if (ret >= 0)
 			continue;
 		log_error("the I/O engine fails: %s", strerror(-ret));
+		if (atomic_load(&v->stop))
+			break;
 		nanosleep(&(struct timespec){.tv_nsec = 100 * (long)NS_PER_MS}, NULL);
 	}
 	return NULL;
@@ -54,11 +62,17 @@ static int thread_start(struct volume *v)
 	return 0;
 }
 
-static void thread_end(struct volume *v)
+/* The engine stops for good, when it is quiet. */
+static void engine_stop(struct volume *v)
 {
+	if (!v->eng || atomic_exchange(&v->stop, true))
+		return;
+	while (!v->has_thread && !is_quiet(v)) {
+		if (stripe_engine_run(v->eng, true) < 0)
+			return;
+	}
 	if (!v->has_thread)
 		return;
-	atomic_store(&v->stop, true);
 	stripe_engine_wake(v->eng);
 	pthread_join(v->thread, NULL);
 	v->has_thread = false;
@@ -118,7 +132,7 @@ static void volume_free(struct volume *v)
 {
 	if (!v)
 		return;
-	thread_end(v);
+	engine_stop(v);
 	stripe_engine_free(v->eng);
 	sysarea_close(v->sysarea);
 	intent_free(v->intent);
@@ -265,7 +279,7 @@ int volume_close(struct volume *v)
 		int ret = sysarea_flush(v->sysarea);
 		err = err ? err : ret;
 	}
-	thread_end(v);
+	engine_stop(v);
 	if (v->marked_dirty && err == 0)
 		err = settle_clean(v);
 	volume_free(v);
