@@ -23,23 +23,24 @@ enum live_miss {
 	LIVE_FOUND,
 	LIVE_NOT_PERMITTED, /* may not read that process */
 	LIVE_NOT_IN_CALL,   /* the thread is not in a synchronous write call (io_uring, aio) */
-	LIVE_NO_MATCH,	    /* it is in one, but not for this range and file; or it is a 32-bit one */
+	LIVE_NO_MATCH,	    /* it is in one, but of another range or file; or is a 32-bit one */
 	LIVE_GONE,	    /* the process has ended */
 	LIVE_MISS_COUNT
 };
 const char *live_miss_name(enum live_miss miss); /* "not permitted", ... */
 
-/* The request, as FUSE delivers it. */
+/* The request, as FUSE delivers it.
+ *
+ * With O_APPEND (also where only the descriptor's flags or RWF_APPEND say so: that is found out
+ * here) the call's offset does not count. Where in the file such a call began, and so which part of
+ * it a request is, cannot be known from outside: it is found only where it is one request. */
 struct live_request {
-	pid_t tid;	    /* fuse_in_header.pid: the calling thread */
+	pid_t tid;	       /* fuse_in_header.pid: the calling thread */
 	uint64_t offset_bytes; /* of this request in the file */
 	uint32_t len_bytes;
-	uint64_t ino;	    /* to tell files apart where a thread has several: st_ino, 0: do not check */
-	uint64_t dev;	    /* st_dev of the mount, with ino */
-	bool append;	    /* O_APPEND: the call's own offset does not count. Such a call is found only
-			     * where it arrived as one request: where in the file it began, and so
-			     * which part of it a request is, cannot be known from outside. What the
-			     * descriptor's own flags and RWF_APPEND say is found out here. */
+	uint64_t ino; /* st_ino, to tell a thread's files apart; 0: do not check */
+	uint64_t dev; /* st_dev of the mount, with ino; 0: do not check */
+	bool append;  /* the file is open with O_APPEND */
 };
 
 /* A located buffer: up to some pieces of another process's memory. Opaque; counted nowhere. */

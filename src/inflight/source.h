@@ -22,12 +22,12 @@ enum sample_point { SAMPLE_GUARD, SAMPLE_PARITY, SAMPLE_DATA };
 
 struct source;
 
-/* What a source has seen, for the event and the statistics. */
+/* What a source has seen, for the event and the statistics. "Differ": from the bounce copy. */
 struct source_findings {
 	uint64_t samples;	/* readings of live memory that succeeded */
-	uint64_t failed;	/* samples that got the bounce copy since memory could not be read */
-	uint32_t first_changed; /* lowest byte that differed from the bounce copy; UINT32_MAX: none */
-	uint32_t changed_bytes; /* most bytes that differed in one pass over the write, at one point */
+	uint64_t failed;	/* samples that got the bounce copy: memory was not readable */
+	uint32_t first_changed; /* lowest byte that differed; UINT32_MAX: none */
+	uint32_t changed_bytes; /* most bytes that differed in one pass over the write */
 };
 
 struct source_ops {
