@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* One file, open directly and through the page cache at once: what is ours to keep of its coherence.
+ *
+ * The kernel writes dirty pages back before a direct read, and drops the pages of the range before a
+ * direct write, under a lock that keeps buffered writers out where the file is open both ways
+ * (wire_caps.coherent_direct; where a kernel cannot, direct opens go through its page-cache path,
+ * which does the same). What it does not see is a page that is read, by a buffered reader, a mapping
+ * or readahead, while the direct write is under way: it may hold the bytes from before, and would
+ * be believed for good. So:
+ *
+ * Invariants: I1 a direct write that overlapped in time with a read of the same pages is answered
+ *   only after these pages were dropped. I2 the dropping is done by a thread of its own: it waits for
+ *   pages that other requests, ours to serve, have locked. I3 an open file is known here before the
+ *   kernel hears that it is open.
+ * Owner thread: any; a lock a file orders its transfers, one lock the table. */
+#ifndef STABLEFS_FUSE_COHERENCE_H
+#define STABLEFS_FUSE_COHERENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/list.h"
+
+struct coherence;
+struct coherence_inode;
+
+/* One open of a file: what fuse_file_info.fh points to. */
+struct coherence_file {
+	struct list_node node;		/* on the inode's list */
+	struct coherence_inode *inode;	/* counted */
+	uint64_t ino;
+	bool direct;
+	bool may_dirty; /* opened for writing, through the page cache */
+};
+
+/* A transfer under way. Embedded in its request. */
+struct coherence_io {
+	struct list_node node;
+	uint64_t first_page, last_page;
+	bool write;
+	bool overlapped; /* a direct write and a read were under way together */
+};
+
+/* Pages to drop: a request to the thread. Embedded in a request; done() runs on that thread. */
+struct coherence_drop {
+	struct list_node node;
+	uint64_t ino;
+	uint64_t offset_bytes, len_bytes; /* 0, 0: the whole file */
+	void (*done)(struct coherence_drop *drop);
+};
+
+/* How pages are dropped: notify_inval_inode, or a test's own. 0 or -errno. */
+typedef int coherence_drop_fn(void *ctx, uint64_t ino, uint64_t offset_bytes, uint64_t len_bytes);
+
+int coherence_new(coherence_drop_fn *drop, void *ctx, struct coherence **out);
+
+/* Stops the thread after what was requested, and forgets the files still open: @forget, where not
+ * NULL, is told of each. Accepts NULL. */
+void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino), void *ctx);
+
+/* NULL: out of memory. */
+struct coherence_file *coherence_open(struct coherence *c, uint64_t ino, bool direct,
+	bool may_dirty);
+void coherence_release(struct coherence *c, struct coherence_file *file);
+
+/* A read (of any kind) or a direct write of @file begins. */
+void coherence_begin(struct coherence_file *file, struct coherence_io *io, bool write,
+	uint64_t offset_bytes, uint32_t len_bytes);
+
+/* It has ended. True: pages that were read meanwhile must be dropped before the answer (I1). */
+bool coherence_end(struct coherence_file *file, struct coherence_io *io);
+
+/* Some open of @ino may have left dirty pages with the kernel. */
+bool coherence_may_be_dirty(struct coherence *c, uint64_t ino);
+
+/* Whether the file may have privileges (suid, sgid, capabilities) to lose: true until it was found
+ * to have none, and again when they may have been given. */
+bool coherence_may_have_privs(struct coherence_file *file);
+void coherence_set_privs(struct coherence *c, uint64_t ino, bool may_have);
+
+/* Drop pages, dirty ones after they were written. Any thread; done() runs in every case. */
+void coherence_drop_pages(struct coherence *c, struct coherence_drop *drop);
+
+uint64_t coherence_drops(struct coherence *c); /* how often so far */
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* What the control directory's JSON files say. */
+#include "fuse/internal.h"
+
+#include <stdio.h>
+#include "base/clock.h"
+
+static void write_uuid(struct json *j, const char *key, const uint8_t uuid[16])
+{
+	char text[37], *at = text;
+	for (unsigned i = 0; i < 16; i++)
+		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+			uuid[i]);
+	json_field_string(j, key, text);
+}
+
+static void write_super(struct json *j, struct volume *v)
+{
+	const struct super *super = volume_super(v);
+	write_uuid(j, "volume_uuid", super->volume_uuid);
+	json_field_string(j, "label", super->label);
+	json_field_string(j, "level", raid_level_name(volume_geometry(v)->level));
+	json_field_string(j, "state", volume_missing(v) ? "degraded" : "healthy");
+	json_field_u64(j, "members_count", volume_geometry(v)->members);
+	json_field_u64(j, "members_missing", volume_missing(v));
+	json_field_u64(j, "chunk_bytes", (uint64_t)super->chunk_blocks * BLOCK_BYTES);
+	json_field_string(j, "pi", pi_name(super->pi));
+	json_field_string(j, "pi_check", super->pi_check == PI_CHECK_DEVICE ? "device" : "none");
+	json_field_u64(j, "generation", super->generation);
+	json_field_u64(j, "data_bytes", volume_blocks(v) * BLOCK_BYTES);
+	json_field_bool(j, "read_only", volume_is_read_only(v));
+}
+
+static void write_member(struct json *j, struct volume *v, unsigned index)
+{
+	struct volume_member_info m = volume_member(v, index);
+	json_object_begin(j);
+	json_field_u64(j, "index", index);
+	json_field_string(j, "path", m.path);
+	json_field_bool(j, "present", m.present);
+	json_field_u64(j, "reads", m.stats.reads);
+	json_field_u64(j, "read_bytes", m.stats.read_bytes);
+	json_field_u64(j, "writes", m.stats.writes);
+	json_field_u64(j, "write_bytes", m.stats.write_bytes);
+	json_field_u64(j, "flushes", m.stats.flushes);
+	json_field_u64(j, "errors", m.stats.errors);
+	json_field_u64(j, "refused", m.stats.refused);
+	json_field_u64(j, "tuple_page_reads", m.stats.tuple_page_reads);
+	json_field_u64(j, "tuple_page_writes", m.stats.tuple_page_writes);
+	json_object_end(j);
+}
+
+static void write_members(struct json *j, struct volume *v)
+{
+	json_key(j, "members");
+	json_array_begin(j);
+	for (unsigned i = 0; i < volume_geometry(v)->members; i++)
+		write_member(j, v, i);
+	json_array_end(j);
+}
+
+static void write_mount(struct json *j, struct front *f)
+{
+	json_field_string(j, "version", STABLEFS_VERSION);
+	json_field_string(j, "mountpoint", f->mountpoint);
+	json_field_i64(j, "daemon_pid", getpid());
+	json_field_u64(j, "mounted_since_ns", f->started_ns);
+	json_field_string(j, "policy", dio_policy_name(f->policy));
+	json_field_u64(j, "hold_ns", f->hold_ns);
+	json_field_u64(j, "dio_align_bytes", f->dio_align);
+	json_field_bool(j, "write_back_cache", !f->options->write_through);
+	json_field_bool(j, "parallel_direct_writes", f->caps.coherent_direct);
+}
+
+char *control_status_json(struct front *f, size_t *len_bytes)
+{
+	struct json j;
+	json_init_buffer(&j, JSON_INDENTED);
+	json_object_begin(&j);
+	write_mount(&j, f);
+	if (f->volume) {
+		write_super(&j, f->volume);
+		write_members(&j, f->volume);
+	}
+	json_object_end(&j);
+	return json_take(&j, len_bytes);
+}
+
+static void write_array(struct json *j, struct volume *v)
+{
+	struct stripe_stats s = stripe_engine_stats(volume_engine(v));
+	json_key(j, "array");
+	json_object_begin(j);
+	json_field_u64(j, "reads", s.reads);
+	json_field_u64(j, "read_bytes", s.read_bytes);
+	json_field_u64(j, "writes", s.writes);
+	json_field_u64(j, "write_bytes", s.write_bytes);
+	json_field_u64(j, "plan_full", s.plan_full);
+	json_field_u64(j, "plan_rmw", s.plan_rmw);
+	json_field_u64(j, "plan_rcw", s.plan_rcw);
+	json_field_u64(j, "plan_degraded", s.plan_degraded);
+	json_field_u64(j, "plan_copy", s.plan_copy);
+	json_field_u64(j, "merged", s.merged);
+	json_field_u64(j, "repaired_blocks", s.repaired_blocks);
+	json_field_u64(j, "unrepairable_blocks", s.unrepairable_blocks);
+	json_field_u64(j, "refused_writes", s.refused_writes);
+	json_field_u64(j, "degraded_reads", s.degraded_reads);
+	json_field_u64(j, "held", s.held);
+	json_object_end(j);
+	write_members(j, v);
+}
+
+static void write_files(struct json *j, struct fs *fs)
+{
+	struct fs_stats s = fs_stats(fs);
+	json_key(j, "files");
+	json_object_begin(j);
+	json_field_u64(j, "commits", s.commits);
+	json_field_u64(j, "database_pages", s.database_pages);
+	json_field_u64(j, "free_blocks", s.free_blocks);
+	json_field_u64(j, "inodes", s.inodes);
+	json_object_end(j);
+}
+
+static void write_events(struct json *j, struct front_events *e)
+{
+	struct front_event_totals t = front_events_totals(e);
+	json_key(j, "events");
+	json_object_begin(j);
+	json_field_u64(j, "lines", t.emitted);
+	json_field_u64(j, "dropped", t.dropped);
+	json_field_u64(j, "mutations", t.mutations);
+	json_field_u64(j, "refused", t.refused);
+	json_field_u64(j, "repaired", t.repaired);
+	json_field_u64(j, "unrepairable", t.unrepairable);
+	json_field_u64(j, "member_errors", t.member_errors);
+	json_object_end(j);
+}
+
+char *control_stats_json(struct front *f, size_t *len_bytes)
+{
+	struct json j;
+	json_init_buffer(&j, JSON_INDENTED);
+	json_object_begin(&j);
+	json_field_u64(&j, "uptime_ns", clock_read_ns(CLOCK_REALTIME) - f->started_ns);
+	json_field_string(&j, "policy", dio_policy_name(f->policy));
+	json_field_u64(&j, "hold_ns", f->hold_ns);
+	stats_write_json(&f->stats, &j);
+	json_field_u64(&j, "cache_drops", coherence_drops(f->coherence));
+	if (f->options->events)
+		write_events(&j, f->options->events);
+	if (f->volume)
+		write_array(&j, f->volume);
+	write_files(&j, f->fs);
+	json_object_end(&j);
+	return json_take(&j, len_bytes);
+}
+
+char *control_member_json(struct front *f, unsigned index, size_t *len_bytes)
+{
+	struct json j;
+	json_init_buffer(&j, JSON_INDENTED);
+	write_member(&j, f->volume, index);
+	return json_take(&j, len_bytes);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* A run of the front end: its parts are made, the mount is served, all is taken down in turn.
+ *
+ *	front_init -> mount_attach -> events_start -> session_serve
+ *	  -> transfers end -> mount_sever -> queries end -> events_stop -> front_fini */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include "base/clock.h"
+
+void front_transfer_begin(struct front *f)
+{
+	pthread_mutex_lock(&f->outstanding.lock);
+	f->outstanding.count++;
+	pthread_mutex_unlock(&f->outstanding.lock);
+}
+
+void front_transfer_end(struct front *f)
+{
+	pthread_mutex_lock(&f->outstanding.lock);
+	if (!--f->outstanding.count)
+		pthread_cond_broadcast(&f->outstanding.none);
+	pthread_mutex_unlock(&f->outstanding.lock);
+}
+
+void front_wait_transfers(struct front *f)
+{
+	pthread_mutex_lock(&f->outstanding.lock);
+	while (f->outstanding.count)
+		pthread_cond_wait(&f->outstanding.none, &f->outstanding.lock);
+	pthread_mutex_unlock(&f->outstanding.lock);
+}
+
+static int drop_pages(void *ctx, uint64_t ino, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct front *f = ctx;
+	return fuse_lowlevel_notify_inval_inode(f->session, ino, (off_t)offset_bytes,
+		(off_t)len_bytes);
+}
+
+int front_init(struct front *f, const struct front_options *options)
+{
+	*f = (struct front){.options = options,
+		.fs = options->fs,
+		.volume = options->volume,
+		.policy = options->dio,
+		.hold_ns = min_u64(options->hold_ns, FRONT_MAX_HOLD_NS),
+		.dio_align = options->dio_align ? options->dio_align : FRONT_DIO_ALIGN,
+		.started_ns = clock_read_ns(CLOCK_REALTIME)};
+	pthread_mutex_init(&f->outstanding.lock, NULL);
+	pthread_cond_init(&f->outstanding.none, NULL);
+	stats_init(&f->stats);
+	f->buffers = buffer_pool_new(f->volume ? volume_engine(f->volume) : NULL);
+	if (!f->buffers)
+		return -ENOMEM;
+	int err = coherence_new(drop_pages, f, &f->coherence);
+	if (!err)
+		err = control_new(f, &f->control);
+	return err;
+}
+
+/* An open that no release has come for: the mount has ended before. */
+static void file_forgotten(void *ctx, uint64_t ino)
+{
+	struct front *f = ctx;
+	fs_file_release(f->fs, ino);
+}
+
+void front_fini(struct front *f)
+{
+	coherence_free(f->coherence, file_forgotten, f);
+	control_free(f->control);
+	buffer_pool_free(f->buffers);
+	stats_fini(&f->stats);
+	pthread_cond_destroy(&f->outstanding.none);
+	pthread_mutex_destroy(&f->outstanding.lock);
+}
+
+static int serve_mounted(struct front *f, struct errmsg *why)
+{
+	struct front_events *events = f->options->events;
+	int err = events ? events_start(events, f->fs, f->volume, control_events_grown, f) : 0;
+	if (!err)
+		err = session_serve(f, why);
+	front_wait_transfers(f);
+	control_stop(f->control);
+	if (events)
+		events_stop(events);
+	mount_sever(f);
+	return err;
+}
+
+int front_run(const struct front_options *options, struct errmsg *why)
+{
+	struct front f;
+	int err = mount_check(options->mountpoint, why);
+	if (err < 0)
+		return err;
+	err = front_init(&f, options);
+	if (!err)
+		err = mount_attach(&f, why);
+	if (!err)
+		err = serve_mounted(&f, why);
+	front_fini(&f);
+	return err < 0 ? errmsg_set(why, err, "%s", strerror(-err)) : 0;
+}

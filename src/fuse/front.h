@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* The FUSE front end: mounts a file system, serves the kernel's requests, and the control directory.
+ * Owner thread: front_run() belongs to its caller and returns when all is over; inside, workers
+ *   decode and post, replies of transfers leave from the engine's completions.
+ * Invariants: I1 every request is answered exactly once. I2 a request's payload is received once, at
+ *   a page boundary, and that memory is the bounce copy until the reply. I3 after the reply to a
+ *   write its writer's memory is not read. I4 a completed direct write is visible to every later
+ *   read, buffered or mapped, and buffered data to every later direct read. I5 control files never
+ *   reach the file system, and cannot stop it from being served.
+ * May use: fs, volume, stripe, inflight, report, base, libfuse. Must not know: members' bytes, SQL.
+ *
+ * The control directory is /.stablefs: reachable by name in the root and not listed there.
+ *	status.json stats.json member-N.json	made anew at each open
+ *	events.jsonl				one event a line, grows; follow it with tail -f
+ *	policy hold				read, and write: takes effect at once
+ *	query					write one line, read one JSON answer, on one descriptor */
+#ifndef STABLEFS_FUSE_FRONT_H
+#define STABLEFS_FUSE_FRONT_H
+
+#include <stdio.h>
+#include "base/errmsg.h"
+#include "base/event.h"
+#include "fs/fs.h"
+#include "inflight/policy.h"
+#include "volume/volume.h"
+
+#define FRONT_CONTROL_NAME ".stablefs"
+#define FRONT_DIO_ALIGN	   512u
+#define FRONT_MAX_HOLD_NS  UINT64_C(10000000000)
+
+/* Events on their way to people: a sink for the layers below, a bounded ring, and the text of
+ * events.jsonl. Made before the volume is opened, freed after it was closed. */
+struct front_events;
+
+int front_events_new(struct front_events **out);
+void front_events_free(struct front_events *e); /* accepts NULL; nobody emits any more */
+
+/* Any thread may emit, without blocking: what finds the ring full is counted and dropped. Events
+ * wait in the ring until front_run() is there to find the names of files for them. */
+struct event_sink *front_events_sink(struct front_events *e);
+
+/* The text of events.jsonl from byte @offset on: up to @size bytes, 0 at the end. The oldest lines
+ * are discarded beyond 32 MiB and read as empty ones from then on. Any thread; complete when
+ * front_run() has returned. */
+size_t front_events_read(struct front_events *e, uint64_t offset, void *buf, size_t size);
+uint64_t front_events_size(struct front_events *e);
+
+struct front_event_totals {
+	uint64_t emitted; /* lines made, of any kind */
+	uint64_t dropped; /* the ring was full */
+	uint64_t mutations, refused, repaired, unrepairable, member_errors;
+};
+struct front_event_totals front_events_totals(struct front_events *e);
+
+struct front_options {
+	struct fs *fs;		      /* borrowed, outlives the run, as all that follows */
+	struct volume *volume;
+	struct front_events *events;  /* may be NULL: then events.jsonl is empty */
+	const char *mountpoint;
+	enum dio_policy dio;
+	uint64_t hold_ns;	      /* of direct writes; at most FRONT_MAX_HOLD_NS */
+	unsigned dio_align;	      /* bytes; 0: FRONT_DIO_ALIGN */
+	bool read_only;
+	bool allow_other;	      /* users other than the one who mounts may use it */
+	bool write_through;	      /* do without the kernel's write-back cache */
+	unsigned workers;	      /* threads that receive; 0: chosen from the CPUs */
+	const char *fsname;	      /* first column of mount(8)'s list; NULL: "stablefs" */
+	const char *mount_opts;	      /* more for the kernel, "noatime,nodev", as they are; or NULL */
+	bool ignore_signals;	      /* SIGINT and SIGTERM are the caller's, not an end */
+	int stop_fd;		      /* ends the run when it becomes readable; 0: none */
+	/* Once, when the mount serves; on the caller's thread. May be NULL. */
+	void (*ready)(void *ctx);
+	/* A line written to the control file query (without its newline). Writes one JSON document to
+	 * @out. Runs on a thread of its own, up to 16 at a time, and may take its time. < 0: a -errno
+	 * that becomes {"error": ...} where nothing was written. NULL: queries fail with EOPNOTSUPP. */
+	int (*query)(void *ctx, const char *line, FILE *out);
+	/* The run is ending: queries that take long should return. Any thread; may be NULL. */
+	void (*stopping)(void *ctx);
+	void *ctx;
+};
+
+/* Mount and serve until the mount is gone (umount), or SIGINT, SIGTERM or stop_fd say so: then what
+ * is cached is written back, the mount is detached, and after a second those who still use it lose
+ * it. On return nothing is under way, and the caller may close fs and volume.
+ * 0, or why it could not be mounted (nothing is left behind then): -ENOENT, -ENOTDIR, -EBUSY
+ * (mounted there already), -ENOTCONN (a dead mount is in the way), -ENODEV (no FUSE), -EACCES,
+ * -EINVAL (options). Blocks SIGINT and SIGTERM for the calling thread meanwhile. */
+int front_run(const struct front_options *options, struct errmsg *why);
+
+#endif

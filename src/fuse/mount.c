@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/* Mounting and its opposite: what can be wrong with the place is said before anything is done, and
+ * nothing is left behind where it fails. Owner thread: the one that runs the front. */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#define SUBTYPE "stablefs"
+
+extern char **environ;
+
+/* ---- libfuse's messages ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	struct errmsg *why; /* NULL: to the log */
+} capture = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void log_line(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char line[512];
+	vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	const char *text = strncmp(line, "fuse: ", 6) ? line : line + 6;
+	pthread_mutex_lock(&capture.lock);
+	struct errmsg *why = capture.why;
+	if (why)
+		errmsg_set(why, 0, "%s", text);
+	pthread_mutex_unlock(&capture.lock);
+	if (!why)
+		log_message(level <= FUSE_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "%s", text);
+}
+
+void mount_capture_log(struct errmsg *why)
+{
+	pthread_mutex_lock(&capture.lock);
+	capture.why = why;
+	pthread_mutex_unlock(&capture.lock);
+	fuse_set_log_func(log_line);
+}
+
+/* ---- /proc/self/mountinfo (proc(5)) ---- */
+
+struct mount_info {
+	uint64_t dev;
+	char type[64]; /* "fuse.stablefs"; "": nothing is mounted there */
+};
+
+/* "\040" and the like, in place. */
+static void unescape_octal(char *s)
+{
+	char *out = s;
+	for (; *s; out++) {
+		unsigned c;
+		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
+			*out = (char)c;
+			s += 4;
+		} else {
+			*out = *s++;
+		}
+	}
+	*out = '\0';
+}
+
+/* The last, which is the topmost, mount at @path, an absolute path without links. */
+static void mount_info_find(const char *path, struct mount_info *out)
+{
+	*out = (struct mount_info){0};
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t room = 0;
+	while (f && getline(&line, &room, f) > 0) {
+		cleanup(cleanup_freep) char *point = NULL;
+		unsigned major, minor;
+		const char *type = strstr(line, " - ");
+		if (sscanf(line, "%*d %*d %u:%u %*s %ms", &major, &minor, &point) != 3 || !type)
+			continue;
+		unescape_octal(point);
+		if (strcmp(point, path))
+			continue;
+		out->dev = makedev(major, minor);
+		sscanf(type, " - %63s", out->type);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+}
+
+/* ---- before ---- */
+
+static int check_place(const char *path, struct errmsg *why)
+{
+	struct stat st;
+	char full[PATH_MAX];
+	if (stat(path, &st) < 0 || !realpath(path, full)) {
+		int err = -errno;
+		if (err == -ENOENT)
+			return errmsg_set(why, err, "%s does not exist", path);
+		if (err == -ENOTCONN)
+			return errmsg_set(why, err, "%s is a mount whose daemon has died; remove it "
+				"with: umount -l %s", path, path);
+		return errmsg_set(why, err, "%s: %s", path, strerror(-err));
+	}
+	if (!S_ISDIR(st.st_mode))
+		return errmsg_set(why, -ENOTDIR, "%s is not a directory", path);
+	struct mount_info there;
+	mount_info_find(full, &there);
+	if (!strcmp(there.type, "fuse." SUBTYPE))
+		return errmsg_set(why, -EBUSY, "%s has a stablefs mounted already", path);
+	return 0;
+}
+
+static int check_device(struct errmsg *why)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	if (errno == EACCES || errno == EPERM)
+		return errmsg_set(why, -EACCES, "/dev/fuse: %s; users need it with mode 0666, and "
+			"a container needs the device passed in", strerror(errno));
+	return errmsg_set(why, -ENODEV, "/dev/fuse: %s; load it with: modprobe fuse",
+		strerror(errno));
+}
+
+static bool is_in_path(const char *program)
+{
+	const char *path = getenv("PATH");
+	cleanup(cleanup_freep) char *dirs = strdup(path ? path : "/usr/bin:/bin");
+	char *rest = dirs;
+	for (char *dir; dirs && (dir = strsep(&rest, ":"));) {
+		char file[PATH_MAX];
+		snprintf(file, sizeof(file), "%s/%s", dir, program);
+		if (!access(file, X_OK))
+			return true;
+	}
+	return !access("/usr/bin/fusermount3", X_OK);
+}
+
+int mount_check(const char *path, struct errmsg *why)
+{
+	int err = check_place(path, why);
+	if (!err)
+		err = check_device(why);
+	if (!err && geteuid() != 0 && !is_in_path("fusermount3"))
+		err = errmsg_set(why, -ENOENT, "fusermount3, by which users mount, is missing; "
+			"install the package fuse3, or mount as root");
+	return err;
+}
+
+/* ---- mounting ---- */
+
+static int add_options(const struct front_options *o, char **list)
+{
+	char max_read[32];
+	cleanup(cleanup_freep) char *fsname = NULL;
+	snprintf(max_read, sizeof(max_read), "max_read=%u", BUFFER_PAYLOAD_BYTES);
+	if (asprintf(&fsname, "fsname=%s", o->fsname ? o->fsname : SUBTYPE) < 0) {
+		fsname = NULL;
+		return -ENOMEM;
+	}
+	int err = fuse_opt_add_opt_escaped(list, fsname);
+	err |= fuse_opt_add_opt(list, "subtype=" SUBTYPE);
+	err |= fuse_opt_add_opt(list, "default_permissions");
+	err |= fuse_opt_add_opt(list, max_read);
+	if (o->allow_other)
+		err |= fuse_opt_add_opt(list, "allow_other");
+	if (o->read_only)
+		err |= fuse_opt_add_opt(list, "ro");
+	if (o->mount_opts && *o->mount_opts)
+		err |= fuse_opt_add_opt(list, o->mount_opts);
+	return err ? -ENOMEM : 0;
+}
+
+static int session_make(struct front *f, struct errmsg *why)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	cleanup(cleanup_freep) char *list = NULL;
+	int err = add_options(f->options, &list);
+	if (!err && (fuse_opt_add_arg(&args, "stablefs") || fuse_opt_add_arg(&args, "-o") ||
+			    fuse_opt_add_arg(&args, list)))
+		err = -ENOMEM;
+	if (!err) {
+		f->session = fuse_session_new(&args, &front_ops, sizeof(front_ops), f);
+		if (!f->session)
+			err = errmsg_set(why, -EINVAL, "the mount options are not understood");
+	}
+	fuse_opt_free_args(&args);
+	return err;
+}
+
+static void session_drop(struct front *f)
+{
+	if (f->session)
+		fuse_session_destroy(f->session);
+	f->session = NULL;
+}
+
+int mount_attach(struct front *f, struct errmsg *why)
+{
+	static const struct fuse_custom_io io = {.read = wire_read, .writev = wire_writev};
+	struct mount_info info;
+	mount_capture_log(why);
+	int err = session_make(f, why);
+	/* The path as it is before: a look at it later would ask us, who do not serve yet. */
+	if (!err && !realpath(f->options->mountpoint, f->mountpoint))
+		err = -errno;
+	if (!err && fuse_session_mount(f->session, f->mountpoint))
+		err = errmsg_set(why, -EPERM, "mounting on %s failed", f->mountpoint);
+	if (!err && fuse_session_custom_io(f->session, &io, fuse_session_fd(f->session))) {
+		err = errmsg_set(why, -ENOMEM, "out of memory");
+		fuse_session_unmount(f->session);
+	}
+	mount_capture_log(NULL);
+	if (err < 0) {
+		session_drop(f);
+		return err;
+	}
+	mount_info_find(f->mountpoint, &info);
+	f->mount_dev = info.dev;
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static void run_fusermount(const char *mountpoint)
+{
+	const char *argv[] = {"fusermount3", "-u", "-z", "-q", "--", mountpoint, NULL};
+	pid_t pid;
+	int status;
+	if (!posix_spawnp(&pid, argv[0], NULL, NULL, (char **)argv, environ))
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+}
+
+void mount_detach(struct front *f)
+{
+	const char *mountpoint = f->mountpoint;
+	/* Those who keep it busy lose it: what they have written must not go with it. */
+	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (syncfs(fd) < 0)
+			log_warn("%s: writing back: %s", mountpoint, strerror(errno));
+		close(fd);
+	}
+	if (umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno == EPERM)
+		run_fusermount(mountpoint);
+}
+
+/* libfuse leaves the mount point alone where its descriptor polls as broken: it was unmounted
+ * already, and something else may be mounted there now. A pipe without a reader is broken, too. */
+void mount_sever(struct front *f)
+{
+	int ends[2];
+	if (!f->session)
+		return;
+	if (!pipe2(ends, O_CLOEXEC)) {
+		close(ends[0]);
+		dup3(ends[1], fuse_session_fd(f->session), O_CLOEXEC);
+		close(ends[1]);
+	}
+	fuse_session_unmount(f->session);
+	session_drop(f);
+}

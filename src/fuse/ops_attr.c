@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Attributes. Permissions are the kernel's to check (default_permissions). */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include "base/log.h"
+
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)fi;
+	struct front *f = front_of(req);
+	struct stat st;
+	if (!control_owns(ino)) {
+		reply_attr(req, fs_getattr(f->fs, ino, &st), &st);
+		return;
+	}
+	int err = control_getattr(f->control, ino, &st);
+	if (err < 0)
+		reply_err(req, err);
+	else
+		fuse_reply_attr(req, &st, 0);
+}
+
+static unsigned set_of(int to_set)
+{
+	static const struct {
+		int fuse;
+		unsigned fs;
+	} map[] = {
+		{FUSE_SET_ATTR_MODE, FS_SET_MODE}, {FUSE_SET_ATTR_UID, FS_SET_UID},
+		{FUSE_SET_ATTR_GID, FS_SET_GID}, {FUSE_SET_ATTR_SIZE, FS_SET_SIZE},
+		{FUSE_SET_ATTR_ATIME, FS_SET_ATIME}, {FUSE_SET_ATTR_MTIME, FS_SET_MTIME},
+		{FUSE_SET_ATTR_CTIME, FS_SET_CTIME},
+		{FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW},
+		{FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW},
+	};
+	unsigned set = 0;
+	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+		if (to_set & map[i].fuse)
+			set |= map[i].fs;
+	/* The kernel sends both bits where it means "now". */
+	if (set & FS_SET_ATIME_NOW)
+		set &= ~(unsigned)FS_SET_ATIME;
+	if (set & FS_SET_MTIME_NOW)
+		set &= ~(unsigned)FS_SET_MTIME;
+	return set;
+}
+
+void attr_kill_privs(struct front *f, uint64_t ino)
+{
+	struct stat st;
+	int err = fs_getattr(f->fs, ino, &st);
+	if (err < 0 || !S_ISREG(st.st_mode))
+		return;
+	mode_t kill = S_ISUID | ((st.st_mode & S_IXGRP) ? S_ISGID : 0);
+	if (st.st_mode & kill) {
+		st.st_mode &= ~kill;
+		err = fs_setattr(f->fs, ino, FS_SET_MODE, &st, &st);
+	}
+	int gone = fs_removexattr(f->fs, ino, "security.capability");
+	if (gone < 0 && gone != -ENODATA)
+		err = gone;
+	if (err < 0)
+		log_error("inode %lu: cannot clear its privileges: %s", ino, strerror(-err));
+	else
+		coherence_set_privs(f->coherence, ino, false);
+}
+
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set,
+	struct fuse_file_info *fi)
+{
+	(void)fi;
+	struct front *f = front_of(req);
+	if (control_owns(ino)) {
+		struct stat st;
+		int err = control_setattr(f->control, ino, to_set, &st);
+		if (err < 0)
+			reply_err(req, err);
+		else
+			fuse_reply_attr(req, &st, 0);
+		return;
+	}
+	unsigned set = set_of(to_set);
+	bool chown = set & (FS_SET_UID | FS_SET_GID);
+	if (f->caps.kill_privs && (wire_request_kills_privs() || chown))
+		attr_kill_privs(f, ino);
+	if (set & FS_SET_MODE)
+		coherence_set_privs(f->coherence, ino, true);
+	struct stat st;
+	reply_attr(req, fs_setattr(f->fs, ino, set, values, &st), &st);
+}
+
+void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	(void)ino;
+	struct statvfs st;
+	int err = fs_statfs(front_of(req)->fs, &st);
+	if (err < 0)
+		reply_err(req, err);
+	else
+		fuse_reply_statfs(req, &st);
+}

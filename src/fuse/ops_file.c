@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* Open files, and what is done to them beside reading and writing.
+ *
+ * With the write-back cache the kernel reads through descriptors that were opened for writing only,
+ * and places appended bytes itself: so nothing here depends on the access mode or on O_APPEND. Close
+ * needs no handler (the kernel writes back first); locks, and copying ranges, are left to it. */
+#include "fuse/internal.h"
+
+#include <errno.h>
+
+/* What is opened holds its inode in the file system, then in the coherence table. */
+static int file_open(struct front *f, uint64_t ino, int flags, struct coherence_file **out)
+{
+	int err = fs_file_open(f->fs, ino);
+	if (err < 0)
+		return err;
+	bool writes = (flags & O_ACCMODE) != O_RDONLY;
+	*out = coherence_open(f->coherence, ino, flags & O_DIRECT, writes);
+	if (*out)
+		return 0;
+	fs_file_release(f->fs, ino);
+	return -ENOMEM;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct front *f = front_of(req);
+	if (control_owns(ino)) {
+		control_open(f->control, req, ino, fi);
+		return;
+	}
+	struct coherence_file *file;
+	int err = file_open(f, ino, fi->flags, &file);
+	if (err < 0)
+		reply_err(req, err);
+	else
+		reply_open(req, fi, file);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	struct fuse_file_info *fi)
+{
+	struct front *f = front_of(req);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct fs_owner owner = {.uid = ctx->uid, .gid = ctx->gid};
+	struct stat st;
+	if (control_owns(parent) || control_is_root_name(parent, name)) {
+		reply_err(req, -EPERM);
+		return;
+	}
+	int err = fs_mknod(f->fs, parent, name, S_IFREG | (mode & ~S_IFMT), 0, &owner, &st);
+	if (err < 0) {
+		reply_err(req, err);
+		return;
+	}
+	struct coherence_file *file;
+	err = file_open(f, st.st_ino, fi->flags, &file);
+	if (err < 0) {
+		fs_forget(f->fs, st.st_ino, 1);
+		reply_err(req, err);
+		return;
+	}
+	reply_create(req, &st, fi, file);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct front *f = front_of(req);
+	if (control_owns(ino)) {
+		control_release(f->control, ino, fi);
+	} else {
+		coherence_release(f->coherence, file_of(fi));
+		fs_file_release(f->fs, ino);
+	}
+	reply_err(req, 0);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi)
+{
+	(void)fi;
+	reply_err(req, control_owns(ino) ? 0 : fs_fsync(front_of(req)->fs, ino, data_only));
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len,
+	struct fuse_file_info *fi)
+{
+	(void)fi;
+	int err = -EOPNOTSUPP;
+	if (!control_owns(ino))
+		err = fs_fallocate(front_of(req)->fs, ino, mode, (uint64_t)offset, (uint64_t)len);
+	reply_err(req, err);
+}
+
+/* ---- SEEK_DATA and SEEK_HOLE ----
+ * The kernel asks without writing dirty pages back, and data that only it has would be taken for a
+ * hole. It is made to write them first; by the thread for that, since it waits for our workers. */
+
+struct seek {
+	struct coherence_drop drop;
+	fuse_req_t req;
+	uint64_t ino, offset;
+	int whence;
+};
+
+static void seek_now(struct seek *s)
+{
+	int64_t at = fs_seek(front_of(s->req)->fs, s->ino, s->offset, s->whence);
+	if (at < 0)
+		reply_err(s->req, (int)at);
+	else
+		fuse_reply_lseek(s->req, at);
+}
+
+static void dirty_pages_written(struct coherence_drop *drop)
+{
+	struct seek *s = container_of(drop, struct seek, drop);
+	struct front *f = front_of(s->req);
+	seek_now(s);
+	free(s);
+	front_transfer_end(f);
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+	struct fuse_file_info *fi)
+{
+	(void)fi;
+	struct front *f = front_of(req);
+	struct seek now = {.req = req, .ino = ino, .offset = (uint64_t)offset, .whence = whence};
+	if (control_owns(ino)) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	if (!coherence_may_be_dirty(f->coherence, ino)) {
+		seek_now(&now);
+		return;
+	}
+	struct seek *later = malloc(sizeof(*later));
+	if (!later) {
+		reply_err(req, -ENOMEM);
+		return;
+	}
+	*later = now;
+	later->drop = (struct coherence_drop){.ino = ino, .done = dirty_pages_written};
+	front_transfer_begin(f);
+	coherence_drop_pages(f->coherence, &later->drop);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* The session loop: threads that receive requests into buffers of ours and hand them to libfuse's
+ * decoder, and the end of all that.
+ *
+ *	serving --umount, aborted--> every worker reads ENODEV and ends
+ *	serving --signal, stop_fd--> mount_detach -> (as above, or still in use after a second:
+ *				     workers are told to stop) -> mount_sever
+ *
+ * A worker blocks in read(2) and is told to stop by a signal, again and again until it has ended:
+ * one that comes just before the read is not seen. */
+#include "fuse/internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/sysinfo.h>
+#include "base/log.h"
+
+#define MAX_WORKERS   64u
+#define GRACE_MS      1000 /* for users of a detached mount */
+#define STOP_AGAIN_MS 10
+
+struct session {
+	struct front *f;
+	unsigned worker_count;
+	pthread_t workers[MAX_WORKERS];
+	struct sigaction old_wake;
+	atomic_uint running;
+	atomic_bool stopping;
+	int ended_fd; /* owned eventfd: the last worker has ended */
+};
+
+/* The calling worker's buffer; NULL after its handler has taken it. */
+static _Thread_local struct buffer *receive_buffer;
+
+struct buffer *session_take_buffer(void)
+{
+	struct buffer *b = receive_buffer;
+	assert(b);
+	receive_buffer = NULL;
+	return b;
+}
+
+static int wake_signal(void)
+{
+	return SIGRTMIN;
+}
+
+/* ---- a worker ---- */
+
+/* Memory comes back as transfers end: there is nothing to fail here. */
+static void buffer_ensure(struct front *f)
+{
+	while (!receive_buffer) {
+		receive_buffer = buffer_get(f->buffers);
+		if (!receive_buffer)
+			poll(NULL, 0, 1);
+	}
+}
+
+/* Serve one request. False: the connection has ended. */
+static bool serve_one(struct front *f)
+{
+	buffer_ensure(f);
+	void *mem = buffer_receive_start(receive_buffer);
+	ssize_t len = read(fuse_session_fd(f->session), mem, BUFFER_RECEIVE_BYTES);
+	if (len < 0) {
+		/* ENOENT: the request was interrupted before we got it. */
+		if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
+			return true;
+		if (errno != ENODEV && errno != ECONNABORTED)
+			log_error("reading requests: %s", strerror(errno));
+		return false;
+	}
+	struct fuse_buf buf = {.mem = mem, .size = (size_t)len};
+	wire_request_set(mem);
+	stats_add(&f->stats.requests[wire_opcode()], 1);
+	fuse_session_process_buf(f->session, &buf);
+	wire_request_set(NULL);
+	return true;
+}
+
+static void *work(void *arg)
+{
+	struct session *s = arg;
+	while (!s->stopping && serve_one(s->f))
+		;
+	buffer_put(receive_buffer);
+	receive_buffer = NULL;
+	uint64_t one = 1;
+	if (--s->running == 0 && write(s->ended_fd, &one, sizeof(one)) < 0)
+		log_error("eventfd: %s", strerror(errno));
+	return NULL;
+}
+
+static void woken(int signal)
+{
+	(void)signal;
+}
+
+static unsigned choose_workers(const struct front_options *o)
+{
+	unsigned n = o->workers;
+	if (!n) {
+		n = 2 * (unsigned)get_nprocs();
+		n = n < 4 ? 4 : n > 16 ? 16 : n;
+	}
+	return n < MAX_WORKERS ? n : MAX_WORKERS;
+}
+
+/* As many as can be had; workers receive the wake signal and no other. */
+static int workers_start(struct session *s)
+{
+	struct sigaction action = {.sa_handler = woken}; /* without SA_RESTART */
+	sigset_t others, old;
+	int err = 0;
+	sigaction(wake_signal(), &action, &s->old_wake);
+	sigfillset(&others);
+	sigdelset(&others, wake_signal());
+	pthread_sigmask(SIG_SETMASK, &others, &old);
+	for (unsigned n = choose_workers(s->f->options); n && !err; n--) {
+		s->running++;
+		err = pthread_create(&s->workers[s->worker_count], NULL, work, s);
+		if (err)
+			s->running--;
+		else
+			s->worker_count++;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return s->worker_count ? 0 : -err;
+}
+
+/* False: they are still running after @timeout_ms. */
+static bool workers_wait(struct session *s, int timeout_ms)
+{
+	struct pollfd ended = {.fd = s->ended_fd, .events = POLLIN};
+	while (poll(&ended, 1, timeout_ms) < 0 && errno == EINTR)
+		;
+	return ended.revents;
+}
+
+static void workers_stop(struct session *s)
+{
+	s->stopping = true;
+	do {
+		for (unsigned i = 0; i < s->worker_count; i++)
+			pthread_kill(s->workers[i], wake_signal());
+	} while (!workers_wait(s, STOP_AGAIN_MS));
+}
+
+static void workers_join(struct session *s)
+{
+	for (unsigned i = 0; i < s->worker_count; i++)
+		pthread_join(s->workers[i], NULL);
+	sigaction(wake_signal(), &s->old_wake, NULL);
+}
+
+/* ---- signals: of the process, so one front at a time handles them ---- */
+
+static const int end_signals[] = {SIGINT, SIGTERM, SIGHUP};
+#define END_SIGNALS (sizeof(end_signals) / sizeof(end_signals[0]))
+
+static _Atomic int signal_fd = -1; /* owned eventfd: a signal asked for the end */
+
+static void end_requested(int signal)
+{
+	(void)signal;
+	int saved = errno;
+	uint64_t one = 1;
+	ssize_t n = write(signal_fd, &one, sizeof(one));
+	(void)n; /* it can only fail where many have been written before */
+	errno = saved;
+}
+
+static void signals_catch(struct sigaction old[END_SIGNALS])
+{
+	struct sigaction action = {.sa_handler = end_requested, .sa_flags = SA_RESTART};
+	signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	for (unsigned i = 0; i < END_SIGNALS; i++) {
+		sigaction(end_signals[i], NULL, &old[i]);
+		if (old[i].sa_handler != SIG_IGN) /* nohup(1) */
+			sigaction(end_signals[i], &action, NULL);
+	}
+}
+
+static void signals_give_back(const struct sigaction old[END_SIGNALS])
+{
+	for (unsigned i = 0; i < END_SIGNALS; i++)
+		sigaction(end_signals[i], &old[i], NULL);
+	close(signal_fd);
+	signal_fd = -1;
+}
+
+/* ---- the whole ---- */
+
+/* FUSE_INIT, on the caller's thread: what was negotiated is there before a worker starts. */
+static int handshake(struct front *f, struct errmsg *why)
+{
+	while (!f->caps.ready && serve_one(f))
+		;
+	buffer_put(receive_buffer);
+	receive_buffer = NULL;
+	if (f->caps.ready)
+		return 0;
+	return errmsg_set(why, -ECONNABORTED, "the mount was gone before it was used");
+}
+
+/* True: the session has ended by itself; false: somebody asked for the end. */
+static bool wait_for_end(struct session *s)
+{
+	const struct front_options *o = s->f->options;
+	struct pollfd fds[] = {{.fd = s->ended_fd, .events = POLLIN},
+		{.fd = signal_fd, .events = POLLIN},
+		{.fd = o->stop_fd > 0 ? o->stop_fd : -1, .events = POLLIN}};
+	while (poll(fds, 3, -1) < 0 && errno == EINTR)
+		;
+	return fds[0].revents;
+}
+
+static void serve_to_the_end(struct session *s)
+{
+	const struct front_options *o = s->f->options;
+	if (o->ready)
+		o->ready(o->ctx);
+	bool ended = wait_for_end(s);
+	if (o->stopping)
+		o->stopping(o->ctx);
+	if (!ended) {
+		mount_detach(s->f);
+		if (!workers_wait(s, GRACE_MS))
+			workers_stop(s);
+	}
+	workers_join(s);
+}
+
+int session_serve(struct front *f, struct errmsg *why)
+{
+	struct sigaction old[END_SIGNALS];
+	int err = handshake(f, why);
+	if (err < 0)
+		return err;
+	struct session s = {.f = f, .ended_fd = eventfd(0, EFD_CLOEXEC)};
+	if (s.ended_fd < 0)
+		return errmsg_set(why, -errno, "eventfd: %s", strerror(errno));
+	if (!f->options->ignore_signals)
+		signals_catch(old);
+	err = workers_start(&s);
+	if (err < 0)
+		errmsg_set(why, err, "no thread could be started: %s", strerror(-err));
+	else
+		serve_to_the_end(&s);
+	if (!f->options->ignore_signals)
+		signals_give_back(old);
+	close(s.ended_fd);
+	return err;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* What the front end counts. Any thread; a plain snapshot is taken for the control files. */
+#ifndef STABLEFS_FUSE_STATS_H
+#define STABLEFS_FUSE_STATS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "fuse/wire.h"
+#include "inflight/live.h"
+#include "report/histogram.h"
+#include "report/json.h"
+
+/* Why a write was not observed: the locator's reasons, and one more. */
+#define STATS_MISS_UNREADABLE LIVE_MISS_COUNT /* located, but reading its memory failed */
+#define STATS_MISS_COUNT      (LIVE_MISS_COUNT + 1)
+
+enum stats_time { STATS_DIRECT_WRITE, STATS_DIRECT_READ, STATS_CACHED_WRITE, STATS_CACHED_READ,
+	STATS_TIMES };
+
+struct stats {
+	_Atomic uint64_t requests[WIRE_OPCODES];
+	_Atomic uint64_t direct_writes, direct_write_bytes, direct_reads, direct_read_bytes;
+	_Atomic uint64_t cached_writes, cached_write_bytes, cached_reads, cached_read_bytes;
+	/* Of the direct writes: those whose every sample was read from live memory; those bounced
+	 * by policy; those that could not be observed, by reason. */
+	_Atomic uint64_t observed, bounced, unobserved[STATS_MISS_COUNT];
+	_Atomic uint64_t mutated;   /* bytes changed while in flight */
+	_Atomic uint64_t refused;   /* failed with EILSEQ */
+	_Atomic uint64_t failed;    /* with any other error */
+	_Atomic uint64_t unaligned; /* direct I/O refused with EINVAL */
+	pthread_mutex_t lock;	    /* times_ns */
+	struct histogram times_ns[STATS_TIMES];
+};
+
+void stats_init(struct stats *s);
+void stats_fini(struct stats *s);
+
+static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+void stats_add_time(struct stats *s, enum stats_time what, uint64_t ns);
+
+/* Fields of the object that is open in @j. */
+void stats_write_json(struct stats *s, struct json *j);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* The protocol where it shows through libfuse. Which request a reply belongs to needs no table: a
+ * reply that we change leaves from the thread that handles its request. */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <unistd.h>
+
+/* Since protocol 7.39, newer than the headers of many systems. */
+#define INIT_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+
+_Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) ==
+		WIRE_WRITE_HEADER_BYTES, "a write's payload starts behind 80 bytes");
+
+static _Thread_local struct {
+	const struct fuse_in_header *request;
+	bool kills_privs;
+	bool parallel;
+} here;
+
+static bool kills_privs(const void *body)
+{
+	switch (wire_opcode()) {
+	case FUSE_WRITE:
+		return ((const struct fuse_write_in *)body)->write_flags & FUSE_WRITE_KILL_SUIDGID;
+	case FUSE_SETATTR:
+		return ((const struct fuse_setattr_in *)body)->valid & FATTR_KILL_SUIDGID;
+	default:
+		return false;
+	}
+}
+
+/* Looked at now: libfuse edits requests while it decodes them. */
+void wire_request_set(const void *mem)
+{
+	here.request = mem;
+	here.kills_privs = mem && kills_privs(here.request + 1);
+}
+
+unsigned wire_opcode(void)
+{
+	if (!here.request)
+		return 0;
+	return here.request->opcode < WIRE_OPCODES ? here.request->opcode : WIRE_OPCODES - 1;
+}
+
+bool wire_request_kills_privs(void)
+{
+	return here.kills_privs;
+}
+
+void wire_mark_parallel(bool on)
+{
+	here.parallel = on;
+}
+
+static void mark_init(struct wire_caps *caps, struct fuse_init_out *out)
+{
+	const struct fuse_init_in *in = (const void *)(here.request + 1);
+	uint64_t offered = in->flags;
+	if (in->flags & FUSE_INIT_EXT)
+		offered |= (uint64_t)in->flags2 << 32;
+	caps->ready = true;
+	caps->coherent_direct = offered & INIT_DIRECT_IO_ALLOW_MMAP;
+	caps->kill_privs = offered & FUSE_HANDLE_KILLPRIV_V2;
+	if (caps->coherent_direct) {
+		out->flags |= FUSE_INIT_EXT;
+		out->flags2 |= INIT_DIRECT_IO_ALLOW_MMAP >> 32;
+	}
+	if (caps->kill_privs)
+		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
+}
+
+void wire_mark_reply(struct wire_caps *caps, const struct iovec *iov, int count)
+{
+	if (!here.request || count < 2 || iov[0].iov_len != sizeof(struct fuse_out_header))
+		return;
+	const struct fuse_out_header *head = iov[0].iov_base;
+	if (head->unique != here.request->unique || head->error)
+		return;
+	if (wire_opcode() == FUSE_INIT && iov[1].iov_len >= sizeof(struct fuse_init_out))
+		mark_init(caps, iov[1].iov_base);
+	bool opens = wire_opcode() == FUSE_OPEN || wire_opcode() == FUSE_CREATE;
+	if (opens && here.parallel && iov[1].iov_len >= sizeof(struct fuse_open_out)) {
+		/* A create reply is an entry followed by what an open reply is. */
+		uint8_t *end = (uint8_t *)iov[1].iov_base + iov[1].iov_len;
+		struct fuse_open_out *out = (void *)(end - sizeof(*out));
+		out->open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
+	}
+}
+
+ssize_t wire_read(int fd, void *buf, size_t len_bytes, void *userdata)
+{
+	(void)userdata;
+	return read(fd, buf, len_bytes);
+}
+
+ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct front *front = userdata;
+	wire_mark_reply(&front->caps, iov, count);
+	return writev(fd, iov, count);
+}
+
+const char *wire_opcode_name(unsigned opcode)
+{
+	static const char *const names[WIRE_OPCODES] = {
+		[FUSE_LOOKUP] = "lookup", [FUSE_FORGET] = "forget", [FUSE_GETATTR] = "getattr",
+		[FUSE_SETATTR] = "setattr", [FUSE_READLINK] = "readlink",
+		[FUSE_SYMLINK] = "symlink", [FUSE_MKNOD] = "mknod", [FUSE_MKDIR] = "mkdir",
+		[FUSE_UNLINK] = "unlink", [FUSE_RMDIR] = "rmdir", [FUSE_RENAME] = "rename",
+		[FUSE_LINK] = "link", [FUSE_OPEN] = "open", [FUSE_READ] = "read",
+		[FUSE_WRITE] = "write", [FUSE_STATFS] = "statfs", [FUSE_RELEASE] = "release",
+		[FUSE_FSYNC] = "fsync", [FUSE_SETXATTR] = "setxattr",
+		[FUSE_GETXATTR] = "getxattr", [FUSE_LISTXATTR] = "listxattr",
+		[FUSE_REMOVEXATTR] = "removexattr", [FUSE_FLUSH] = "flush",
+		[FUSE_INIT] = "init", [FUSE_OPENDIR] = "opendir", [FUSE_READDIR] = "readdir",
+		[FUSE_RELEASEDIR] = "releasedir", [FUSE_FSYNCDIR] = "fsyncdir",
+		[FUSE_ACCESS] = "access", [FUSE_CREATE] = "create",
+		[FUSE_INTERRUPT] = "interrupt", [FUSE_BATCH_FORGET] = "forget_multi",
+		[FUSE_FALLOCATE] = "fallocate", [FUSE_READDIRPLUS] = "readdirplus",
+		[FUSE_RENAME2] = "rename2", [FUSE_LSEEK] = "lseek",
+		[FUSE_COPY_FILE_RANGE] = "copy_file_range", [FUSE_SYNCFS] = "syncfs",
+		[WIRE_OPCODES - 1] = "other",
+	};
+	return opcode < WIRE_OPCODES ? names[opcode] : NULL;
+}

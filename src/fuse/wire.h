@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* The few places where the protocol itself must show through libfuse: request flags that it does not
+ * hand on, and reply flags that its version does not know (fuse(4), <linux/fuse.h>).
+ * Owner thread: each worker for the request that it handles; negotiation by the first. */
+#ifndef STABLEFS_FUSE_WIRE_H
+#define STABLEFS_FUSE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Headers in front of a write's payload: struct fuse_in_header and struct fuse_write_in. */
+#define WIRE_WRITE_HEADER_BYTES 80u
+#define WIRE_OPCODES		64u
+
+/* What kernel and daemon have agreed on in FUSE_INIT, beyond what libfuse negotiates. */
+struct wire_caps {
+	bool ready;		/* FUSE_INIT was answered */
+	bool coherent_direct;	/* FUSE_DIRECT_IO_ALLOW_MMAP: the kernel writes dirty pages back
+				 * before direct reads, drops pages before direct writes (6.6) */
+	bool kill_privs;	/* FUSE_HANDLE_KILLPRIV_V2: we clear suid, sgid and capabilities */
+};
+
+/* The calling thread handles the request at @mem from now on (until the next call; NULL: none). */
+void wire_request_set(const void *mem);
+
+/* Of the calling thread's request. */
+unsigned wire_opcode(void);	      /* 0: none; WIRE_OPCODES - 1: one not known */
+bool wire_request_kills_privs(void);  /* a write or truncation that takes suid and sgid away */
+
+/* While @on, the calling thread's open and create replies say FOPEN_PARALLEL_DIRECT_WRITES. */
+void wire_mark_parallel(bool on);
+
+/* For fuse_session_custom_io(): read(2) and writev(2), with replies marked on their way out;
+ * @userdata is the session's: a struct front. */
+ssize_t wire_read(int fd, void *buf, size_t len_bytes, void *userdata);
+ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata);
+
+/* Adds to the reply @iov of the calling thread's request what applies to it. */
+void wire_mark_reply(struct wire_caps *caps, const struct iovec *iov, int count);
+
+const char *wire_opcode_name(unsigned opcode); /* "write"; NULL: not one that we count */
+
+#endif
