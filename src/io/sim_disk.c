@@ -289,8 +289,6 @@ void sim_disk_flip(struct sim_disk *disk, uint64_t offset_bytes, unsigned bit)
 static uint64_t fate_of(const struct sim_write *w, uint64_t *rng)
 {
 	uint64_t sectors = w->len_bytes / SIM_SECTOR_BYTES;
-	if (w->certain)
-		return w->len_bytes;
 	switch (sim_draw_range(rng, 0, sectors > 1 ? 2 : 1)) {
 	case 0:
 		return 0;

@@ -26,7 +26,6 @@ struct sim_write {
 	uint64_t acked_at;     /* the world's count of completions, 0: not yet */
 	uint64_t offset_bytes, len_bytes;
 	uint8_t *data;   /* owned; NULL: zeros */
-	bool certain;    /* no fate of its own at a power cut: it stays as it is */
 	bool committing; /* scratch of a flush */
 };
 

@@ -145,7 +145,7 @@ static void cut_power(struct sim_world *world)
 	}
 }
 
-/* The write that the power cut meets: some sectors of it, or none, and those for good. */
+/* The write that the power cut meets: some sectors of it, or none; never all. */
 static int write_cut_off(
 	struct sim_world *world, struct sim_disk *disk, struct io_req *req, struct sim_write w)
 {
@@ -154,7 +154,6 @@ static int write_cut_off(
 	cut_power(world);
 	w.len_bytes = kept * SIM_SECTOR_BYTES;
 	w.req = req;
-	w.certain = true;
 	if (kept)
 		(void)sim_disk_store(disk, &w);
 	else

@@ -46,8 +46,8 @@ static int ring_init(struct uring_engine *e)
 /* liburing declares io_uring_enable_rings(), but its library exports it only since 2.4. */
 static int ring_enable(struct uring_engine *e)
 {
-	long ret = syscall(__NR_io_uring_register, e->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS,
-		NULL, 0);
+	long ret = syscall(
+		__NR_io_uring_register, e->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 	return ret < 0 ? -errno : 0;
 }
 

@@ -260,6 +260,21 @@ static void alarms_fire_in_order_and_never_early(void **unused)
 	io_engine_free(io);
 }
 
+static void alarms_are_not_early_for_who_polls(void **unused)
+{
+	(void)unused;
+	struct op op;
+	struct io_engine *io = NULL;
+	assert_int_equal(uring_engine_new(8, &io, NULL), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		op_alarm(&op, io, io_now_ns(io) + NS_PER_MS);
+		while (op.err == OP_PENDING)
+			assert_true(io_run(io, false) >= 0);
+		assert_true(op.done_ns >= op.req.due_ns);
+	}
+	io_engine_free(io);
+}
+
 static void an_alarm_of_the_past_fires_at_once_but_not_from_submit(void **unused)
 {
 	(void)unused;
@@ -334,6 +349,7 @@ int main(void)
 		cmocka_unit_test(a_flush_completes_beside_writes),
 		cmocka_unit_test(done_may_submit_its_request_again),
 		cmocka_unit_test(alarms_fire_in_order_and_never_early),
+		cmocka_unit_test(alarms_are_not_early_for_who_polls),
 		cmocka_unit_test(an_alarm_of_the_past_fires_at_once_but_not_from_submit),
 		cmocka_unit_test(a_run_that_may_not_wait_returns_0_where_nothing_is_done),
 		cmocka_unit_test(a_signal_does_not_end_a_wait),

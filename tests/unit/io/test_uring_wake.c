@@ -10,74 +10,66 @@
 /* What another thread posts to the owner, as the engine of the stripes is used. */
 struct mailbox {
 	struct io_engine *io;
-	pthread_mutex_t lock; /* posted */
-	unsigned posted;
-	unsigned every_us; /* 0: without a pause */
+	atomic_uint posted, taken;
+	bool in_step; /* post when the owner is about to sleep; else without a pause */
 };
 
 static void *post_all(void *arg)
 {
 	struct mailbox *box = arg;
 	for (unsigned i = 0; i < POSTS; i++) {
-		pthread_mutex_lock(&box->lock);
-		box->posted++;
-		pthread_mutex_unlock(&box->lock);
+		while (box->in_step && atomic_load(&box->taken) < i)
+			;
+		/* A little later each time: into each gap between two looks of the owner. */
+		for (volatile unsigned spin = 0; box->in_step && spin < i % 512;)
+			spin = spin + 1;
+		atomic_fetch_add(&box->posted, 1);
 		io_wake(box->io);
-		if (box->every_us && i % 16 == 0)
-			usleep(box->every_us);
 	}
 	return NULL;
 }
 
-static unsigned taken_from(struct mailbox *box)
+static void receive_posts(struct rig *rig, bool in_step, bool with_transfers)
 {
-	pthread_mutex_lock(&box->lock);
-	unsigned posted = box->posted;
-	pthread_mutex_unlock(&box->lock);
-	return posted;
-}
-
-static void receive_posts(struct rig *rig, unsigned every_us, bool with_transfers)
-{
-	struct mailbox box = {.io = rig->io, .every_us = every_us};
-	struct op op = {.err = 0};
+	struct mailbox box = {.io = rig->io, .in_step = in_step};
+	struct op op = {.err = 0}, far_off;
 	pthread_t thread;
 	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(BLOCK_BYTES);
 	rig_make_member(rig, BLOCK_BYTES);
-	pthread_mutex_init(&box.lock, NULL);
+	op_alarm(&far_off, rig->io, io_now_ns(rig->io) + 600 * NS_PER_S);
 	assert_int_equal(pthread_create(&thread, NULL, post_all, &box), 0);
 	alarm(60); /* a lost wake is a wait without end */
-	while (taken_from(&box) < POSTS) {
+	while (atomic_load(&box.taken) < POSTS) {
 		if (with_transfers && op.err != OP_PENDING)
 			op_transfer(&op, IO_READ, rig->file, 0, buf, BLOCK_BYTES);
 		assert_true(io_run(rig->io, true) >= 0);
+		atomic_store(&box.taken, atomic_load(&box.posted));
 	}
 	alarm(0);
 	pthread_join(thread, NULL);
 	op_wait(&op);
-	pthread_mutex_destroy(&box.lock);
 }
 
 static void post_without_pause(struct rig *rig)
 {
-	receive_posts(rig, 0, false);
+	receive_posts(rig, false, false);
 }
 
-static void post_with_pauses(struct rig *rig)
+static void post_in_step(struct rig *rig)
 {
-	receive_posts(rig, 30, false);
+	receive_posts(rig, true, false);
 }
 
 static void post_among_transfers(struct rig *rig)
 {
-	receive_posts(rig, 10, true);
+	receive_posts(rig, true, true);
 }
 
 static void no_wake_is_lost(void **unused)
 {
 	(void)unused;
 	on_each_medium(8, post_without_pause);
-	on_each_medium(8, post_with_pauses);
+	on_each_medium(8, post_in_step);
 	on_each_medium(8, post_among_transfers);
 }
 
@@ -207,6 +199,30 @@ static void another_thread_may_own_the_engine_while_nothing_is_under_way(void **
 	on_each_medium(8, pass_the_engine_on);
 }
 
+static void lock_across_owners(struct rig *rig)
+{
+	pthread_t thread;
+	void *right;
+	unsigned flags = IO_OPEN_CREATE | IO_OPEN_LOCK;
+	uring_engine_set_lock_wait(rig->io, 0);
+	assert_int_equal(io_open(rig->io, rig->path, flags, BLOCK_BYTES, &rig->file, NULL), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_non_null(own_for_a_while(rig));
+		assert_int_equal(pthread_create(&thread, NULL, own_for_a_while, rig), 0);
+		pthread_join(thread, &right);
+		assert_non_null(right);
+		io_close(rig->file); /* rings that were given up may still know the file */
+		int ret = io_open(rig->io, rig->path, IO_OPEN_LOCK, 0, &rig->file, NULL);
+		assert_int_equal(ret, 0);
+	}
+}
+
+static void a_lock_ends_with_its_file_whatever_rings_there_were(void **unused)
+{
+	(void)unused;
+	on_each_medium(8, lock_across_owners);
+}
+
 static void *run_once(void *arg)
 {
 	return (void *)(intptr_t)io_run(arg, false);
@@ -245,6 +261,7 @@ int main(void)
 		cmocka_unit_test(a_wake_stays_while_a_run_had_something_to_do),
 		cmocka_unit_test(a_wake_from_a_signal_handler_ends_a_wait),
 		cmocka_unit_test(another_thread_may_own_the_engine_while_nothing_is_under_way),
+		cmocka_unit_test(a_lock_ends_with_its_file_whatever_rings_there_were),
 		cmocka_unit_test(another_thread_is_refused_while_requests_are_under_way),
 	};
 	int missing = uring_missing();
