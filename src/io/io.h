@@ -161,7 +161,8 @@ static inline uint64_t io_now_ns(struct io_engine *io)
 	return io->ops->now_ns(io);
 }
 
-/* Accepts NULL. All files are closed before; alarms that wait are forgotten. */
+/* Accepts NULL. All files are closed before; alarms that wait are forgotten, and their memory can
+ * go after that. */
 static inline void io_engine_free(struct io_engine *io)
 {
 	if (io)

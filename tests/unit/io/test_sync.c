@@ -125,7 +125,7 @@ static void one_mirror_fails_and_the_others_do_not(void **unused)
 
 static void wake_and_transfer(struct rig *rig)
 {
-	struct op late;
+	static struct op late; /* lasts until the engine forgets it */
 	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(LEN);
 	op_alarm(&late, rig->io, io_now_ns(rig->io) + 600 * NS_PER_S);
 	io_wake(rig->io);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The io_uring engine on real files: transfers, errors, alarms. Wakes and threads: test_uring_wake. */
+/* The io_uring engine on real files: transfers, errors, alarms. Wakes, threads: test_uring_wake. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>

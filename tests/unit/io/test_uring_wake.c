@@ -32,7 +32,8 @@ static void *post_all(void *arg)
 static void receive_posts(struct rig *rig, bool in_step, bool with_transfers)
 {
 	struct mailbox box = {.io = rig->io, .in_step = in_step};
-	struct op op = {.err = 0}, far_off;
+	static struct op far_off; /* lasts until the engine forgets it */
+	struct op op = {.err = 0};
 	pthread_t thread;
 	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(BLOCK_BYTES);
 	rig_make_member(rig, BLOCK_BYTES);
