@@ -49,7 +49,8 @@ struct live_buffer;
 /* LIVE_FOUND: *@out is the buffer of this request (release with live_buffer_free, or give it to
  * source_live_new), and @writer has pid, tid, uid, comm and call. Else *@out is NULL and @writer
  * has what is known; fields that nothing is known of stay as they are. A thread that has not fallen
- * asleep yet is waited for, for up to a millisecond. */
+ * asleep yet is waited for, for up to two milliseconds; then it counts as not in a call, which
+ * happens to some writes where more threads want to run than there are processors. */
 enum live_miss live_locate(const struct live_request *req, struct live_buffer **out,
 	struct event_writer *writer);
 

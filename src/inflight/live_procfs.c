@@ -16,7 +16,7 @@
 
 #define PROC_PATH_BYTES  64u
 #define RUNNING_YIELD_NS (100 * NS_PER_US)
-#define RUNNING_LIMIT_NS (1 * NS_PER_MS)
+#define RUNNING_LIMIT_NS (2 * NS_PER_MS)
 #define RUNNING_SLEEP_NS 50000L
 
 /* A descriptor of a file of procfs, or -errno. */

@@ -20,7 +20,7 @@ struct procfs_syscall {
 };
 
 /* The call that a thread waits in. A thread that has just handed us its request may not be asleep
- * yet: asks again for up to a millisecond, then gives -EAGAIN (the thread runs). */
+ * yet: asks again for up to two milliseconds, then gives -EAGAIN (the thread runs). */
 int procfs_read_syscall(pid_t tid, struct procfs_syscall *out);
 
 /* An open file of that thread. */

@@ -217,7 +217,7 @@ static void locate_altered(struct rig *rig, const struct live_request *req, cons
 	for (unsigned i = 0; i < 5; i++) {
 		struct live_buffer *buffer;
 		struct event_writer writer;
-		misses[i] = live_locate(&altered[i], &buffer, &writer);
+		misses[i] = rig_locate(&altered[i], &buffer, &writer);
 		live_buffer_free(buffer);
 	}
 }
@@ -336,7 +336,7 @@ static enum live_miss locate_waiting(pid_t child, uint64_t ino, struct event_wri
 	struct live_request req = {.tid = child, .len_bytes = 4096, .ino = ino};
 	struct live_buffer *buffer;
 	usleep(50000);
-	enum live_miss miss = live_locate(&req, &buffer, writer);
+	enum live_miss miss = rig_locate(&req, &buffer, writer);
 	live_buffer_free(buffer);
 	return miss;
 }
@@ -445,7 +445,7 @@ static void sample_around_deed(struct rig *rig, const struct live_request *req, 
 	struct event_writer writer;
 	uint8_t *scratch = malloc(SHARED_LEN);
 	uint32_t half = SHARED_LEN / 2;
-	out->found = live_locate(req, &buffer, &writer) == LIVE_FOUND;
+	out->found = rig_locate(req, &buffer, &writer) == LIVE_FOUND;
 	if (out->found) {
 		struct source *src = source_live_new(buffer, data, SHARED_LEN, &writer);
 		out->before_same = memcmp(source_sample(src, SAMPLE_GUARD, 0, SHARED_LEN, scratch),
