@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A histogram of times or sizes, with percentiles: buckets by powers of two, each in
- * HISTOGRAM_PARTS equal parts, so that a percentile is off by at most 1 / HISTOGRAM_PARTS of itself.
- * A plain value of fixed size: zeroed is empty, copying copies, nothing allocates.
+ * HISTOGRAM_PARTS equal parts, so that a percentile is off by at most 1 / HISTOGRAM_PARTS of
+ * itself. A plain value of fixed size: zeroed is empty, copying copies, nothing allocates.
  *
  * One thread adds; for several keep one each and histogram_merge(). */
 #ifndef STABLEFS_REPORT_HISTOGRAM_H
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define HISTOGRAM_PART_BITS 3u
-#define HISTOGRAM_PARTS	    (1u << HISTOGRAM_PART_BITS)
+#define HISTOGRAM_PARTS     (1u << HISTOGRAM_PART_BITS)
 #define HISTOGRAM_BUCKETS   ((64u - HISTOGRAM_PART_BITS + 1) * HISTOGRAM_PARTS)
 
 struct histogram {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* A streaming JSON writer (RFC 8259): to a file as it goes, or into a growing buffer.
  * Owner thread: whoever owns the struct.
- * Invariants: I1 what has been written at json_finish() is one well-formed value in valid UTF-8: calls
- *   in an order that would break it (a value without a key in an object, an end of what was not begun,
- *   two values at the top) are bugs and assert. I2 the first error (memory, the file's) is kept and
- *   given by json_finish(); calls after it do nothing.
+ * Invariants: I1 what has been written at json_finish() is one well-formed value in valid UTF-8:
+ *   calls in an order that would break it (a value without a key in an object, an end of what was
+ *   not begun, two values at the top) are bugs and assert. I2 the first error (memory, the file's)
+ *   is kept and given by json_finish(); calls after it do nothing.
  * May use: base. Must not know: what the values mean.
  *
  *	struct json j;

@@ -30,8 +30,8 @@ static int refuse(struct reader *r, const char *what)
 			column = 1;
 		}
 	}
-	return errmsg_set(r->why, -EINVAL, "no valid JSON at line %zu, column %zu: %s", line, column,
-		what);
+	return errmsg_set(
+		r->why, -EINVAL, "no valid JSON at line %zu, column %zu: %s", line, column, what);
 }
 
 /* The next character; 0 at the end (where a NUL in the text is refused by every rule too). */
@@ -360,7 +360,8 @@ const struct json_value *json_get(const struct json_value *v, const char *key)
 {
 	if (!v || v->kind != JSON_OBJECT)
 		return NULL;
-	json_for_each(item, v) {
+	json_for_each(item, v)
+	{
 		if (strcmp(item->key, key) == 0)
 			return item;
 	}

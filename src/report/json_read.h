@@ -2,8 +2,8 @@
 /* A JSON reader (RFC 8259) for the documents that json.h writes: the whole text becomes a tree.
  * Owner thread: whoever owns the tree.
  * Invariants: I1 any bytes are safe: the text is never read beyond its length, nesting is bounded
- *   (JSON_MAX_DEPTH), what is no JSON is refused with its place. I2 strings of the tree are valid UTF-8.
- * Deliberately not done: keys that stand twice are kept; json_get() gives the first. */
+ *   (JSON_MAX_DEPTH), what is no JSON is refused with its place. I2 strings of the tree are valid
+ * UTF-8. Deliberately not done: keys that stand twice are kept; json_get() gives the first. */
 #ifndef STABLEFS_REPORT_JSON_READ_H
 #define STABLEFS_REPORT_JSON_READ_H
 
@@ -17,12 +17,12 @@ enum json_kind { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 /* A value and what it holds. Read the fields that its kind names. */
 struct json_value {
 	enum json_kind kind;
-	char *key;		  /* owned; in an object; else NULL */
+	char *key;                /* owned; in an object; else NULL */
 	struct json_value *next;  /* owned; the next of the same container, in order */
 	struct json_value *first; /* owned; ARRAY, OBJECT: the first inside; NULL: empty */
-	char *text;		  /* owned; STRING: NUL-terminated; NUMBER: as it stood */
-	size_t text_bytes;	  /* STRING: may hold NULs */
-	bool truth;		  /* BOOL */
+	char *text;               /* owned; STRING: NUL-terminated; NUMBER: as it stood */
+	size_t text_bytes;        /* STRING: may hold NULs */
+	bool truth;               /* BOOL */
 };
 
 /* Read one document of @len_bytes. -EINVAL and line and column in @why; -ENOMEM. */

@@ -62,8 +62,8 @@ static int parse_number(const char **text, uint64_t *out)
 	return 0;
 }
 
-static const struct unit *find_unit(const struct unit *units, const char *name,
-	int (*compare)(const char *, const char *))
+static const struct unit *find_unit(
+	const struct unit *units, const char *name, int (*compare)(const char *, const char *))
 {
 	for (; units->name; units++) {
 		if (compare(units->name, name) == 0)
@@ -78,11 +78,12 @@ int size_parse(const char *text, uint64_t *bytes, struct errmsg *why)
 	uint64_t n = 0;
 	int ret = parse_number(&rest, &n);
 	if (ret == -EINVAL)
-		return errmsg_set(why, ret, "'%s' is not a size: write a number and a unit, as 64K or 1GiB",
-			text);
+		return errmsg_set(why, ret,
+			"'%s' is not a size: write a number and a unit, as 64K or 1GiB", text);
 	const struct unit *unit = ret == 0 ? find_unit(size_units, rest, strcasecmp) : NULL;
 	if (ret == 0 && !unit)
-		return errmsg_set(why, -EINVAL, "'%s' is not a size: units are K, M, G, T, P", text);
+		return errmsg_set(
+			why, -EINVAL, "'%s' is not a size: units are K, M, G, T, P", text);
 	if (ret < 0 || __builtin_mul_overflow(n, unit->factor, &n))
 		return errmsg_set(why, -ERANGE, "'%s' is too large", text);
 	*bytes = n;
@@ -103,8 +104,8 @@ int duration_parse(const char *text, uint64_t *ns, struct errmsg *why)
 	}
 	const struct unit *unit = ret == 0 ? find_unit(duration_units, rest, strcmp) : NULL;
 	if (ret == 0 && !unit)
-		return errmsg_set(why, -EINVAL, "'%s' is not a duration: units are ns, us, ms, s, m, h",
-			text);
+		return errmsg_set(why, -EINVAL,
+			"'%s' is not a duration: units are ns, us, ms, s, m, h", text);
 	if (ret < 0 || __builtin_mul_overflow(n, unit->factor, &n))
 		return errmsg_set(why, -ERANGE, "'%s' is too large", text);
 	*ns = n;
@@ -125,14 +126,15 @@ int count_parse(const char *text, uint64_t *count, struct errmsg *why)
 }
 
 /* @value in units of @factor, with one decimal (cut, not rounded) where it is not whole. */
-static void format_scaled(uint64_t value, uint64_t factor, const char *unit,
-	char out[SIZE_TEXT_BYTES])
+static void format_scaled(
+	uint64_t value, uint64_t factor, const char *unit, char out[SIZE_TEXT_BYTES])
 {
 	uint64_t tenths = value % factor / (factor / 10 ? factor / 10 : 1);
 	if (tenths > 9)
 		tenths = 9;
 	if (factor > 1 && tenths)
-		snprintf(out, SIZE_TEXT_BYTES, "%" PRIu64 ".%" PRIu64 " %s", value / factor, tenths, unit);
+		snprintf(out, SIZE_TEXT_BYTES, "%" PRIu64 ".%" PRIu64 " %s", value / factor, tenths,
+			unit);
 	else
 		snprintf(out, SIZE_TEXT_BYTES, "%" PRIu64 " %s", value / factor, unit);
 }

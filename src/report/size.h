@@ -2,9 +2,9 @@
 /* Sizes and durations as people write them. Pure; any thread.
  *
  * A size is a whole number and a unit: none or B (bytes), K, M, G, T, P (also KiB ..): powers of
- * 1024; KB .. PB mean the same, as they do for chunks everywhere in this field. A duration is a whole
- * number and a unit: ns, us, ms, s, m (minutes), h. Case of a size's unit does not count. Nothing else may
- * stand in the text: no sign, no fraction, no spaces. */
+ * 1024; KB .. PB mean the same, as they do for chunks everywhere in this field. A duration is a
+ * whole number and a unit: ns, us, ms, s, m (minutes), h. Case of a size's unit does not count.
+ * Nothing else may stand in the text: no sign, no fraction, no spaces. */
 #ifndef STABLEFS_REPORT_SIZE_H
 #define STABLEFS_REPORT_SIZE_H
 

@@ -3,7 +3,7 @@
  *
  *	struct table *t = table_new("lr", (const char *[]){"member", "reads"});
  *	table_add_cell(t, "%s", path);
- *	table_add_cell(t, "%" PRIu64, reads);		// the row is full: the next cell begins a new one
+ *	table_add_cell(t, "%" PRIu64, reads);		// full: the next begins a row
  *	int err = table_print(t, stdout);
  *	table_free(t);
  */

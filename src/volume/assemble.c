@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Assembly: from paths to the members of one volume, or a refusal that says which path is wrong.
  *
- *	given twice?  readable, a member?  one volume, one shape?  doubled index?  out of date?  enough?
+ *	given twice?  readable, a member?  one volume, one shape?  doubled index?
+ *	out of date?  enough?
  *
  * A refusal changes nothing, and neither does success: generation_advance() is the first to write.
- * With options->degraded a path that cannot serve is left out with a warning, where leaving out can be
- * right; members of another volume or in use are refused all the same. */
+ * With options->degraded a path that cannot serve is left out with a warning, where leaving out can
+ * be right; members of another volume or in use are refused all the same. */
 #include "volume/internal.h"
 
 #include <errno.h>
@@ -70,7 +71,8 @@ static int refuse_repeated(const struct assembly *a)
 	for (unsigned i = 0; i < a->count; i++) {
 		for (unsigned j = 0; j < i; j++) {
 			if (same_file(a, a->list[i].path, a->list[j].path))
-				return errmsg_set(a->why, -EINVAL, "%s is given twice", a->list[i].path);
+				return errmsg_set(
+					a->why, -EINVAL, "%s is given twice", a->list[i].path);
 		}
 	}
 	return 0;
@@ -145,8 +147,8 @@ static void uuid_format(const uint8_t uuid[16], char out[37])
 	}
 }
 
-static int refuse_foreign(const struct assembly *a, const struct candidate *first,
-	const struct candidate *c)
+static int refuse_foreign(
+	const struct assembly *a, const struct candidate *first, const struct candidate *c)
 {
 	char ours[37], theirs[37];
 	uuid_format(super_of(first)->volume_uuid, ours);
@@ -163,11 +165,11 @@ static bool same_area(const struct super_area *x, const struct super_area *y)
 static bool same_shape(const struct super *x, const struct super *y)
 {
 	return x->level == y->level && x->members == y->members &&
-		x->chunk_blocks == y->chunk_blocks && x->stripes == y->stripes && x->pi == y->pi &&
-		x->pi_check == y->pi_check && x->region_blocks == y->region_blocks &&
-		same_area(&x->intent, &y->intent) && same_area(&x->journal, &y->journal) &&
-		same_area(&x->system, &y->system) && same_area(&x->tuples, &y->tuples) &&
-		same_area(&x->data, &y->data);
+	       x->chunk_blocks == y->chunk_blocks && x->stripes == y->stripes && x->pi == y->pi &&
+	       x->pi_check == y->pi_check && x->region_blocks == y->region_blocks &&
+	       same_area(&x->intent, &y->intent) && same_area(&x->journal, &y->journal) &&
+	       same_area(&x->system, &y->system) && same_area(&x->tuples, &y->tuples) &&
+	       same_area(&x->data, &y->data);
 }
 
 static int check_together(struct assembly *a)
@@ -183,12 +185,12 @@ static int check_together(struct assembly *a)
 			return refuse_foreign(a, first, c);
 		if (!same_shape(super_of(first), super_of(c)))
 			return errmsg_set(a->why, -EUCLEAN,
-				"%s and %s are of one volume but disagree about its shape", first->path,
-				c->path);
+				"%s and %s are of one volume but disagree about its shape",
+				first->path, c->path);
 	}
 	if (!first)
-		return errmsg_set(a->why, -ENODEV, "none of the %u members given can be used",
-			a->count);
+		return errmsg_set(
+			a->why, -ENODEV, "none of the %u members given can be used", a->count);
 	return 0;
 }
 
@@ -202,8 +204,8 @@ static int refuse_doubled(const struct assembly *a)
 		const struct candidate **h = &holder[super_of(c)->index];
 		if (*h)
 			return errmsg_set(a->why, -EINVAL,
-				"%s and %s are both member %u of the volume: one is a copy", (*h)->path,
-				c->path, super_of(c)->index);
+				"%s and %s are both member %u of the volume: one is a copy",
+				(*h)->path, c->path, super_of(c)->index);
 		*h = c;
 	}
 	return 0;
@@ -225,7 +227,7 @@ static void find_newest(struct assembly *a)
 static bool went_apart(const struct super *super, const struct super *newest)
 {
 	return super->generation == newest->generation && generation_is_committed(super) &&
-		super->states[newest->index] == SUPER_MEMBER_MISSING;
+	       super->states[newest->index] == SUPER_MEMBER_MISSING;
 }
 
 static int handle_stale(struct assembly *a)
@@ -241,9 +243,10 @@ static int handle_stale(struct assembly *a)
 			continue;
 		struct errmsg why = {0};
 		errmsg_set(&why, -ESTALE,
-			"%s (member %u) %s %s (member %u): generations %" PRIu64 " and %" PRIu64, c->path,
-			super->index, apart ? "was written without" : "is out of date beside",
-			a->newest->path, newest->index, super->generation, newest->generation);
+			"%s (member %u) %s %s (member %u): generations %" PRIu64 " and %" PRIu64,
+			c->path, super->index,
+			apart ? "was written without" : "is out of date beside", a->newest->path,
+			newest->index, super->generation, newest->generation);
 		if (!a->options->degraded)
 			return errmsg_set(a->why, -ESTALE, "%s", why.text);
 		log_warn("left out: %s", why.text);
@@ -272,7 +275,8 @@ static void list_missing(const struct assembly *a, char *out, size_t size)
 		for (unsigned i = 0; i < a->count; i++)
 			here |= a->list[i].taken && super_of(&a->list[i])->index == index;
 		if (!here && len < size)
-			len += (size_t)snprintf(out + len, size - len, "%s%u", len ? ", " : "", index);
+			len += (size_t)snprintf(
+				out + len, size - len, "%s%u", len ? ", " : "", index);
 	}
 }
 
@@ -289,8 +293,10 @@ static int check_enough(const struct assembly *a)
 	unsigned needed = g.members - geometry_redundancy(&g);
 	if (here < needed)
 		return errmsg_set(a->why, -ENODEV,
-			"the volume of %s has too few members: %u of %u can be used, %s needs %u; missing: %s",
-			a->newest->path, here, g.members, raid_level_name(g.level), needed, missing);
+			"the volume of %s has too few members: %u of %u can be used, %s needs %u; "
+			"missing: %s",
+			a->newest->path, here, g.members, raid_level_name(g.level), needed,
+			missing);
 	log_warn("the volume of %s goes on without member %s", a->newest->path, missing);
 	return 0;
 }
@@ -320,8 +326,8 @@ static int open_one(struct assembly *a, struct candidate *c, struct member **out
 	int err = member_open(a->io, c->path, &c->probe, out);
 	if (err == -EOPNOTSUPP)
 		return errmsg_set(a->why, err,
-			"the volume of %s is protected by %s, which this build cannot compute", c->path,
-			pi_name(super->pi));
+			"the volume of %s is protected by %s, which this build cannot compute",
+			c->path, pi_name(super->pi));
 	return err < 0 ? errmsg_set(a->why, err, "%s: %s", c->path, strerror(-err)) : 0;
 }
 

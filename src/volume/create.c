@@ -6,8 +6,9 @@
  *	make_members	open or create, zero what must read as zeros, format the intent log, flush
  *	write_supers	last: before this no member is one
  *
- * Invariants: I1 nothing is changed before every target was looked at. I2 after a failure files that
- * were made are gone, and no other target holds a superblock of the new volume. What was overwritten by
+ * Invariants: I1 nothing is changed before every target was looked at. I2 after a failure files
+ * that were made are gone, and no other target holds a superblock of the new volume. What was
+ * overwritten by
  * --force is not brought back. */
 #include "volume/internal.h"
 
@@ -26,14 +27,14 @@
 #include "volume/detect.h"
 #include "volume/generation.h"
 
-#define TAIL_WIPE_BYTES	 (UINT64_C(1) << 20) /* where labels of others stand at a device's end */
-#define ZERO_STEP_BYTES	 (UINT64_C(64) << 20)
+#define TAIL_WIPE_BYTES (UINT64_C(1) << 20) /* where labels of others stand at a device's end */
+#define ZERO_STEP_BYTES (UINT64_C(64) << 20)
 
 struct target {
-	char *path;	      /* owned */
+	char *path; /* owned */
 	bool exists, is_device;
-	bool opened;	      /* by us: created, emptied or about to be overwritten */
-	uint64_t size_bytes;  /* where it exists */
+	bool opened;           /* by us: created, emptied or about to be overwritten */
+	uint64_t size_bytes;   /* where it exists */
 	struct member *member; /* owned */
 };
 
@@ -94,14 +95,15 @@ static int add_target(struct creation *c, char *path)
 static int list_targets(struct creation *c, char *const *args, unsigned count)
 {
 	if (count != c->options->members)
-		return errmsg_set(c->why, -EINVAL, "%u members were given for a volume of %u", count,
-			c->options->members);
+		return errmsg_set(c->why, -EINVAL, "%u members were given for a volume of %u",
+			count, c->options->members);
 	int err = 0;
 	for (unsigned i = 0; i < count && err == 0; i++) {
 		struct stat st;
 		if (engine_names_are_paths(c->io) && stat(args[i], &st) == 0 && S_ISDIR(st.st_mode))
 			return errmsg_set(c->why, -EINVAL,
-				"%s is a directory: give one directory alone, or files and devices", args[i]);
+				"%s is a directory: give one directory alone, or files and devices",
+				args[i]);
 		err = add_target(c, strdup(args[i]));
 	}
 	return err;
@@ -112,8 +114,9 @@ static int refuse_leftovers(struct creation *c)
 {
 	DIR *dir = opendir(c->dir);
 	if (!dir)
-		return errno == ENOENT ? 0 : errmsg_set(c->why, -errno, "cannot read %s: %s", c->dir,
-							     strerror(errno));
+		return errno == ENOENT ? 0
+				       : errmsg_set(c->why, -errno, "cannot read %s: %s", c->dir,
+						 strerror(errno));
 	int err = 0;
 	for (struct dirent *e = readdir(dir); e && err == 0; e = readdir(dir)) {
 		int number = member_file_number(e->d_name);
@@ -159,8 +162,8 @@ static int look_at_target(struct creation *c, struct target *t)
 	if (err < 0 && !(err == -EEXIST && c->options->force))
 		return errmsg_set(c->why, err, "%s", says.text);
 	t->exists = true;
-	t->is_device = engine_names_are_paths(c->io) && stat(t->path, &st) == 0 &&
-		S_ISBLK(st.st_mode);
+	t->is_device =
+		engine_names_are_paths(c->io) && stat(t->path, &st) == 0 && S_ISBLK(st.st_mode);
 	return 0;
 }
 
@@ -183,7 +186,8 @@ static int smallest_target(const struct creation *c, uint64_t *out)
 		const struct target *t = &c->targets[i];
 		if (!t->exists)
 			return errmsg_set(c->why, -EINVAL,
-				"%s is not there yet: say how much the volume is to hold (--size)", t->path);
+				"%s is not there yet: say how much the volume is to hold (--size)",
+				t->path);
 		*out = min_u64(*out, t->size_bytes);
 	}
 	return 0;
@@ -195,7 +199,8 @@ static int check_devices(const struct creation *c)
 		const struct target *t = &c->targets[i];
 		if (t->is_device && t->size_bytes < c->super.member_bytes)
 			return errmsg_set(c->why, -ENOSPC,
-				"%s has %" PRIu64 " bytes, the volume needs %" PRIu64 " of each member",
+				"%s has %" PRIu64 " bytes, the volume needs %" PRIu64
+				" of each member",
 				t->path, t->size_bytes, c->super.member_bytes);
 	}
 	return 0;
@@ -233,8 +238,8 @@ static int make_directory(struct creation *c)
 	c->dir_made = mkdir(c->dir, 0700) == 0;
 	if (c->dir_made || errno == EEXIST)
 		return 0;
-	return errmsg_set(c->why, -errno, "cannot make the directory %s: %s", c->dir,
-		strerror(errno));
+	return errmsg_set(
+		c->why, -errno, "cannot make the directory %s: %s", c->dir, strerror(errno));
 }
 
 /* A file that exists keeps its size where no size is asked for, so that nothing of it is wasted. */
@@ -272,8 +277,8 @@ static int zero_range(struct creation *c, struct target *t, uint64_t from, uint6
 		uint64_t len = min_u64(to - from, ZERO_STEP_BYTES);
 		int err = io_zero(member_file(t->member), from, len);
 		if (err < 0)
-			return errmsg_set(c->why, err, "cannot zero %s at byte %" PRIu64 ": %s", t->path,
-				from, strerror(-err));
+			return errmsg_set(c->why, err, "cannot zero %s at byte %" PRIu64 ": %s",
+				t->path, from, strerror(-err));
 		report_zeroed(c, len);
 		from += len;
 	}
@@ -312,7 +317,8 @@ static int make_member(struct creation *c, unsigned index)
 		err = intent_format(t->member);
 	if (err == 0)
 		err = io_sync_flush(member_file(t->member));
-	return err < 0 ? errmsg_set(c->why, err, "cannot prepare %s: %s", t->path, strerror(-err)) : 0;
+	return err < 0 ? errmsg_set(c->why, err, "cannot prepare %s: %s", t->path, strerror(-err))
+		       : 0;
 }
 
 static int make_members(struct creation *c)
@@ -321,7 +327,8 @@ static int make_members(struct creation *c)
 		const struct target *t = &c->targets[i];
 		if (t->is_device)
 			c->zero_total += front_bytes(c) +
-				round_down_u64(t->size_bytes, BLOCK_BYTES) - tail_offset(c, t);
+					 round_down_u64(t->size_bytes, BLOCK_BYTES) -
+					 tail_offset(c, t);
 	}
 	int err = make_directory(c);
 	for (unsigned i = 0; i < c->count && err == 0; i++)

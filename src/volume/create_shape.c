@@ -34,7 +34,8 @@ static int check_chunk(uint64_t chunk_bytes, struct errmsg *why)
 	if (chunk_bytes % BLOCK_BYTES == 0 && chunk_bytes / BLOCK_BYTES <= ROWS_MAX)
 		return 0;
 	return errmsg_set(why, -EINVAL,
-		"a chunk is a power of two from 4 KiB to 1 MiB, not %" PRIu64 " bytes", chunk_bytes);
+		"a chunk is a power of two from 4 KiB to 1 MiB, not %" PRIu64 " bytes",
+		chunk_bytes);
 }
 
 static int check_pi(const struct volume_create_options *o, struct errmsg *why)
@@ -43,20 +44,20 @@ static int check_pi(const struct volume_create_options *o, struct errmsg *why)
 		return errmsg_set(why, -EOPNOTSUPP, "this build cannot compute the guard of PI %s",
 			pi_name(o->pi));
 	if (o->pi == PI_NONE && o->pi_check == PI_CHECK_DEVICE)
-		return errmsg_set(why, -EINVAL, "without PI there is nothing that a device can check");
+		return errmsg_set(
+			why, -EINVAL, "without PI there is nothing that a device can check");
 	return 0;
 }
 
 static int check_size(const struct volume_create_options *o, struct errmsg *why)
 {
 	if (o->size_bytes && o->size_bytes < VOLUME_MIN_BYTES)
-		return errmsg_set(why, -EINVAL, "a volume holds 16 MiB at least, not %" PRIu64 " bytes",
-			o->size_bytes);
+		return errmsg_set(why, -EINVAL,
+			"a volume holds 16 MiB at least, not %" PRIu64 " bytes", o->size_bytes);
 	return 0;
 }
 
-static int set_label(const struct volume_create_options *o, struct super *super,
-	struct errmsg *why)
+static int set_label(const struct volume_create_options *o, struct super *super, struct errmsg *why)
 {
 	const char *label = o->label ? o->label : "";
 	if (strlen(label) >= sizeof(super->label))
@@ -66,8 +67,8 @@ static int set_label(const struct volume_create_options *o, struct super *super,
 	return 0;
 }
 
-int shape_begin(const struct volume_create_options *options, struct super *super,
-	struct errmsg *why)
+int shape_begin(
+	const struct volume_create_options *options, struct super *super, struct errmsg *why)
 {
 	*super = (struct super){.level = options->level,
 		.members = options->members,
@@ -108,7 +109,8 @@ static uint64_t fit_stripes(const struct volume_create_options *options, const s
 	while (fits + 1 < beyond) {
 		struct super trial = *super;
 		uint64_t stripes = fits + (beyond - fits) / 2;
-		if (layout(options, &trial, stripes, NULL) == 0 && trial.member_bytes <= member_bytes)
+		if (layout(options, &trial, stripes, NULL) == 0 &&
+			trial.member_bytes <= member_bytes)
 			fits = stripes;
 		else
 			beyond = stripes;
@@ -121,14 +123,15 @@ int shape_finish(const struct volume_create_options *options, uint64_t member_by
 {
 	uint64_t per_stripe = stripe_bytes(super);
 	if (options->size_bytes) {
-		uint64_t stripes = options->size_bytes / per_stripe +
-			(options->size_bytes % per_stripe != 0);
+		uint64_t stripes =
+			options->size_bytes / per_stripe + (options->size_bytes % per_stripe != 0);
 		return layout(options, super, stripes, why);
 	}
 	uint64_t stripes = fit_stripes(options, super, member_bytes);
 	if (stripes < (VOLUME_MIN_BYTES + per_stripe - 1) / per_stripe)
 		return errmsg_set(why, -ENOSPC,
-			"members of %" PRIu64 " bytes are too small: a volume holds 16 MiB at least",
+			"members of %" PRIu64
+			" bytes are too small: a volume holds 16 MiB at least",
 			member_bytes);
 	return layout(options, super, stripes, why);
 }

@@ -26,7 +26,8 @@ static int detect_volume(struct io_engine *io, const char *path, struct errmsg *
 		io_close(probe.file);
 		if (probe.super.label[0])
 			return errmsg_set(why, -EEXIST,
-				"%s holds member %u of the stablefs volume '%s'; --force overwrites it",
+				"%s holds member %u of the stablefs volume '%s'; --force "
+				"overwrites it",
 				path, probe.super.index, probe.super.label);
 		return refuse(path, "a member of a stablefs volume", why);
 	case -EUCLEAN:
@@ -79,8 +80,8 @@ static int detect_others(const char *path, struct errmsg *why)
 	}
 }
 
-static int read_size(struct io_engine *io, const char *path, uint64_t *size_bytes,
-	struct errmsg *why)
+static int read_size(
+	struct io_engine *io, const char *path, uint64_t *size_bytes, struct errmsg *why)
 {
 	struct io_file *file = NULL;
 	int err = io_open(io, path, IO_OPEN_READONLY, 0, &file, why);
@@ -90,8 +91,7 @@ static int read_size(struct io_engine *io, const char *path, uint64_t *size_byte
 	return err;
 }
 
-int detect_content(struct io_engine *io, const char *path, uint64_t *size_bytes,
-	struct errmsg *why)
+int detect_content(struct io_engine *io, const char *path, uint64_t *size_bytes, struct errmsg *why)
 {
 	struct errmsg says = {0};
 	int err = read_size(io, path, size_bytes, &says);

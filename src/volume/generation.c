@@ -10,7 +10,8 @@ static int write_all(struct member *const *members, unsigned count, struct errms
 	for (unsigned i = 0; i < count; i++) {
 		int err = members[i] ? member_super_write(members[i]) : 0;
 		if (err < 0)
-			return errmsg_set(why, err, "%s (member %u): cannot write the superblock: %s",
+			return errmsg_set(why, err,
+				"%s (member %u): cannot write the superblock: %s",
 				member_path(members[i]), i, strerror(-err));
 	}
 	return 0;
@@ -72,5 +73,5 @@ bool generation_is_stale(const struct super *super, const struct super *newest)
 	if (super->generation + 1 < newest->generation)
 		return true;
 	return generation_is_committed(newest) &&
-		newest->states[super->index] == SUPER_MEMBER_MISSING;
+	       newest->states[super->index] == SUPER_MEMBER_MISSING;
 }

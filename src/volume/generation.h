@@ -2,11 +2,12 @@
 /* Generations: how members know whether they belong together in time.
  * Owner thread: whoever owns the members' engine.
  * Invariants: I1 a generation grows in two steps, each durable on every present member before the
- *   next: the odd number announces, the even one (the next) commits. Nothing is written under an odd
- *   number. I2 so a member is up to date that is at most one behind the newest: where the newest is
- *   odd, the announcement was cut short; where it is even, the commit was, and all had been announced.
- *   A member that was away is at least two behind. I3 the superblocks also say who was present: a
- *   member that the newest, where it is committed, calls missing is stale whatever its number.
+ *   next: the odd number announces, the even one (the next) commits. Nothing is written under an
+ *   odd number. I2 so a member is up to date that is at most one behind the newest: where the
+ *   newest is odd, the announcement was cut short; where it is even, the commit was, and all had
+ *   been announced. A member that was away is at least two behind. I3 the superblocks also say who
+ *   was present: a member that the newest, where it is committed, calls missing is stale whatever
+ *   its number.
  * May use: member, base. Must not know: engines, stripes. */
 #ifndef STABLEFS_VOLUME_GENERATION_H
 #define STABLEFS_VOLUME_GENERATION_H

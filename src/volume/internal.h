@@ -10,11 +10,11 @@
 #include "volume/volume.h"
 
 struct volume {
-	struct io_engine *io;			  /* owned */
+	struct io_engine *io;                     /* owned */
 	struct member *members[RAID_MAX_MEMBERS]; /* owned; NULL: missing */
-	struct intent_log *intent;		  /* owned */
-	struct stripe_engine *eng;		  /* owned */
-	struct sysarea *sysarea;		  /* owned */
+	struct intent_log *intent;                /* owned */
+	struct stripe_engine *eng;                /* owned */
+	struct sysarea *sysarea;                  /* owned */
 	struct geometry geometry;
 	bool read_only, threaded;
 	bool marked_dirty;  /* the superblocks say so: the close has to take it back */

@@ -57,8 +57,8 @@ static int compare_numbers(const struct dirent **a, const struct dirent **b)
 	return member_file_number((*a)->d_name) - member_file_number((*b)->d_name);
 }
 
-static int add_entries(const char *dir, struct dirent **entries, int count,
-	struct volume_paths *out)
+static int add_entries(
+	const char *dir, struct dirent **entries, int count, struct volume_paths *out)
 {
 	int err = 0;
 	for (int i = 0; i < count && err == 0; i++) {
@@ -75,8 +75,8 @@ static int add_directory(const char *dir, struct volume_paths *out, struct errms
 	struct dirent **entries;
 	int count = scandir(dir, &entries, is_member_entry, compare_numbers);
 	if (count < 0)
-		return errmsg_set(why, -errno, "cannot read the directory %s: %s", dir,
-			strerror(errno));
+		return errmsg_set(
+			why, -errno, "cannot read the directory %s: %s", dir, strerror(errno));
 	int err = add_entries(dir, entries, count, out);
 	for (int i = 0; i < count; i++)
 		free(entries[i]);
@@ -88,8 +88,8 @@ static int add_directory(const char *dir, struct volume_paths *out, struct errms
 	return err;
 }
 
-int volume_paths_find(char *const *args, unsigned count, struct volume_paths *out,
-	struct errmsg *why)
+int volume_paths_find(
+	char *const *args, unsigned count, struct volume_paths *out, struct errmsg *why)
 {
 	*out = (struct volume_paths){0};
 	int err = 0;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* After an unclean end: the stripes of every region that was marked are made consistent.
  *
- * Which regions they are is read before the engine thread owns the log. A region's mark goes when the
- * last of its stripes was checked without an error (on the engine thread, as the log demands); until
- * then a second crash finds it again. */
+ * Which regions they are is read before the engine thread owns the log. A region's mark goes when
+ * the last of its stripes was checked without an error (on the engine thread, as the log demands);
+ * until then a second crash finds it again. */
 #include "volume/internal.h"
 
 #include <errno.h>

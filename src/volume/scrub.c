@@ -2,8 +2,8 @@
 /* Scrub: every stripe is examined, and what is found is counted and listed by stripe and row.
  *
  * Who is wrong where copies or parity disagree? Without PI nobody can tell. With PI a block that
- * fails its guard is the one; where the data of a row all passes, the parity must be wrong, although
- * its own guard fits it (it was computed from other bytes than were stored). */
+ * fails its guard is the one; where the data of a row all passes, the parity must be wrong,
+ * although its own guard fits it (it was computed from other bytes than were stored). */
 #include "volume/internal.h"
 
 #include <errno.h>
@@ -64,8 +64,8 @@ static int list_add(struct scrub *s, const struct scrub_damage *damage)
 /* ---- one row ---- */
 
 /* The slot whose block fails its guard, where it is the only one of the row; else -1. */
-static int only_bad_slot(const struct geometry *g, const struct stripe_check *c, unsigned row,
-	unsigned *count)
+static int only_bad_slot(
+	const struct geometry *g, const struct stripe_check *c, unsigned row, unsigned *count)
 {
 	int found = -1;
 	*count = 0;
@@ -84,8 +84,9 @@ static int wrong_slot(const struct scrub *s, const struct stripe_check *c, unsig
 	if (!has_pi(s))
 		return -1;
 	int slot = only_bad_slot(shape_of(s), c, row, &count);
-	return count == 0 && geometry_has_parity(shape_of(s)) ? (int)geometry_data_slots(shape_of(s))
-							       : slot;
+	return count == 0 && geometry_has_parity(shape_of(s))
+		       ? (int)geometry_data_slots(shape_of(s))
+		       : slot;
 }
 
 static bool any_rebuilt(const struct geometry *g, const struct stripe_check *c, unsigned row)
@@ -98,8 +99,8 @@ static bool any_rebuilt(const struct geometry *g, const struct stripe_check *c, 
 }
 
 /* Parity or mirrors of a row that disagree. */
-static int add_row(struct scrub *s, const struct stripe_check *c, unsigned row,
-	enum scrub_kind kind)
+static int add_row(
+	struct scrub *s, const struct stripe_check *c, unsigned row, enum scrub_kind kind)
 {
 	const struct geometry *g = shape_of(s);
 	int slot = wrong_slot(s, c, row);
@@ -114,8 +115,8 @@ static int add_row(struct scrub *s, const struct stripe_check *c, unsigned row,
 	return list_add(s, &d);
 }
 
-static uint64_t volume_block_of(const struct geometry *g, uint64_t stripe, unsigned slot,
-	unsigned row)
+static uint64_t volume_block_of(
+	const struct geometry *g, uint64_t stripe, unsigned slot, unsigned row)
 {
 	if (g->level == RAID_RAID1)
 		return geometry_volume_block(g, stripe, 0, row);
@@ -156,8 +157,8 @@ static int add_damage(struct scrub *s, const struct stripe_check *c, unsigned ro
 /* ---- one stripe ---- */
 
 /* Adds to @out; returns the rows that something is wrong with. */
-static struct rows count_stripe(const struct geometry *g, const struct stripe_check *c,
-	struct scrub_result *out)
+static struct rows count_stripe(
+	const struct geometry *g, const struct stripe_check *c, struct scrub_result *out)
 {
 	struct rows damaged = rows_or(c->parity_bad, c->mirror_bad);
 	out->stripes++;

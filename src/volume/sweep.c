@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A sweep over stripes: a ring of checks under way, whose results are taken in the order in which they
- * were posted. The window is bounded by memory: a check holds all chunks of its stripe. */
+/* A sweep over stripes: a ring of checks under way, whose results are taken in the order in which
+ * they were posted. The window is bounded by memory: a check holds all chunks of its stripe. */
 #include "volume/internal.h"
 
 #include <errno.h>

@@ -7,11 +7,12 @@
  *	  edge	     run		edge
  *
  * Invariants beside those of sysarea.h: I4 an edge is written by reading the block of each copy,
- * changing the part and writing it back to the same copy: bytes beside the write never travel from one
- * copy to another, which may be the only good one. I5 `last` is a block whose bytes are known to be the
- * same on all copies; appending in small steps (a log) then reads nothing. I6 a member that fails a
- * write is out, durably (drop()), before the caller learns that the write succeeded: else its old
- * bytes, whose checksums are right, could be believed at the next open. The last copy is never dropped. */
+ * changing the part and writing it back to the same copy: bytes beside the write never travel from
+ * one copy to another, which may be the only good one. I5 `last` is a block whose bytes are known
+ * to be the same on all copies; appending in small steps (a log) then reads nothing. I6 a member
+ * that fails a write is out, durably (drop()), before the caller learns that the write succeeded:
+ * else its old bytes, whose checksums are right, could be believed at the next open. The last copy
+ * is never dropped. */
 #include "volume/sysarea_open.h"
 
 #include <assert.h>
@@ -26,15 +27,16 @@
 #define BOUNCE_BYTES UINT64_C(131072)
 
 struct sysarea {
-	struct io_engine *io;			/* owned */
-	struct member *copies[RAID_MAX_MEMBERS]; /* owned, by member index; NULL: missing or dropped */
+	struct io_engine *io; /* owned */
+	struct member
+		*copies[RAID_MAX_MEMBERS]; /* owned, by member index; NULL: missing or dropped */
 	unsigned count;
 	struct super_area area;
 	bool read_only;
 	uint32_t dropped;
 	uint8_t *bounce; /* owned: BOUNCE_BYTES, page-aligned */
-	uint8_t *edge;	 /* owned: one block */
-	uint8_t *last;	 /* owned: one block, valid where last_block is not UINT64_MAX */
+	uint8_t *edge;   /* owned: one block */
+	uint8_t *last;   /* owned: one block, valid where last_block is not UINT64_MAX */
 	uint64_t last_block;
 };
 
@@ -84,8 +86,8 @@ uint64_t sysarea_generation(const struct sysarea *area)
 
 /* ---- opening and closing ---- */
 
-static int open_copy(struct sysarea *area, unsigned index, struct member *original,
-	struct errmsg *why)
+static int open_copy(
+	struct sysarea *area, unsigned index, struct member *original, struct errmsg *why)
 {
 	struct member_probe probe;
 	const char *path = member_path(original);
@@ -176,12 +178,11 @@ static uint64_t medium_offset(const struct sysarea *area, uint64_t offset)
 
 /* ---- reading ---- */
 
-static int read_edge(struct sysarea *area, struct member *copy, const struct piece *p,
-	uint8_t *out)
+static int read_edge(struct sysarea *area, struct member *copy, const struct piece *p, uint8_t *out)
 {
 	uint64_t start = round_down_u64(p->offset_bytes, BLOCK_BYTES);
-	int err = io_sync_read(member_file(copy), medium_offset(area, start), area->edge,
-		BLOCK_BYTES);
+	int err = io_sync_read(
+		member_file(copy), medium_offset(area, start), area->edge, BLOCK_BYTES);
 	if (err == 0)
 		memcpy(out, area->edge + (p->offset_bytes - start), p->len_bytes);
 	return err;
@@ -203,12 +204,13 @@ static int read_run(struct sysarea *area, struct member *copy, const struct piec
 	return 0;
 }
 
-static int read_member(struct sysarea *area, struct member *copy, uint64_t offset, uint8_t *out,
-	uint64_t len)
+static int read_member(
+	struct sysarea *area, struct member *copy, uint64_t offset, uint8_t *out, uint64_t len)
 {
 	while (len > 0) {
 		struct piece p = next_piece(offset, len);
-		int err = p.is_edge ? read_edge(area, copy, &p, out) : read_run(area, copy, &p, out);
+		int err =
+			p.is_edge ? read_edge(area, copy, &p, out) : read_run(area, copy, &p, out);
 		if (err < 0)
 			return err;
 		offset += p.len_bytes;
@@ -218,8 +220,8 @@ static int read_member(struct sysarea *area, struct member *copy, uint64_t offse
 	return 0;
 }
 
-int sysarea_read_copy(struct sysarea *area, unsigned copy, uint64_t offset_bytes, void *buf,
-	uint64_t len_bytes)
+int sysarea_read_copy(
+	struct sysarea *area, unsigned copy, uint64_t offset_bytes, void *buf, uint64_t len_bytes)
 {
 	struct member *m = copy_at(area, copy);
 	int err = m ? check_range(area, offset_bytes, len_bytes) : -EINVAL;
@@ -245,7 +247,8 @@ int sysarea_read(struct sysarea *area, uint64_t offset_bytes, void *buf, uint64_
 
 /* ---- members that fail ---- */
 
-/* Leave out member @index, and have the others' superblocks say so, before anything goes on (I6). */
+/* Leave out member @index, and have the others' superblocks say so, before anything goes on (I6).
+ * */
 static int drop(struct sysarea *area, unsigned index, int err)
 {
 	struct member *failed = area->copies[index];
@@ -262,7 +265,7 @@ static int drop(struct sysarea *area, unsigned index, int err)
 }
 
 /* What the results of a write or flush on all copies come to: 0 where one copy at least has it and
- * those that have not are out. A volume without power, or with every copy failing, drops nothing. */
+ * those that have not are out. Without power, or where every copy fails, none is dropped. */
 static int settle(struct sysarea *area, const int *errs)
 {
 	int first = 0;
@@ -348,7 +351,7 @@ static int write_edge_apart(struct sysarea *area, const struct piece *p, const u
 		uint8_t *block = have_first ? area->edge : area->last;
 		errs[i] = change_block(area, area->copies[i], p, in, block);
 		same = same && errs[i] == 0 &&
-			(!have_first || memcmp(area->edge, area->last, BLOCK_BYTES) == 0);
+		       (!have_first || memcmp(area->edge, area->last, BLOCK_BYTES) == 0);
 		have_first = true;
 	}
 	int err = settle(area, errs);
@@ -376,8 +379,7 @@ static int check_writable(const struct sysarea *area, uint64_t offset, uint64_t 
 	return area->read_only ? -EROFS : check_range(area, offset, len);
 }
 
-int sysarea_write(struct sysarea *area, uint64_t offset_bytes, const void *buf,
-	uint64_t len_bytes)
+int sysarea_write(struct sysarea *area, uint64_t offset_bytes, const void *buf, uint64_t len_bytes)
 {
 	int err = check_writable(area, offset_bytes, len_bytes);
 	const uint8_t *in = buf;
@@ -391,8 +393,8 @@ int sysarea_write(struct sysarea *area, uint64_t offset_bytes, const void *buf,
 	return err;
 }
 
-static int repair_run(struct sysarea *area, struct member *copy, const struct piece *p,
-	const uint8_t *in)
+static int repair_run(
+	struct sysarea *area, struct member *copy, const struct piece *p, const uint8_t *in)
 {
 	for (uint64_t done = 0; done < p->len_bytes;) {
 		uint64_t len = min_u64(p->len_bytes - done, BOUNCE_BYTES);

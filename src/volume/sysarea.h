@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The system area: a range of bytes mirrored on every member, for the file system's database.
- * Owner thread: one caller at a time (the database lock); it has an I/O engine of its own, so it never
- * meets the engine thread. Blocking.
- * Invariants: I1 a write has reached every present member before it returns; a member that fails it is
- *   reported once and left out from then on. I2 a read comes from one copy; the caller, whose pages
- *   carry their own checksums, asks for another where it does not verify. I3 at open after an unclean end
- *   the copies may differ where writes were under way: whoever reads must tolerate either, and
- *   sysarea_repair() makes them agree.
+ * Owner thread: one caller at a time (the database lock); it has an I/O engine of its own, so it
+ * never meets the engine thread. Blocking.
+ * Invariants: I1 a write has reached every present member before it returns; a member that fails it
+ *   is reported once and left out from then on. I2 a read comes from one copy; the caller, whose
+ *   pages carry their own checksums, asks for another where it does not verify. I3 at open after an
+ *   unclean end the copies may differ where writes were under way: whoever reads must tolerate
+ *   either, and sysarea_repair() makes them agree.
  * May use: member, io, base. Must not know: SQLite, pages. */
 #ifndef STABLEFS_VOLUME_SYSAREA_H
 #define STABLEFS_VOLUME_SYSAREA_H
@@ -23,10 +23,9 @@ bool sysarea_is_read_only(const struct sysarea *area);
 /* Any offset and length (block-aligned ones are faster). @copy: 0 .. sysarea_copies() - 1.
  * sysarea_read() without a copy takes the first that gives no I/O error. */
 int sysarea_read(struct sysarea *area, uint64_t offset_bytes, void *buf, uint64_t len_bytes);
-int sysarea_read_copy(struct sysarea *area, unsigned copy, uint64_t offset_bytes, void *buf,
-	uint64_t len_bytes);
-int sysarea_write(struct sysarea *area, uint64_t offset_bytes, const void *buf,
-	uint64_t len_bytes);
+int sysarea_read_copy(
+	struct sysarea *area, unsigned copy, uint64_t offset_bytes, void *buf, uint64_t len_bytes);
+int sysarea_write(struct sysarea *area, uint64_t offset_bytes, const void *buf, uint64_t len_bytes);
 
 /* Write to one copy only: to mend it from another. */
 int sysarea_repair(struct sysarea *area, unsigned copy, uint64_t offset_bytes, const void *buf,

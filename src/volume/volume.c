@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* A volume's life: open, serve, wait, close.
  *
- *	open:	members (assemble.c) -> intent log -> generation (I2) -> system area -> stripe engine
- *		-> engine thread -> resync of marked regions
+ *	open:	members (assemble.c) -> intent log -> generation (I2) -> system area
+ *		-> stripe engine -> engine thread -> resync of marked regions
  *	close:	flush -> end the thread -> clear the marks -> superblocks say clean (I3)
  *
- * Threads: the members, the intent log and the engine belong to the opening thread, then to the engine
- * thread, then to the closing one; starting and joining the thread is the hand-over. Without a thread
- * (simulated tests) volume_wait() runs the engine. `lock` protects waiters only, and nothing else is
- * called while it is held. */
+ * Threads: the members, the intent log and the engine belong to the opening thread, then to the
+ * engine thread, then to the closing one; starting and joining the thread is the hand-over. Without
+ * a thread (simulated tests) volume_wait() runs the engine. `lock` protects waiters only, and
+ * nothing else is called while it is held. */
 #include "volume/internal.h"
 
 #include <assert.h>
@@ -80,8 +80,8 @@ static void engine_stop(struct volume *v)
 
 /* ---- waiting ---- */
 
-/* Without a thread: run the engine. Where nothing is under way any more and nobody signalled, nobody
- * ever will: that is a bug of the caller. */
+/* Without a thread: run the engine. Where nothing is under way any more and nobody signalled,
+ * nobody ever will: that is a bug of the caller. */
 static void wait_running(struct volume *v, struct volume_waiter *waiter)
 {
 	unsigned idle_turns = 0;
@@ -150,8 +150,8 @@ static void volume_freep(struct volume **v)
 }
 
 /* The members, their shape and their log. Writes nothing. */
-static int load_members(struct volume *v, const struct volume_open_options *options,
-	struct errmsg *why)
+static int load_members(
+	struct volume *v, const struct volume_open_options *options, struct errmsg *why)
 {
 	int err = options->factory->engine_new(options->factory, &v->io, why);
 	if (err == 0)
@@ -178,9 +178,8 @@ static int take_generation(struct volume *v, struct errmsg *why)
 
 static int open_sysarea(struct volume *v, const struct io_factory *factory, struct errmsg *why)
 {
-	struct sysarea_config config = {.factory = factory,
-		.count = v->geometry.members,
-		.read_only = v->read_only};
+	struct sysarea_config config = {
+		.factory = factory, .count = v->geometry.members, .read_only = v->read_only};
 	memcpy(config.members, v->members, sizeof(config.members));
 	return sysarea_open(&config, &v->sysarea, why);
 }
@@ -332,9 +331,14 @@ struct volume_member_info volume_member(const struct volume *v, unsigned index)
 	const struct member *m = index < RAID_MAX_MEMBERS ? v->members[index] : NULL;
 	if (!m)
 		return (struct volume_member_info){.path = ""};
-	return (struct volume_member_info){.path = member_path(m),
-		.present = true,
-		.stats = member_stats(m)};
+	return (struct volume_member_info){
+		.path = member_path(m), .present = true, .stats = member_stats(m)};
+}
+
+const struct super *volume_member_super(const struct volume *v, unsigned index)
+{
+	struct member *m = index < RAID_MAX_MEMBERS ? v->members[index] : NULL;
+	return m ? member_super(m) : NULL;
 }
 
 unsigned volume_missing(const struct volume *v)
@@ -375,8 +379,8 @@ int volume_flush(struct volume *v)
 }
 
 /* @data is aligned; at most PIECE_BYTES. */
-static int transfer_piece(struct volume *v, enum stripe_kind kind, uint64_t offset, uint8_t *data,
-	uint32_t len)
+static int transfer_piece(
+	struct volume *v, enum stripe_kind kind, uint64_t offset, uint8_t *data, uint32_t len)
 {
 	struct source source;
 	struct blocking b = {.volume = v,

@@ -55,7 +55,7 @@ static void a_compact_document_is_one_line(void **unused)
 	json_init_buffer(&j, JSON_COMPACT);
 	write_sample(&j);
 	taken_is(&j, "{\"u\":18446744073709551615,\"i\":-9223372036854775808,"
-			"\"list\":[true,null,{}],\"none\":null}");
+		     "\"list\":[true,null,{}],\"none\":null}");
 }
 
 static void an_indented_document_has_a_line_an_item(void **unused)
@@ -65,13 +65,14 @@ static void an_indented_document_has_a_line_an_item(void **unused)
 	json_init_buffer(&j, JSON_INDENTED);
 	write_sample(&j);
 	taken_is(&j, "{\n  \"u\": 18446744073709551615,\n  \"i\": -9223372036854775808,\n"
-			"  \"list\": [\n    true,\n    null,\n    {}\n  ],\n  \"none\": null\n}\n");
+		     "  \"list\": [\n    true,\n    null,\n    {}\n  ],\n  \"none\": null\n}\n");
 }
 
 static void control_characters_quotes_and_backslashes_are_escaped(void **unused)
 {
 	(void)unused;
-	written_is("\"\\\b\f\n\r\t\x01\x1f\x7f", 10, "\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\"");
+	written_is("\"\\\b\f\n\r\t\x01\x1f\x7f", 10,
+		"\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\"");
 	written_is("\0", 1, "\"\\u0000\"");
 	written_is("\xc2\x9b", 2, "\"\\u009b\"");
 }
@@ -87,12 +88,12 @@ static void bytes_that_are_no_utf8_become_replacement_characters(void **unused)
 {
 	(void)unused;
 	written_is("a\xff"
-		      "b",
+		   "b",
 		3, "\"a\\ufffdb\"");
-	written_is("\xc0\xaf", 2, "\"\\ufffd\\ufffd\"");		  /* overlong */
-	written_is("\xed\xa0\x80", 3, "\"\\ufffd\\ufffd\\ufffd\"");	  /* surrogate */
+	written_is("\xc0\xaf", 2, "\"\\ufffd\\ufffd\"");                       /* overlong */
+	written_is("\xed\xa0\x80", 3, "\"\\ufffd\\ufffd\\ufffd\"");            /* surrogate */
 	written_is("\xf4\x90\x80\x80", 4, "\"\\ufffd\\ufffd\\ufffd\\ufffd\""); /* above 10FFFF */
-	written_is("\xe2\x82", 2, "\"\\ufffd\\ufffd\"");		  /* cut off */
+	written_is("\xe2\x82", 2, "\"\\ufffd\\ufffd\"");                       /* cut off */
 }
 
 static void doubles_read_back_as_the_same_number(void **unused)

@@ -52,7 +52,8 @@ static void an_array_is_walked_in_order(void **unused)
 	(void)unused;
 	struct json_value *v = parse("[1,2,3]");
 	uint64_t want = 1, n;
-	json_for_each(item, v) {
+	json_for_each(item, v)
+	{
 		assert_true(json_value_u64(item, &n));
 		assert_int_equal(n, want++);
 	}
@@ -72,10 +73,11 @@ static void what_is_no_json_is_refused(void **unused)
 {
 	(void)unused;
 	static const char *const bad[] = {"", " ", "{", "[", "[1", "[1,", "[1,]", "[,1]", "{\"a\"}",
-		"{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}", "01", "-", "+1", "1.", ".5", "1e", "1e+",
-		"--1", "0x1", "nul", "truee", "True", "nan", "\"", "\"\\\"", "\"\\x\"", "\"\\u12\"",
-		"\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"a\nb\"",
-		"\"\xff\"", "\"\xe2\x82\"", "1 2", "[] []", "{\"a\\u0000\":1}", "'a'", "]", "}"};
+		"{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}", "01", "-", "+1", "1.", ".5", "1e",
+		"1e+", "--1", "0x1", "nul", "truee", "True", "nan", "\"", "\"\\\"", "\"\\x\"",
+		"\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"",
+		"\"a\nb\"", "\"\xff\"", "\"\xe2\x82\"", "1 2", "[] []", "{\"a\\u0000\":1}", "'a'",
+		"]", "}"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct json_value *v = NULL;
 		struct errmsg why = {0};
@@ -112,7 +114,8 @@ static void nesting_is_bounded(void **unused)
 static void cut_or_damaged_documents_never_lead_beyond_their_end(void **unused)
 {
 	(void)unused;
-	static const char sample[] = "{\"a\":[1,-2.5e3,\"\\u00e4\\ud83d\\udcbe\\n\",true,null],\"b\":{}}";
+	static const char sample[] =
+		"{\"a\":[1,-2.5e3,\"\\u00e4\\ud83d\\udcbe\\n\",true,null],\"b\":{}}";
 	unsigned seed = 4711, refused = 0;
 	print_message("seed %u\n", seed);
 	for (unsigned i = 0; i < 20000; i++) {

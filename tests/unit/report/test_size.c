@@ -36,8 +36,8 @@ static void sizes_are_powers_of_1024(void **unused)
 static void what_is_no_size_is_refused_with_the_text(void **unused)
 {
 	(void)unused;
-	static const char *const bad[] = {"", "K", "-1", "+1", " 1", "1 ", "1 K", "1.5G", "1X", "1KK",
-		"0x10", "1e3", "1Ki"};
+	static const char *const bad[] = {
+		"", "K", "-1", "+1", " 1", "1 ", "1 K", "1.5G", "1X", "1KK", "0x10", "1e3", "1Ki"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct errmsg why = {0};
 		uint64_t n = 77;

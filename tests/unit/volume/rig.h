@@ -19,7 +19,7 @@
 
 #define RIG_SEED  UINT64_C(0x5eed)
 #define RIG_CHUNK 16384u
-#define MIB	  UINT64_C(1048576)
+#define MIB       UINT64_C(1048576)
 
 struct rig {
 	struct sim_world *world;
@@ -30,11 +30,11 @@ struct rig {
 	struct errmsg why;
 };
 
-static char *const rig_names[] = {(char *)"d0", (char *)"d1", (char *)"d2", (char *)"d3",
-	(char *)"d4", (char *)"d5"};
+static char *const rig_names[] = {
+	(char *)"d0", (char *)"d1", (char *)"d2", (char *)"d3", (char *)"d4", (char *)"d5"};
 
-static inline struct volume_create_options rig_options(enum raid_level level, unsigned members,
-	enum pi_type pi)
+static inline struct volume_create_options rig_options(
+	enum raid_level level, unsigned members, enum pi_type pi)
 {
 	return (struct volume_create_options){.level = level,
 		.members = members,
@@ -139,16 +139,14 @@ static inline struct rig_image rig_save(struct rig *rig, const char *name)
 	struct rig_image image = {.len_bytes = rig_member_bytes(rig, name)};
 	image.bytes = malloc(image.len_bytes);
 	assert_non_null(image.bytes);
-	assert_int_equal(
-		sim_disk_peek(rig->world, name, 0, image.bytes, image.len_bytes), 0);
+	assert_int_equal(sim_disk_peek(rig->world, name, 0, image.bytes, image.len_bytes), 0);
 	return image;
 }
 
 /* Put an image onto the disk @name, which is there. Takes the image. */
 static inline void rig_put(struct rig *rig, const char *name, struct rig_image image)
 {
-	assert_int_equal(
-		sim_disk_poke(rig->world, name, 0, image.bytes, image.len_bytes), 0);
+	assert_int_equal(sim_disk_poke(rig->world, name, 0, image.bytes, image.len_bytes), 0);
 	free(image.bytes);
 }
 

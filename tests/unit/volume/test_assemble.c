@@ -66,8 +66,8 @@ static void a_path_given_twice_is_refused(void **unused)
 	(void)unused;
 	struct rig *rig = rig_new(RAID_RAID1, 2, PI_NONE);
 	char *const paths[] = {rig_names[1], rig_names[1]};
-	rig_refuses(rig, (struct volume_open_options){.paths = paths, .count = 2}, -EINVAL,
-		"d1", "given twice");
+	rig_refuses(rig, (struct volume_open_options){.paths = paths, .count = 2}, -EINVAL, "d1",
+		"given twice");
 	rig_free(rig);
 }
 
@@ -136,8 +136,7 @@ static void stale_members_do_not_count_towards_enough(void **unused)
 	struct rig *rig = rig_new(RAID_RAID5, 3, PI_NONE);
 	mount_without_first(rig);
 	char *const paths[] = {rig_names[0], rig_names[1]};
-	rig_refuses(rig,
-		(struct volume_open_options){.paths = paths, .count = 2, .degraded = true},
+	rig_refuses(rig, (struct volume_open_options){.paths = paths, .count = 2, .degraded = true},
 		-ENODEV, "1 of 3", "missing: 0, 2");
 	rig_free(rig);
 }
@@ -169,7 +168,8 @@ static void one_damaged_superblock_copy_is_repaired_by_opening(void **unused)
 		log_set_level(LOG_LEVEL_ERROR);
 		rig_open(rig);
 		assert_int_equal(rig_close(rig), 0);
-		rig_spoil(rig, "d1", copy ? SUPER_A_OFFSET : b); /* now the other one has to serve */
+		rig_spoil(
+			rig, "d1", copy ? SUPER_A_OFFSET : b); /* now the other one has to serve */
 		rig_open(rig);
 		rig_free(rig);
 	}
@@ -195,8 +195,7 @@ static void members_that_disagree_about_the_shape_are_refused(void **unused)
 	uint8_t block[SUPER_BYTES];
 	s.stripes--;
 	super_encode(&s, block);
-	assert_int_equal(
-		sim_disk_poke(rig->world, "d1", SUPER_A_OFFSET, block, sizeof(block)), 0);
+	assert_int_equal(sim_disk_poke(rig->world, "d1", SUPER_A_OFFSET, block, sizeof(block)), 0);
 	assert_int_equal(sim_disk_poke(rig->world, "d1",
 				 super_b_offset(rig_member_bytes(rig, "d0")), block, sizeof(block)),
 		0);

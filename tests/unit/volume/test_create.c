@@ -119,8 +119,7 @@ static void a_volume_is_not_overwritten_without_force(void **unused)
 	struct rig *rig = rig_new(RAID_RAID1, 2, PI_NONE);
 	struct super before = rig_super(rig, "d1");
 	char *const names[] = {(char *)"fresh", rig_names[1]};
-	assert_int_equal(
-		volume_create(&rig->factory, names, 2, &rig->create, &rig->why), -EEXIST);
+	assert_int_equal(volume_create(&rig->factory, names, 2, &rig->create, &rig->why), -EEXIST);
 	assert_non_null(strstr(rig->why.text, "d1 holds a member of a stablefs volume"));
 	struct super after = rig_super(rig, "d1");
 	assert_memory_equal(before.volume_uuid, after.volume_uuid, 16);
@@ -233,8 +232,8 @@ static void place_free(const struct place *p)
 	assert_int_equal(system(command), 0);
 }
 
-static int create_at(char *const *args, unsigned count, struct volume_create_options o,
-	struct errmsg *why)
+static int create_at(
+	char *const *args, unsigned count, struct volume_create_options o, struct errmsg *why)
 {
 	why->text[0] = '\0';
 	return volume_create(&uring_factory, args, count, &o, why);

@@ -31,8 +31,8 @@ static void a_directory_gives_its_members_in_order_of_their_numbers(void **unuse
 {
 	(void)unused;
 	char dir[] = "/tmp/stablefs-test-XXXXXX";
-	static const char *const names[] = {"member-10", "member-2", "member-0", "member-2.old",
-		"notes"};
+	static const char *const names[] = {
+		"member-10", "member-2", "member-0", "member-2.old", "notes"};
 	assert_non_null(mkdtemp(dir));
 	for (size_t i = 0; i < 5; i++)
 		touch(dir, names[i]);

@@ -17,7 +17,7 @@ static void spoil_block(struct rig *rig, uint64_t stripe, unsigned slot, unsigne
 	const struct geometry *g = volume_geometry(rig->v);
 	const char *name = rig_names[geometry_member(g, stripe, slot)];
 	uint64_t at = volume_super(rig->v)->data.offset_bytes +
-		geometry_member_block(g, stripe, row) * BLOCK_BYTES + 100;
+		      geometry_member_block(g, stripe, row) * BLOCK_BYTES + 100;
 	uint8_t byte;
 	assert_int_equal(sim_disk_peek(rig->world, name, at, &byte, 1), 0);
 	byte ^= 0x40;
@@ -106,7 +106,7 @@ static void with_pi_a_wrong_mirror_is_told_from_the_right_one(void **unused)
 	assert_int_equal(result.damage[0].kind, SCRUB_MIRROR);
 	assert_int_equal(result.damage[0].member, 2);
 	assert_true(result.damage[0].volume_block ==
-		geometry_volume_block(volume_geometry(rig->v), 2, 0, 1));
+		    geometry_volume_block(volume_geometry(rig->v), 2, 0, 1));
 	scrub_result_free(&result);
 	rig_free(rig);
 }
@@ -173,7 +173,7 @@ static void a_block_that_cannot_be_read_is_listed(void **unused)
 	struct sim_fault fault = {.kind = SIM_READ_ERROR,
 		.name = rig_names[member],
 		.offset_bytes = volume_super(rig->v)->data.offset_bytes +
-			geometry_member_block(g, 7, 2) * BLOCK_BYTES,
+				geometry_member_block(g, 7, 2) * BLOCK_BYTES,
 		.len_bytes = BLOCK_BYTES,
 		.per_mille = 1000};
 	sim_world_arm(rig->world, &fault);
@@ -249,8 +249,8 @@ static void a_degraded_volume_is_scrubbed_as_far_as_it_is_there(void **unused)
 	(void)unused;
 	struct rig *rig = filled_rig(RAID_RAID5, 3, PI_T10);
 	assert_int_equal(rig_close(rig), 0);
-	assert_int_equal(rig_open_with(rig,
-				 (struct volume_open_options){.paths = rig_names, .count = 2}),
+	assert_int_equal(
+		rig_open_with(rig, (struct volume_open_options){.paths = rig_names, .count = 2}),
 		0);
 	scrub_finds_nothing(rig);
 	rig_free(rig);

@@ -32,7 +32,8 @@ static void the_area_has_a_copy_on_every_member(void **unused)
 	assert_int_equal(sysarea_write(area_of(rig), 8191, "hello", 5), 0);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(
-			sim_disk_peek(rig->world, rig_names[i], area_offset(rig) + 8191, back, 5), 0);
+			sim_disk_peek(rig->world, rig_names[i], area_offset(rig) + 8191, back, 5),
+			0);
 		assert_string_equal(back, "hello");
 	}
 	rig_free(rig);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A volume's life: open, transfer, close; power cuts at every write; a real engine with a thread. */
+/* A volume's life: open, transfer, close; power cuts at every write; a real engine with a thread.
+ * */
 #include "rig.h"
 
 #include <pthread.h>
@@ -81,7 +82,8 @@ static void a_volume_goes_on_without_as_many_members_as_it_can_bear(void **unuse
 		assert_int_equal(rig_write(rig, 0, 300000, 7), 0);
 		assert_int_equal(rig_close(rig), 0);
 		/* d0 stays away */
-		struct volume_open_options without = {.paths = rig_names + 1, .count = s->members - 1};
+		struct volume_open_options without = {
+			.paths = rig_names + 1, .count = s->members - 1};
 		assert_int_equal(rig_open_with(rig, without), 0);
 		assert_int_equal(volume_missing(rig->v), 1);
 		assert_false(volume_member(rig->v, 0).present);
@@ -299,7 +301,8 @@ static void *client_run(void *arg)
 		c->err = rig_write(&rig, offset + i * 30000, 30000, c->number * 100 + i);
 		if (c->err == 0 && i % 5 == 0)
 			c->err = volume_flush(c->v);
-		c->same = c->same && rig_reads(&rig, offset + i * 30000, 30000, c->number * 100 + i);
+		c->same =
+			c->same && rig_reads(&rig, offset + i * 30000, 30000, c->number * 100 + i);
 	}
 	return NULL;
 }
