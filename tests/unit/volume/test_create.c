@@ -383,6 +383,89 @@ static void a_list_must_have_as_many_members_as_the_volume(void **unused)
 	place_free(&p);
 }
 
+/* ---- devices ---- */
+
+/* Make @path a loop device, whose name goes to @device; false where that cannot be had here. */
+static bool loop_attach(const char *path, char device[32])
+{
+	char command[160];
+	snprintf(command, sizeof(command), "losetup --find --show '%s' 2>/dev/null", path);
+	FILE *out = geteuid() == 0 ? popen(command, "r") : NULL;
+	if (!out)
+		return false;
+	bool got = fgets(device, 32, out) != NULL;
+	pclose(out);
+	device[strcspn(device, "\n")] = '\0';
+	return got;
+}
+
+static void loop_detach(const char *device)
+{
+	char command[64];
+	snprintf(command, sizeof(command), "losetup -d %s", device);
+	assert_int_equal(system(command), 0);
+}
+
+static void make_junk_file(const char *path, uint64_t size)
+{
+	uint8_t *junk = malloc(size);
+	memset(junk, 0xa5, size);
+	int fd = open(path, O_CREAT | O_WRONLY | O_EXCL, 0600);
+	assert_int_equal(write(fd, junk, size), size);
+	close(fd);
+	free(junk);
+}
+
+static void count_zeroed(void *ctx, uint64_t done, uint64_t total)
+{
+	assert_true(done <= total);
+	*(uint64_t *)ctx = total - done;
+}
+
+static void device_reads_zeros(char *const *args)
+{
+	uint8_t buf[4096], zeros[4096] = {0};
+	struct errmsg why = {0};
+	struct volume_open_options open = {.factory = &uring_factory, .paths = args, .count = 1};
+	struct volume *v = NULL;
+	if (volume_open(&open, &v, &why) < 0)
+		fail_msg("%s", why.text);
+	assert_int_equal(volume_read(v, volume_blocks(v) * 2048, buf, sizeof(buf)), 0);
+	assert_memory_equal(buf, zeros, sizeof(buf));
+	assert_int_equal(sysarea_read(volume_sysarea(v), 8192, buf, sizeof(buf)), 0);
+	assert_memory_equal(buf, zeros, sizeof(buf));
+	assert_int_equal(volume_close(v), 0);
+}
+
+static void a_device_full_of_junk_becomes_a_volume_of_zeros(void **unused)
+{
+	(void)unused;
+	struct place p = place_new();
+	char *file = path_in(&p, "disk"), device[32];
+	make_junk_file(file, 48 * MIB);
+	bool attached = loop_attach(file, device);
+	for (enum pi_type pi = PI_NONE; attached && pi <= PI_T10; pi++) {
+		char *const args[] = {device};
+		struct errmsg why;
+		uint64_t left = 1;
+		struct volume_create_options o = rig_options(RAID_SINGLE, 1, pi);
+		o.size_bytes = 0;
+		o.progress = count_zeroed;
+		o.progress_ctx = &left;
+		o.force = pi != PI_NONE; /* over the first one */
+		if (create_at(args, 1, o, &why) < 0)
+			fail_msg("%s", why.text);
+		assert_int_equal(left, 0);
+		device_reads_zeros(args);
+	}
+	if (attached)
+		loop_detach(device);
+	free(file);
+	place_free(&p);
+	if (!attached)
+		skip();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -401,6 +484,7 @@ int main(void)
 		cmocka_unit_test(a_file_with_foreign_content_is_refused_by_its_name),
 		cmocka_unit_test(files_that_are_there_keep_their_size_where_none_is_asked_for),
 		cmocka_unit_test(a_list_must_have_as_many_members_as_the_volume),
+		cmocka_unit_test(a_device_full_of_junk_becomes_a_volume_of_zeros),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,9 +198,9 @@ static bool session_with_cut(struct rig *rig, uint64_t n)
 static void a_power_cut_at_any_write_leaves_a_volume_that_opens(void **unused)
 {
 	(void)unused;
-	static const struct shape cut_shapes[] = {
-		{RAID_SINGLE, 1, PI_T10}, {RAID_RAID1, 2, PI_NONE}, {RAID_RAID5, 3, PI_T10}};
-	for (size_t i = 0; i < 3; i++) {
+	static const struct shape cut_shapes[] = {{RAID_SINGLE, 1, PI_T10},
+		{RAID_RAID1, 2, PI_NONE}, {RAID_RAID5, 3, PI_T10}, {RAID_RAID5, 3, PI_NONE}};
+	for (size_t i = 0; i < 4; i++) {
 		const struct shape *s = &cut_shapes[i];
 		bool cut = true;
 		uint64_t n = 0;
