@@ -16,7 +16,6 @@
  * against the others. A row with a lost block keeps its parity: it may be all that is left.
  *
  * Owner thread: the engine's; the stripe is held exclusively. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "raid/parity.h"
@@ -27,14 +26,15 @@ struct check_op {
 	struct stripe_check *check;
 	struct stripe_state *state; /* NULL: held by a write, not ours to release */
 	struct stripe_part *part;   /* the same */
+	struct stripe_view view;
 	uint8_t *blocks;	    /* [slot][row]; the caller's or the arena's */
 	uint8_t *tuples;	    /* [slot][row]; the caller's or owned */
 	uint8_t *spare;		    /* arena: one block */
 	struct slot_xfer *xfers;    /* owned */
 	unsigned xfer_count, pending;
+	bool power_lost;
 	struct rows rewrite[RAID_MAX_SLOTS];
 	struct intent_wait intent;
-	int err;
 };
 
 static void chunks_read(struct check_op *op);
@@ -68,7 +68,7 @@ static uint8_t *tuple_at(const struct check_op *op, unsigned slot, unsigned row)
 
 static bool is_present(const struct check_op *op, unsigned slot)
 {
-	return slot_member(op->eng, op->check->stripe, slot) != NULL;
+	return !slot_missing(&op->view, slot);
 }
 
 static bool with_parity(const struct check_op *op)
@@ -78,24 +78,35 @@ static bool with_parity(const struct check_op *op)
 
 /* ---- read every chunk that is there ---- */
 
+/* Tuples that cannot be read count as never written: no check, and nothing to compare with. */
 static int allocate(struct check_op *op)
 {
 	struct stripe_engine *eng = op->eng;
-	unsigned rows = chunk_rows(op);
+	unsigned blocks = eng->slots * chunk_rows(op);
 	op->blocks = op->check->data ? op->check->data : arena_get(eng->arena, blocks_bytes(op));
 	op->spare = arena_get(eng->arena, BLOCK_BYTES);
-	op->xfers = calloc((size_t)eng->slots * rows, sizeof(*op->xfers));
 	op->tuples = op->check->tuples;
 	if (!op->tuples && eng->tuple_bytes)
-		op->tuples = calloc((size_t)eng->slots * rows, eng->tuple_bytes);
-	return op->blocks && op->spare && op->xfers && (op->tuples || !eng->tuple_bytes) ? 0 : -ENOMEM;
+		op->tuples = malloc((size_t)blocks * eng->tuple_bytes);
+	if (!op->blocks || !op->spare || (!op->tuples && eng->tuple_bytes))
+		return -ENOMEM;
+	pi_fill_escape(eng->config.pi, blocks, op->tuples);
+	return 0;
+}
+
+static int allocate_xfers(struct check_op *op, unsigned count)
+{
+	free(op->xfers);
+	op->xfer_count = 0;
+	op->xfers = calloc(count, sizeof(*op->xfers));
+	return op->xfers ? 0 : -ENOMEM;
 }
 
 static struct slot_xfer *next_xfer(struct check_op *op, unsigned slot, unsigned row, unsigned rows,
 	void (*done)(struct member_xfer *, int))
 {
 	struct slot_xfer *x = &op->xfers[op->xfer_count++];
-	slot_xfer_init(op->eng, x, op->check->stripe, slot, row, rows);
+	slot_xfer_init(op->eng, x, &op->view, slot, row, rows);
 	x->op = op;
 	x->one = (struct iovec){block_at(op, slot, row), (size_t)rows * BLOCK_BYTES};
 	x->xfer.tuples = tuple_at(op, slot, row);
@@ -113,29 +124,17 @@ static void chunk_read(struct member_xfer *xfer, int err)
 		chunks_read(op);
 }
 
-static void check_begin(struct stripe_engine *eng, struct stripe_check *check,
-	struct stripe_state *state, struct stripe_part *part)
+static void check_begin(struct check_op *op)
 {
-	struct check_op *op = calloc(1, sizeof(*op));
-	if (!op) {
-		if (part)
-			part->err = -ENOMEM;
-		if (state)
-			stripe_lock_release(eng, state);
-		if (part)
-			part_finish(eng, part);
-		else
-			check->done(check, -ENOMEM);
-		return;
-	}
-	*op = (struct check_op){.eng = eng, .check = check, .state = state, .part = part};
 	int err = allocate(op);
+	if (!err)
+		err = allocate_xfers(op, op->eng->slots);
 	if (err) {
 		check_end(op, err);
 		return;
 	}
 	op->pending = 1;
-	for (unsigned slot = 0; slot < eng->slots; slot++)
+	for (unsigned slot = 0; slot < op->eng->slots; slot++)
 		if (is_present(op, slot))
 			member_read(&next_xfer(op, slot, 0, chunk_rows(op), chunk_read)->xfer);
 	if (--op->pending == 0)
@@ -145,12 +144,28 @@ static void check_begin(struct stripe_engine *eng, struct stripe_check *check,
 void stripe_check_start(struct stripe_engine *eng, struct stripe_state *state,
 	struct stripe_part *part)
 {
-	check_begin(eng, part->check, state, part);
+	struct check_op *op = calloc(1, sizeof(*op));
+	if (!op) {
+		part->err = -ENOMEM;
+		stripe_lock_release(eng, state);
+		part_finish(eng, part);
+		return;
+	}
+	*op = (struct check_op){.eng = eng, .check = part->check, .state = state, .part = part};
+	op->view = stripe_view_take(eng, state->stripe);
+	check_begin(op);
 }
 
-void stripe_check_held(struct stripe_engine *eng, struct stripe_check *check)
+void stripe_check_held(struct stripe_engine *eng, const struct stripe_view *view,
+	struct stripe_check *check)
 {
-	check_begin(eng, check, NULL, NULL);
+	struct check_op *op = calloc(1, sizeof(*op));
+	if (!op) {
+		check->done(check, -ENOMEM);
+		return;
+	}
+	*op = (struct check_op){.eng = eng, .check = check, .view = *view};
+	check_begin(op);
 }
 
 /* ---- a chunk with a medium error is read again row by row ---- */
@@ -161,6 +176,7 @@ static void row_read(struct member_xfer *xfer, int err)
 	struct check_op *op = x->op;
 	if (err < 0)
 		rows_add(&op->check->unreadable[x->slot], x->row);
+	op->power_lost |= err == -ESHUTDOWN;
 	if (--op->pending == 0)
 		rows_read(op);
 }
@@ -168,9 +184,20 @@ static void row_read(struct member_xfer *xfer, int err)
 static void chunks_read(struct check_op *op)
 {
 	bool failed[RAID_MAX_SLOTS] = {false};
-	for (unsigned i = 0; i < op->xfer_count; i++)
+	unsigned failures = 0;
+	for (unsigned i = 0; i < op->xfer_count; i++) {
 		failed[op->xfers[i].slot] = op->xfers[i].err < 0;
-	op->xfer_count = 0;
+		failures += op->xfers[i].err < 0;
+		op->power_lost |= op->xfers[i].err == -ESHUTDOWN;
+	}
+	if (op->power_lost || !failures) {
+		rows_read(op);
+		return;
+	}
+	if (allocate_xfers(op, failures * chunk_rows(op)) < 0) {
+		check_end(op, -ENOMEM);
+		return;
+	}
 	op->pending = 1;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
 		for (unsigned row = 0; failed[slot] && row < chunk_rows(op); row++)
@@ -181,6 +208,10 @@ static void chunks_read(struct check_op *op)
 
 static void rows_read(struct check_op *op)
 {
+	if (op->power_lost) {
+		check_end(op, -ESHUTDOWN);
+		return;
+	}
 	examine(op);
 	if (op->check->mode == STRIPE_CHECK)
 		check_end(op, 0);
@@ -228,25 +259,35 @@ static bool blocks_equal(const uint8_t *a, const uint8_t *b)
 	return memcmp(a, b, BLOCK_BYTES) == 0;
 }
 
+/* Of the copies that could be read. */
 static bool mirrors_agree(const struct check_op *op, unsigned row)
 {
-	for (unsigned copy = 1; copy < op->eng->slots; copy++)
-		if (!blocks_equal(block_at(op, 0, row), block_at(op, copy, row)))
+	const uint8_t *first = NULL;
+	for (unsigned copy = 0; copy < op->eng->slots; copy++) {
+		if (!is_present(op, copy) || rows_has(&op->check->unreadable[copy], row))
+			continue;
+		const uint8_t *block = block_at(op, copy, row);
+		first = first ? first : block;
+		if (block != first && !blocks_equal(first, block))
 			return false;
+	}
 	return true;
+}
+
+static bool parity_agrees(struct check_op *op, unsigned row)
+{
+	unsigned parity = op->eng->data_slots;
+	return !row_is_whole(op, row) ||
+	       blocks_equal(xor_without(op, row, parity), block_at(op, parity, row));
 }
 
 static void examine(struct check_op *op)
 {
-	unsigned parity = op->eng->data_slots;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
 		if (is_present(op, slot))
 			examine_guards(op, slot);
 	for (unsigned row = 0; row < chunk_rows(op); row++) {
-		if (!row_is_whole(op, row))
-			continue;
-		if (with_parity(op) &&
-			!blocks_equal(xor_without(op, row, parity), block_at(op, parity, row)))
+		if (with_parity(op) && !parity_agrees(op, row))
 			rows_add(&op->check->parity_bad, row);
 		else if (!with_parity(op) && !mirrors_agree(op, row))
 			rows_add(&op->check->mirror_bad, row);
@@ -274,7 +315,8 @@ static void set_right(struct check_op *op, unsigned slot, unsigned row)
 	rows_add(&op->rewrite[slot], row);
 }
 
-/* Is the rebuilt block in op->spare what @slot should hold? */
+/* Is the rebuilt block in op->spare what @slot should hold? Where no tuple could be read, the others
+ * have passed their checks. */
 static bool rebuilt_is_right(const struct check_op *op, unsigned slot, unsigned row)
 {
 	const struct stripe_engine *eng = op->eng;
@@ -282,7 +324,7 @@ static bool rebuilt_is_right(const struct check_op *op, unsigned slot, unsigned 
 		return true;
 	uint64_t block = geometry_member_block(&eng->config.geometry, op->check->stripe, row);
 	enum pi_verdict v = pi_verify(eng->config.pi, op->spare, block, tuple_at(op, slot, row));
-	if (v == PI_GOOD)
+	if (v == PI_GOOD || v == PI_ESCAPED)
 		return true;
 	return !rows_has(&op->check->unreadable[slot], row) &&
 	       blocks_equal(op->spare, block_at(op, slot, row));
@@ -417,7 +459,7 @@ static void all_written(struct check_op *op)
 	for (unsigned i = 0; i < op->xfer_count; i++) {
 		struct slot_xfer *x = &op->xfers[i];
 		if (x->err < 0) {
-			err = x->err;
+			err = worse_error(err, x->err);
 			continue;
 		}
 		rows_add_range(&op->check->rebuilt[x->slot], x->row, x->xfer.blocks);
@@ -445,7 +487,14 @@ static void write_back(struct intent_wait *wait, int err)
 		check_end(op, err);
 		return;
 	}
-	op->xfer_count = 0;
+	unsigned runs = 0;
+	for (unsigned slot = 0; slot < op->eng->slots; slot++)
+		runs += rows_runs(&op->rewrite[slot]);
+	if (allocate_xfers(op, runs) < 0) {
+		intent_write_ended(op->eng->config.intent, op->intent.region);
+		check_end(op, -ENOMEM);
+		return;
+	}
 	op->pending = 1;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
 		unsigned at = 0, row, rows;

@@ -5,7 +5,6 @@
  * the engine; everything else is the engine thread's alone. */
 #include "stripe/internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include "base/clock.h"
 
@@ -300,10 +299,13 @@ int stripe_engine_run(struct stripe_engine *eng, bool wait)
 	return ran;
 }
 
-bool stripe_engine_idle(const struct stripe_engine *eng)
+bool stripe_engine_idle(struct stripe_engine *eng)
 {
-	return !eng->busy && !eng->flush_running && list_empty(&eng->posted_reqs) &&
-	       list_empty(&eng->posted_flushes) && list_empty(&eng->posted_checks);
+	pthread_mutex_lock(&eng->post_lock);
+	bool posted = !list_empty(&eng->posted_reqs) || !list_empty(&eng->posted_flushes) ||
+		      !list_empty(&eng->posted_checks);
+	pthread_mutex_unlock(&eng->post_lock);
+	return !posted && !eng->busy && !eng->flush_running && list_empty(&eng->flushes_waiting);
 }
 
 struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng)

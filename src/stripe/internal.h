@@ -12,6 +12,7 @@
 #define STABLEFS_STRIPE_INTERNAL_H
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include "stripe/arena.h"
@@ -26,6 +27,7 @@ struct stripe_part {
 	uint32_t offset_bytes;	    /* in the data of the stripe */
 	uint32_t len_bytes;
 	uint32_t req_offset;	    /* of its first byte in the request */
+	bool alone;		    /* a write that must not be merged with others */
 	int err;
 };
 
@@ -38,6 +40,9 @@ struct stripe_state {
 	struct list queue; /* of stripe_part, in order of arrival */
 	struct list_node settle; /* in to_settle: something may start */
 };
+
+/* What O_DIRECT and isa-l ask of an address. */
+#define DIRECT_ALIGN 512u
 
 #define STATE_BUCKETS 1024u
 
@@ -83,20 +88,29 @@ static inline void assert_engine_thread(const struct stripe_engine *eng)
 	(void)eng;
 }
 
-static inline struct member *slot_member(const struct stripe_engine *eng, uint64_t stripe,
-	unsigned slot)
+/* A stripe and who holds its slots, as an operation found it at its start: a member that goes meanwhile
+ * stays open until the operations that know it have ended. */
+struct stripe_view {
+	uint64_t stripe;
+	uint32_t missing;		      /* bit i: slot i is on a missing member */
+	struct member *member[RAID_MAX_SLOTS]; /* by slot; borrowed */
+};
+
+static inline struct stripe_view stripe_view_take(const struct stripe_engine *eng, uint64_t stripe)
 {
-	return eng->config.members[geometry_member(&eng->config.geometry, stripe, slot)];
+	struct stripe_view view = {.stripe = stripe};
+	for (unsigned slot = 0; slot < eng->slots; slot++) {
+		unsigned index = geometry_member(&eng->config.geometry, stripe, slot);
+		view.member[slot] = eng->config.members[index];
+		if (!view.member[slot])
+			view.missing |= 1u << slot;
+	}
+	return view;
 }
 
-/* Bit i: slot i of @stripe is on a missing member. */
-static inline uint32_t missing_slots(const struct stripe_engine *eng, uint64_t stripe)
+static inline bool slot_missing(const struct stripe_view *view, unsigned slot)
 {
-	uint32_t mask = 0;
-	for (unsigned slot = 0; slot < eng->slots; slot++)
-		if (!slot_member(eng, stripe, slot))
-			mask |= 1u << slot;
-	return mask;
+	return view->missing >> slot & 1;
 }
 
 /* ---- engine.c ---- */
@@ -108,6 +122,10 @@ void part_finish(struct stripe_engine *eng, struct stripe_part *part);
 
 /* Queue @part for @stripe. */
 void stripe_lock_enqueue(struct stripe_engine *eng, uint64_t stripe, struct stripe_part *part);
+
+/* Put @parts, which were granted together, back in front of the queue: each by itself this time.
+ * Release the stripe behind it. */
+void stripe_lock_split(struct stripe_state *state, struct list *parts);
 
 /* An operation is over. */
 void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state);
@@ -125,9 +143,11 @@ void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state,
 void stripe_check_start(struct stripe_engine *eng, struct stripe_state *state,
 	struct stripe_part *part);
 
-/* Look at a stripe that the caller holds exclusively; done() as in stripe.h, the stripe is not
- * released. (The writer's way to mend a stripe in the middle of an operation.) */
-void stripe_check_held(struct stripe_engine *eng, struct stripe_check *check);
+/* Look at a stripe that the caller holds exclusively, with the members of its view; done() as in
+ * stripe.h, the stripe is not released. (The writer's way to mend a stripe in the middle of an
+ * operation.) */
+void stripe_check_held(struct stripe_engine *eng, const struct stripe_view *view,
+	struct stripe_check *check);
 
 /* ---- xfer.c: one run of rows of one slot ---- */
 
@@ -140,11 +160,18 @@ struct slot_xfer {
 };
 
 /* Fill in @x for @rows rows of @slot from @row on. The caller sets iov (or uses x->one), done. */
-void slot_xfer_init(struct stripe_engine *eng, struct slot_xfer *x, uint64_t stripe, unsigned slot,
-	unsigned row, unsigned rows);
+void slot_xfer_init(struct stripe_engine *eng, struct slot_xfer *x, const struct stripe_view *view,
+	unsigned slot, unsigned row, unsigned rows);
 
-/* The rows (in chunk terms) of a finished read that failed: all for a medium's error, else those whose
- * check failed. Emits an event for a medium's error. Returns true where any. */
-bool slot_xfer_bad_rows(struct stripe_engine *eng, const struct slot_xfer *x, struct rows *bad);
+/* What a finished read is worth: 0, or what a request that needs it gets: -ESHUTDOWN, -EIO for an
+ * error of the medium (an event says so), -EILSEQ. Adds the rows (in chunk terms) that failed to
+ * @bad: all for a medium's error, else those whose check failed. */
+int slot_xfer_judge(struct stripe_engine *eng, const struct slot_xfer *x, struct rows *bad);
+
+/* The error that counts of two: the power cut, else the first. */
+static inline int worse_error(int first, int next)
+{
+	return next == -ESHUTDOWN || !first ? next : first;
+}
 
 #endif

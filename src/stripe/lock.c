@@ -12,7 +12,6 @@
  * overlaps, nor a read or check between them. */
 #include "stripe/internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #define MERGE_MAX_PARTS 64u
@@ -81,11 +80,13 @@ static bool share_a_block(const struct stripe_part *a, const struct stripe_part 
 
 static bool can_join(struct list *parts, unsigned count, const struct stripe_part *part)
 {
-	if (count >= MERGE_MAX_PARTS || !is_write(part))
+	if (count >= MERGE_MAX_PARTS || !is_write(part) || (count && part->alone))
 		return false;
-	list_for_each (n, parts)
-		if (share_a_block(container_of(n, struct stripe_part, node), part))
+	list_for_each (n, parts) {
+		const struct stripe_part *other = container_of(n, struct stripe_part, node);
+		if (other->alone || share_a_block(other, part))
 			return false;
+	}
 	return true;
 }
 
@@ -149,6 +150,14 @@ void stripe_lock_enqueue(struct stripe_engine *eng, uint64_t stripe, struct stri
 	}
 	list_push_back(&state->queue, &part->node);
 	settle_later(eng, state);
+}
+
+void stripe_lock_split(struct stripe_state *state, struct list *parts)
+{
+	list_for_each (n, parts)
+		container_of(n, struct stripe_part, node)->alone = true;
+	list_splice_back(parts, &state->queue);
+	list_splice_back(&state->queue, parts);
 }
 
 void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state)

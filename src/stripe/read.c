@@ -3,7 +3,8 @@
  *
  *	stripe_read_start	cut the range into wants: one run of rows of one slot each
  *	want_start --> want_read		verified: done; a row that fails becomes a want of its own
- *	want_start --> want_rebuild --> others_read	D_m = P ^ xor of the others, compared with D_m's tuple
+ *	want_start --> want_rebuild --> others_read	D_m = P ^ xor of the others, compared with D_m's tuple;
+ *			where that fails, each row becomes a want of its own
  *	want_lost		nothing verifies: the request fails, an event says which block
  *	want_done --> read_finish	the last one: copy out, heal what was found damaged, release
  *
@@ -12,7 +13,6 @@
  * Owner thread: the engine's; the stripe is held shared. */
 #include "stripe/internal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "raid/parity.h"
@@ -25,19 +25,21 @@ struct want {
 	unsigned slot, row, rows;
 	uint8_t *dest;	/* rows blocks, in op->blocks */
 	uint32_t avoid; /* slots (raid1: copies) that are missing or gave bad blocks */
-	bool suspect;	/* dest and tuples hold what the medium gave and failed its check */
-	int err;	/* what it failed with */
-	uint8_t *tuples; /* owned: rows tuples */
-	struct slot_xfer *xfers; /* owned */
-	unsigned xfer_count, pending;
-	uint8_t *others; /* arena: the other slots' rows, to rebuild from */
+	bool suspect;	/* dest holds what the medium gave and failed its check */
+	int err;	/* what it failed with; -EILSEQ where two ways failed differently */
+	uint8_t *tuples; /* owned: of dest, "never written" where they could not be read */
+	struct slot_xfer plain;
+	/* To rebuild from: the other slots' rows, tuples, transfers. Owned; blocks of the arena. */
+	uint8_t *others, *others_tuples;
+	struct slot_xfer *others_xfers;
+	unsigned others_count, pending;
 };
 
 struct read_op {
 	struct stripe_engine *eng;
 	struct stripe_state *state;
 	struct stripe_part *part;
-	uint64_t stripe;
+	struct stripe_view view;
 	unsigned first_block, block_count; /* in the data of the stripe */
 	uint8_t *blocks;		   /* where whole blocks go: the request's memory, or bounce */
 	uint8_t *bounce;		   /* arena, for ranges that are not whole blocks */
@@ -59,7 +61,8 @@ static void want_free(struct want *w)
 	uint32_t others = (uint32_t)(w->op->eng->slots * w->rows * BLOCK_BYTES);
 	arena_put(w->op->eng->arena, w->others, others);
 	free(w->tuples);
-	free(w->xfers);
+	free(w->others_tuples);
+	free(w->others_xfers);
 	free(w);
 }
 
@@ -73,8 +76,7 @@ static void want_done(struct want *w)
 
 static void want_fail(struct want *w, int err)
 {
-	if (!w->op->err)
-		w->op->err = err;
+	w->op->err = worse_error(w->op->err, err);
 	want_done(w);
 }
 
@@ -86,10 +88,10 @@ static void want_lost(struct want *w)
 	event.ino = op->part->req->ino;
 	event.file_offset_bytes = op->part->req->file_offset_bytes;
 	event.len_bytes = op->part->req->len_bytes;
-	event.stripe = op->stripe;
-	event.member = (int)geometry_member(g, op->stripe, w->slot);
-	event.member_block = geometry_member_block(g, op->stripe, w->row);
-	event.volume_block = geometry_volume_block(g, op->stripe, w->slot, w->row);
+	event.stripe = op->view.stripe;
+	event.member = (int)geometry_member(g, event.stripe, w->slot);
+	event.member_block = geometry_member_block(g, event.stripe, w->row);
+	event.volume_block = geometry_volume_block(g, event.stripe, w->slot, w->row);
 	event.volume_blocks = w->rows;
 	event.error = w->err ? w->err : -EIO;
 	event.what = w->err == -EILSEQ ? "guard" : "unreadable";
@@ -109,28 +111,51 @@ static struct want *want_new(struct read_op *op, unsigned slot, unsigned row, un
 	w->row = row;
 	w->rows = rows;
 	w->dest = op->blocks + (size_t)(block - op->first_block) * BLOCK_BYTES;
-	w->avoid = missing_slots(op->eng, op->stripe);
-	w->tuples = calloc(rows, op->eng->tuple_bytes ? op->eng->tuple_bytes : 1);
-	w->xfers = calloc(op->eng->slots, sizeof(*w->xfers));
-	if (!w->tuples || !w->xfers) {
-		want_free(w);
-		return NULL;
+	w->avoid = op->view.missing;
+	if (op->eng->tuple_bytes) {
+		w->tuples = malloc((size_t)rows * op->eng->tuple_bytes);
+		if (!w->tuples) {
+			want_free(w);
+			return NULL;
+		}
+		pi_fill_escape(op->eng->config.pi, rows, w->tuples);
 	}
 	op->wants++;
 	return w;
 }
 
+/* @row failed in @w: wanted anew, by itself. @avoid: where it is not to be read again. */
+static void want_again(struct want *w, unsigned row, uint32_t avoid, int err)
+{
+	struct read_op *op = w->op;
+	size_t tuple_bytes = op->eng->tuple_bytes;
+	struct want *one = want_new(op, w->slot, row, 1);
+	if (!one) {
+		op->err = worse_error(op->err, -ENOMEM);
+		return;
+	}
+	one->avoid = w->avoid | avoid;
+	one->suspect = err == -EILSEQ;
+	one->err = w->err == -EILSEQ ? w->err : err;
+	if (tuple_bytes)
+		memcpy(one->tuples, w->tuples + (row - w->row) * tuple_bytes, tuple_bytes);
+	want_start(one);
+}
+
 /* ---- rebuild: raid5 ---- */
 
-/* The rebuilt row is at @rebuilt; the medium's doubtful one, if any, at its destination. */
+/* The rebuilt row is at @rebuilt; the medium's doubtful one, if any, at its destination. Without a
+ * tuple to compare with, the others have passed their checks. */
 static bool rebuilt_is_right(const struct want *w, unsigned i, const uint8_t *rebuilt)
 {
 	const struct stripe_engine *eng = w->op->eng;
-	if (!w->suspect || !eng->tuple_bytes)
-		return true; /* no tuple to compare with: the others have passed their checks */
-	uint64_t block = geometry_member_block(&eng->config.geometry, w->op->stripe, w->row + i);
+	if (!eng->tuple_bytes)
+		return true;
+	uint64_t block = geometry_member_block(&eng->config.geometry, w->op->view.stripe, w->row + i);
 	enum pi_verdict v = pi_verify(eng->config.pi, rebuilt, block, w->tuples + i * eng->tuple_bytes);
-	return v == PI_GOOD || memcmp(rebuilt, w->dest + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == 0;
+	if (v == PI_GOOD || v == PI_ESCAPED)
+		return true;
+	return w->suspect && memcmp(rebuilt, w->dest + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == 0;
 }
 
 static bool xor_rows(struct want *w)
@@ -152,23 +177,35 @@ static bool xor_rows(struct want *w)
 	return true;
 }
 
+static void rebuild_failed(struct want *w, int err)
+{
+	if (err && err != -EIO && err != -EILSEQ) {
+		want_fail(w, err);
+	} else if (w->rows == 1) {
+		w->err = w->err == -EILSEQ || !err ? -EILSEQ : err;
+		want_lost(w);
+	} else {
+		for (unsigned row = w->row; row < w->row + w->rows; row++)
+			want_again(w, row, 0, 0); /* to lose no more of them than must be */
+		want_done(w);
+	}
+}
+
 static void others_read(struct want *w)
 {
+	struct read_op *op = w->op;
 	struct rows bad = {0};
-	for (unsigned i = 0; i < w->xfer_count; i++) {
-		if (slot_xfer_bad_rows(w->op->eng, &w->xfers[i], &bad))
-			w->err = w->err		      ? w->err
-				 : w->xfers[i].err < 0 ? -EIO
-						       : -EILSEQ;
-	}
-	if (!rows_empty(&bad) || !xor_rows(w)) {
-		want_lost(w);
+	int err = 0;
+	for (unsigned i = 0; i < w->others_count; i++)
+		err = worse_error(err, slot_xfer_judge(op->eng, &w->others_xfers[i], &bad));
+	if (err || !xor_rows(w)) {
+		rebuild_failed(w, err);
 		return;
 	}
-	if (slot_member(w->op->eng, w->op->stripe, w->slot))
-		w->op->heal = true;
+	if (slot_missing(&op->view, w->slot))
+		counter_add(&op->eng->count.degraded_reads, 1);
 	else
-		counter_add(&w->op->eng->count.degraded_reads, 1);
+		op->heal = true;
 	want_done(w);
 }
 
@@ -181,20 +218,33 @@ static void other_read(struct member_xfer *xfer, int err)
 		others_read(w);
 }
 
-/* Each other slot's rows and their tuples, in a buffer of slots * rows blocks. */
 static bool allocate_others(struct want *w)
 {
 	struct stripe_engine *eng = w->op->eng;
 	w->others = arena_get(eng->arena, eng->slots * w->rows * BLOCK_BYTES);
-	uint8_t *tuples = realloc(w->tuples, (size_t)(eng->slots + 1) * w->rows * eng->tuple_bytes + 1);
-	if (tuples)
-		w->tuples = tuples;
-	return w->others && tuples;
+	w->others_xfers = calloc(eng->slots, sizeof(*w->others_xfers));
+	if (eng->tuple_bytes)
+		w->others_tuples = malloc((size_t)eng->slots * w->rows * eng->tuple_bytes);
+	return w->others && w->others_xfers && (w->others_tuples || !eng->tuple_bytes);
+}
+
+static void read_other(struct want *w, unsigned slot)
+{
+	struct stripe_engine *eng = w->op->eng;
+	struct slot_xfer *x = &w->others_xfers[w->others_count++];
+	slot_xfer_init(eng, x, &w->op->view, slot, w->row, w->rows);
+	x->op = w;
+	x->one = (struct iovec){w->others + (size_t)slot * w->rows * BLOCK_BYTES,
+		(size_t)w->rows * BLOCK_BYTES};
+	if (eng->tuple_bytes)
+		x->xfer.tuples = w->others_tuples + (size_t)slot * w->rows * eng->tuple_bytes;
+	x->xfer.done = other_read;
+	w->pending++;
+	member_read(&x->xfer);
 }
 
 static void want_rebuild(struct want *w)
 {
-	struct stripe_engine *eng = w->op->eng;
 	if (w->avoid & ~(1u << w->slot)) {
 		want_lost(w);
 		return;
@@ -203,43 +253,15 @@ static void want_rebuild(struct want *w)
 		want_fail(w, -ENOMEM);
 		return;
 	}
-	w->xfer_count = 0;
 	w->pending = 1;
-	for (unsigned slot = 0; slot < eng->slots; slot++) {
-		if (slot == w->slot)
-			continue;
-		struct slot_xfer *x = &w->xfers[w->xfer_count++];
-		slot_xfer_init(eng, x, w->op->stripe, slot, w->row, w->rows);
-		x->op = w;
-		x->one = (struct iovec){w->others + (size_t)slot * w->rows * BLOCK_BYTES,
-			(size_t)w->rows * BLOCK_BYTES};
-		if (eng->tuple_bytes)
-			x->xfer.tuples = w->tuples + (size_t)(slot + 1) * w->rows * eng->tuple_bytes;
-		x->xfer.done = other_read;
-		w->pending++;
-		member_read(&x->xfer);
-	}
+	for (unsigned slot = 0; slot < w->op->eng->slots; slot++)
+		if (slot != w->slot)
+			read_other(w, slot);
 	if (--w->pending == 0)
 		others_read(w);
 }
 
 /* ---- a plain read ---- */
-
-/* @row failed in @w: wanted anew, elsewhere. */
-static void want_again(struct want *w, unsigned row, unsigned tried, int err)
-{
-	struct read_op *op = w->op;
-	struct want *one = want_new(op, w->slot, row, 1);
-	if (!one) {
-		op->err = -ENOMEM;
-		return;
-	}
-	one->avoid = w->avoid | 1u << tried;
-	one->suspect = err == -EILSEQ;
-	one->err = err;
-	memcpy(one->tuples, w->tuples + (row - w->row) * op->eng->tuple_bytes, op->eng->tuple_bytes);
-	want_start(one);
-}
 
 static void want_read(struct member_xfer *xfer, int err)
 {
@@ -247,13 +269,17 @@ static void want_read(struct member_xfer *xfer, int err)
 	struct want *w = x->op;
 	struct rows bad = {0};
 	x->err = err;
-	if (slot_xfer_bad_rows(w->op->eng, x, &bad)) {
-		for (unsigned row = rows_find(&bad, 0, true); row < ROWS_MAX;
-			row = rows_find(&bad, row + 1, true))
-			want_again(w, row, x->slot, err < 0 ? -EIO : -EILSEQ);
-	} else if (w->suspect || w->err) {
-		w->op->heal = true; /* another copy was good */
+	err = slot_xfer_judge(w->op->eng, x, &bad);
+	if (err && err != -EIO && err != -EILSEQ) {
+		want_fail(w, err);
+		return;
 	}
+	unsigned at = 0, row, rows;
+	while (rows_next_run(&bad, &at, &row, &rows))
+		for (unsigned i = row; i < row + rows; i++)
+			want_again(w, i, 1u << x->slot, err);
+	if (!err && w->err)
+		w->op->heal = true; /* another copy was good */
 	want_done(w);
 }
 
@@ -286,11 +312,11 @@ static void want_start(struct want *w)
 		want_lost(w);
 		return;
 	}
-	struct slot_xfer *x = &w->xfers[0];
-	slot_xfer_init(eng, x, w->op->stripe, slot, w->row, w->rows);
+	struct slot_xfer *x = &w->plain;
+	slot_xfer_init(eng, x, &w->op->view, slot, w->row, w->rows);
 	x->op = w;
 	x->one = (struct iovec){w->dest, (size_t)w->rows * BLOCK_BYTES};
-	x->xfer.tuples = eng->tuple_bytes ? w->tuples : NULL;
+	x->xfer.tuples = w->tuples;
 	x->xfer.done = want_read;
 	member_read(&x->xfer);
 }
@@ -322,24 +348,27 @@ void stripe_read_start(struct stripe_engine *eng, struct stripe_state *state,
 	struct read_op *op = calloc(1, sizeof(*op));
 	if (!op) {
 		part->err = -ENOMEM;
-		part_finish(eng, part);
 		stripe_lock_release(eng, state);
+		part_finish(eng, part);
 		return;
 	}
 	uint32_t end = part->offset_bytes + part->len_bytes;
 	uint8_t *data = part->req->data + part->req_offset;
-	*op = (struct read_op){.eng = eng, .state = state, .part = part, .stripe = state->stripe};
+	*op = (struct read_op){.eng = eng, .state = state, .part = part};
+	op->view = stripe_view_take(eng, state->stripe);
 	op->first_block = part->offset_bytes / BLOCK_BYTES;
 	op->block_count = (end + BLOCK_BYTES - 1) / BLOCK_BYTES - op->first_block;
-	if (part->offset_bytes % BLOCK_BYTES || end % BLOCK_BYTES || (uintptr_t)data % 512)
+	bool in_place = part->offset_bytes % BLOCK_BYTES == 0 && end % BLOCK_BYTES == 0 &&
+			(uintptr_t)data % DIRECT_ALIGN == 0;
+	if (!in_place)
 		op->bounce = arena_get(eng->arena, op->block_count * BLOCK_BYTES);
-	op->blocks = op->bounce ? op->bounce : data;
-	if (!op->bounce && op->block_count * BLOCK_BYTES != part->len_bytes) {
+	op->blocks = in_place ? data : op->bounce;
+	if (op->blocks) {
+		start_wants(op);
+	} else {
 		op->err = -ENOMEM;
 		read_finish(op);
-		return;
 	}
-	start_wants(op);
 }
 
 /* A check that nobody waits for: the stripe is mended after the reads that found the damage. */
@@ -359,11 +388,11 @@ static void heal_later(struct read_op *op)
 		return;
 	}
 	check->mode = STRIPE_REPAIR;
-	check->stripe = op->stripe;
+	check->stripe = op->view.stripe;
 	check->done = healed;
 	part->check = check;
 	op->eng->busy++;
-	stripe_lock_enqueue(op->eng, op->stripe, part);
+	stripe_lock_enqueue(op->eng, check->stripe, part);
 }
 
 static void read_finish(struct read_op *op)

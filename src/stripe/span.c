@@ -2,11 +2,7 @@
 /* Spans: the pieces of a write operation and how their bytes are sampled. */
 #include "stripe/span.h"
 
-#include <errno.h>
 #include <string.h>
-
-/* What O_DIRECT and isa-l ask of an address. */
-#define SAMPLE_ALIGN 512u
 
 unsigned span_count_max(const struct geometry *g, const struct stripe_part *part)
 {
@@ -43,7 +39,7 @@ static bool usable_in_place(const struct span *s)
 {
 	const struct source *src = s->part->req->source;
 	return !s->partial && src->stable &&
-	       (uintptr_t)(src->bounce + s->source_offset) % SAMPLE_ALIGN == 0;
+	       (uintptr_t)(src->bounce + s->source_offset) % DIRECT_ALIGN == 0;
 }
 
 int span_prepare(struct stripe_engine *eng, struct span *s, unsigned copies)

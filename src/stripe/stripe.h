@@ -123,10 +123,12 @@ int stripe_engine_run(struct stripe_engine *eng, bool wait);
 /* Make a blocked run return. Any thread. */
 void stripe_engine_wake(struct stripe_engine *eng);
 
-bool stripe_engine_idle(const struct stripe_engine *eng); /* nothing posted or under way */
+/* Nothing posted or under way. Engine thread, or while none runs. */
+bool stripe_engine_idle(struct stripe_engine *eng);
 
-/* From now on @index counts as missing / as present again (its blocks must be up to date). Engine
- * thread, or before it starts. */
+/* Operations that begin from now on find @index missing (@m NULL) or present again (its blocks must
+ * be up to date). A member that goes stays open until those that began before have ended:
+ * stripe_engine_idle() is enough. Engine thread, or before it starts. */
 void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m);
 
 struct stripe_stats {

@@ -2,14 +2,15 @@
 /* One transfer of a run of rows of one slot: from stripe terms to member terms and back. */
 #include "stripe/internal.h"
 
-void slot_xfer_init(struct stripe_engine *eng, struct slot_xfer *x, uint64_t stripe, unsigned slot,
-	unsigned row, unsigned rows)
+
+void slot_xfer_init(struct stripe_engine *eng, struct slot_xfer *x, const struct stripe_view *view,
+	unsigned slot, unsigned row, unsigned rows)
 {
 	x->slot = slot;
 	x->row = row;
 	x->err = 0;
-	x->xfer.member = slot_member(eng, stripe, slot);
-	x->xfer.block = geometry_member_block(&eng->config.geometry, stripe, row);
+	x->xfer.member = view->member[slot];
+	x->xfer.block = geometry_member_block(&eng->config.geometry, view->stripe, row);
 	x->xfer.blocks = rows;
 	x->xfer.iov = &x->one;
 	x->xfer.iov_count = 1;
@@ -28,19 +29,21 @@ static void emit_member_error(struct stripe_engine *eng, const struct slot_xfer 
 	event_emit(eng->config.events, &event);
 }
 
-bool slot_xfer_bad_rows(struct stripe_engine *eng, const struct slot_xfer *x, struct rows *bad)
+int slot_xfer_judge(struct stripe_engine *eng, const struct slot_xfer *x, struct rows *bad)
 {
+	if (x->err == -ESHUTDOWN || x->err == -ENOMEM)
+		return x->err;
 	if (x->err < 0) {
 		emit_member_error(eng, x);
 		rows_add_range(bad, x->row, x->xfer.blocks);
-		return true;
+		return -EIO;
 	}
-	bool any = false;
+	int err = 0;
 	enum pi_verdict verdict;
 	for (uint32_t i = member_verify(&x->xfer, 0, &verdict); i < x->xfer.blocks;
 		i = member_verify(&x->xfer, i + 1, &verdict)) {
 		rows_add(bad, x->row + i);
-		any = true;
+		err = -EILSEQ;
 	}
-	return any;
+	return err;
 }

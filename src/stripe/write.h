@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* A write operation: what write.c (the pipeline) and write_mend.c (what it does about damage) share.
+ * Engine thread. */
+#ifndef STABLEFS_STRIPE_WRITE_H
+#define STABLEFS_STRIPE_WRITE_H
+
+#include "stripe/span.h"
+
+struct write_mend;
+
+struct write_op {
+	struct stripe_engine *eng;
+	struct stripe_state *state;
+	struct stripe_view view;
+	struct list parts;  /* of stripe_part */
+	struct span *spans; /* owned */
+	unsigned span_count;
+	unsigned row_first, row_count; /* the rows that the operation touches lie in there */
+	void *tables;		       /* owned: span_at, old_tuples and tuples lie in it */
+	struct span **span_at;	       /* [data slot][row - row_first], NULL: not written */
+	uint8_t *old_tuples, *tuples;  /* [slot][row - row_first]; NULL without PI */
+	struct plan plan;
+	uint8_t *old[RAID_MAX_SLOTS]; /* arena: row_count blocks each, where read or rebuilt */
+	uint8_t *parity;	      /* arena: row_count blocks; NULL: the level has none */
+	struct slot_xfer *xfers;      /* owned: of the current phase, with iovs behind */
+	struct iovec *iovs;
+	unsigned xfer_count, pending;
+	uint64_t hold_ns;
+	bool marking; /* intent_write_begin() was called */
+	struct intent_wait intent;
+	struct io_req alarm;
+	struct write_mend *mend; /* owned; where damage was met */
+};
+
+static inline bool write_has_parity(const struct write_op *op)
+{
+	return geometry_has_parity(&op->eng->config.geometry);
+}
+
+static inline struct span **write_span_at(const struct write_op *op, unsigned slot, unsigned row)
+{
+	return &op->span_at[slot * op->row_count + row - op->row_first];
+}
+
+static inline uint8_t *write_tuple_at(const struct write_op *op, uint8_t *tuples, unsigned slot,
+	unsigned row)
+{
+	return tuples ? tuples + (slot * op->row_count + row - op->row_first) * op->eng->tuple_bytes
+		      : NULL;
+}
+
+/* The block of @row in a buffer of row_count blocks. */
+static inline uint8_t *write_block_at(const struct write_op *op, uint8_t *blocks, unsigned row)
+{
+	return blocks + (size_t)(row - op->row_first) * BLOCK_BYTES;
+}
+
+/* ---- write.c ---- */
+
+int write_plan(struct write_op *op, enum plan_preference preference); /* 0, -EIO */
+
+/* Buffers for the old blocks that the plan wants. 0 or -ENOMEM. */
+int write_allocate_old(struct write_op *op);
+
+/* Fresh transfers for a phase, of @count runs with @iov_count pieces in all. 0 or -ENOMEM. */
+int write_allocate_xfers(struct write_op *op, unsigned count, unsigned iov_count);
+
+/* Everything that the plan reads is in op->old, and right: go on. */
+void write_old_data_ready(struct write_op *op);
+
+/* The tuple of one finished parity block. */
+void write_parity_tuple(struct write_op *op, unsigned row);
+
+/* The end of the operation: each part gets @err, or where that is 0 its own. Takes @op. */
+void write_finish(struct write_op *op, int err);
+
+/* Run the parts anew, each in an operation of its own: one that cannot be done shall not fail the
+ * others. Takes @op. */
+void write_split(struct write_op *op);
+
+/* ---- write_mend.c ---- */
+
+/* Old data or parity is damaged (@err: how). Goes on with write_old_data_ready() once there is a way
+ * that needs only what is right, else with write_finish(). */
+void write_mend_old_data(struct write_op *op, int err);
+
+/* The writers whose bytes were in a transfer that failed hear of it; of a failed parity all do. */
+void write_blame(struct write_op *op, const struct slot_xfer *x);
+
+/* Some transfers of the operation failed, others may have been stored: make the stripe consistent
+ * (I5), then write_finish(). */
+void write_mend_stripe(struct write_op *op);
+
+void write_mend_free(struct write_op *op);
+
+#endif

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+/* The rig: a stripe engine over simulated disks. */
+#include "rig.h"
+
+#include <errno.h>
+#include <string.h>
+#include "base/mem.h"
+
+#define RIG_REGION_BLOCKS UINT64_C(16)
+#define RIG_SYSTEM_BYTES  65536u
+#define RIG_MAX_TURNS	  1000000u
+
+const char *rig_disk(unsigned member)
+{
+	static const char *const names[RAID_MAX_MEMBERS] = {"d0", "d1", "d2", "d3", "d4", "d5",
+		"d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15"};
+	return names[member];
+}
+
+/* ---- opening and closing ---- */
+
+static void event_seen(struct event_sink *sink, const struct event *event)
+{
+	struct rig *rig = container_of(sink, struct rig, sink);
+	if (rig->event_count < RIG_MAX_EVENTS)
+		rig->events[rig->event_count++] = *event;
+}
+
+static struct super rig_super(const struct rig_config *c)
+{
+	struct super super = {.created_ns = 1000,
+		.generation = 1,
+		.label = "rig",
+		.level = c->level,
+		.members = c->members,
+		.chunk_blocks = c->chunk_blocks,
+		.pi = c->pi,
+		.pi_check = c->pi_check};
+	memset(super.volume_uuid, 0xa5, sizeof(super.volume_uuid));
+	for (unsigned i = 0; i < c->members; i++)
+		super.states[i] = SUPER_MEMBER_ACTIVE;
+	struct errmsg why = {0};
+	if (super_layout(&super, c->stripes, RIG_SYSTEM_BYTES, &why) < 0)
+		fail_msg("layout: %s", why.text);
+	super.region_blocks = max_u64(RIG_REGION_BLOCKS, c->chunk_blocks);
+	return super;
+}
+
+static void member_create(struct rig *rig, unsigned index)
+{
+	struct member_probe probe = {.super = rig_super(&rig->config)};
+	probe.super.index = index;
+	memset(probe.super.member_uuid, (int)index + 1, sizeof(probe.super.member_uuid));
+	struct member *m;
+	assert_int_equal(io_open(rig->io, rig_disk(index), IO_OPEN_CREATE,
+				 probe.super.member_bytes, &probe.file, NULL), 0);
+	assert_int_equal(member_open(rig->io, rig_disk(index), &probe, &m), 0);
+	assert_int_equal(member_super_write(m), 0);
+	assert_int_equal(intent_format(m), 0);
+	member_free(m);
+}
+
+static void open_all(struct rig *rig)
+{
+	struct errmsg why = {0};
+	struct stripe_config config = {.io = rig->io,
+		.geometry = rig->geometry,
+		.pi = rig->config.pi,
+		.events = &rig->sink,
+		.arena_bytes = UINT64_C(4) << 20};
+	for (unsigned i = 0; i < rig->config.members; i++) {
+		struct member_probe probe;
+		if (member_probe(rig->io, rig_disk(i), 0, &probe, &why) < 0)
+			fail_msg("%s", why.text);
+		assert_int_equal(member_open(rig->io, rig_disk(i), &probe, &rig->members[i]), 0);
+		config.members[i] = rig->missing >> i & 1 ? NULL : rig->members[i];
+	}
+	assert_int_equal(intent_load(rig->io, config.members, rig->config.members, &rig->intent,
+				 &why), 0);
+	config.intent = rig->intent;
+	assert_int_equal(stripe_engine_new(&config, &rig->eng), 0);
+}
+
+static void close_all(struct rig *rig)
+{
+	rig_settle(rig);
+	stripe_engine_free(rig->eng);
+	intent_free(rig->intent);
+	for (unsigned i = 0; i < rig->config.members; i++)
+		member_free(rig->members[i]);
+	io_engine_free(rig->io);
+}
+
+struct rig *rig_new(const struct rig_config *config)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+	assert_non_null(rig);
+	rig->config = *config;
+	rig->geometry = (struct geometry){.level = config->level,
+		.members = config->members,
+		.chunk_blocks = config->chunk_blocks,
+		.stripes = config->stripes};
+	assert_int_equal(geometry_check(&rig->geometry, NULL), 0);
+	rig->volume_bytes = geometry_volume_blocks(&rig->geometry) * BLOCK_BYTES;
+	rig->sink.emit = event_seen;
+	rig->random = (struct random){config->seed};
+	rig->world = sim_world_new(config->seed);
+	assert_int_equal(sim_engine_new(rig->world, &rig->io), 0);
+	for (unsigned i = 0; i < config->members; i++)
+		member_create(rig, i);
+	open_all(rig);
+	return rig;
+}
+
+void rig_free(struct rig *rig)
+{
+	if (!rig)
+		return;
+	close_all(rig);
+	sim_world_free(rig->world);
+	free(rig);
+}
+
+void rig_reopen(struct rig *rig)
+{
+	close_all(rig);
+	assert_int_equal(sim_engine_new(rig->world, &rig->io), 0);
+	open_all(rig);
+}
+
+void rig_power_cut_after(struct rig *rig, uint64_t n)
+{
+	sim_world_cut_power_after(rig->world, n);
+}
+
+static void resync(struct rig *rig)
+{
+	for (uint64_t stripe = 0; stripe < rig->config.stripes; stripe++) {
+		uint64_t region = intent_region_of(rig->intent,
+			geometry_member_block(&rig->geometry, stripe, 0));
+		struct stripe_check check;
+		if (intent_is_marked(rig->intent, region))
+			assert_int_equal(rig_check(rig, STRIPE_RESYNC, stripe, &check), 0);
+	}
+}
+
+void rig_reboot(struct rig *rig)
+{
+	close_all(rig);
+	sim_world_reboot(rig->world);
+	assert_int_equal(sim_engine_new(rig->world, &rig->io), 0);
+	open_all(rig);
+	resync(rig);
+}
+
+void rig_remove_member(struct rig *rig, unsigned index)
+{
+	rig_settle(rig);
+	rig->missing |= 1u << index;
+	stripe_engine_set_member(rig->eng, index, NULL);
+	intent_set_member(rig->intent, index, NULL);
+}
+
+static void turn(struct rig *rig, unsigned n)
+{
+	assert_true(stripe_engine_run(rig->eng, true) >= 0);
+	assert_true(n < RIG_MAX_TURNS); /* it never ends */
+}
+
+void rig_settle(struct rig *rig)
+{
+	for (unsigned n = 0; !stripe_engine_idle(rig->eng) || intent_busy(rig->intent); n++)
+		turn(rig, n);
+}
+
+/* ---- requests ---- */
+
+static void io_done(struct stripe_req *req, int err)
+{
+	struct rig_io *io = container_of(req, struct rig_io, req);
+	assert_false(io->ended);
+	io->ended = true;
+	io->err = err;
+}
+
+struct rig_io *rig_io_new(struct rig *rig, enum stripe_kind kind, uint64_t offset_bytes,
+	uint32_t len_bytes, const void *data)
+{
+	struct rig_io *io = calloc(1, sizeof(*io));
+	assert_non_null(io);
+	io->rig = rig;
+	io->data = mem_alloc_blocks(len_bytes);
+	assert_non_null(io->data);
+	if (data)
+		memcpy(io->data, data, len_bytes);
+	io->req = (struct stripe_req){.kind = kind,
+		.offset_bytes = offset_bytes,
+		.len_bytes = len_bytes,
+		.done = io_done};
+	if (kind == STRIPE_WRITE) {
+		source_init_bounce(&io->bounce, io->data, len_bytes);
+		io->req.source = &io->bounce;
+	} else {
+		memset(io->data, 0xdb, len_bytes);
+		io->req.data = io->data;
+	}
+	return io;
+}
+
+void rig_io_start(struct rig_io *io)
+{
+	stripe_submit(io->rig->eng, &io->req);
+}
+
+int rig_io_wait(struct rig_io *io)
+{
+	for (unsigned n = 0; !io->ended; n++)
+		turn(io->rig, n);
+	return io->err;
+}
+
+void rig_io_free(struct rig_io *io)
+{
+	free(io->data);
+	free(io);
+}
+
+static int io_run_to_end(struct rig_io *io)
+{
+	rig_io_start(io);
+	return rig_io_wait(io);
+}
+
+int rig_write(struct rig *rig, uint64_t offset_bytes, const void *data, uint32_t len_bytes)
+{
+	struct rig_io *io = rig_io_new(rig, STRIPE_WRITE, offset_bytes, len_bytes, data);
+	int err = io_run_to_end(io);
+	rig_io_free(io);
+	return err;
+}
+
+int rig_write_from(struct rig *rig, uint64_t offset_bytes, struct source *source)
+{
+	struct rig_io *io = rig_io_new(rig, STRIPE_WRITE, offset_bytes, source->len_bytes, NULL);
+	io->req.source = source;
+	int err = io_run_to_end(io);
+	rig_io_free(io);
+	return err;
+}
+
+int rig_read(struct rig *rig, uint64_t offset_bytes, void *data, uint32_t len_bytes)
+{
+	struct rig_io *io = rig_io_new(rig, STRIPE_READ, offset_bytes, len_bytes, NULL);
+	int err = io_run_to_end(io);
+	memcpy(data, io->data, len_bytes);
+	rig_io_free(io);
+	return err;
+}
+
+struct flush_wait {
+	struct stripe_flush flush;
+	bool ended;
+	int err;
+};
+
+static void flush_done(struct stripe_flush *flush, int err)
+{
+	struct flush_wait *w = container_of(flush, struct flush_wait, flush);
+	w->ended = true;
+	w->err = err;
+}
+
+int rig_flush(struct rig *rig)
+{
+	struct flush_wait w = {.flush.done = flush_done};
+	stripe_flush(rig->eng, &w.flush);
+	for (unsigned n = 0; !w.ended; n++)
+		turn(rig, n);
+	return w.err;
+}
+
+void rig_fill_block(void *data, uint64_t volume_block, unsigned tag)
+{
+	uint8_t *p = data;
+	for (unsigned i = 0; i < BLOCK_BYTES; i += 16) {
+		uint64_t words[2] = {volume_block + 1, (uint64_t)tag << 32 | i};
+		memcpy(p + i, words, sizeof(words));
+	}
+}
+
+int rig_write_block(struct rig *rig, uint64_t volume_block, unsigned tag)
+{
+	uint8_t block[BLOCK_BYTES];
+	rig_fill_block(block, volume_block, tag);
+	return rig_write(rig, volume_block * BLOCK_BYTES, block, BLOCK_BYTES);
+}
+
+bool rig_reads(struct rig *rig, uint64_t volume_block, unsigned tag)
+{
+	uint8_t wanted[BLOCK_BYTES], got[BLOCK_BYTES];
+	rig_fill_block(wanted, volume_block, tag);
+	return rig_read(rig, volume_block * BLOCK_BYTES, got, BLOCK_BYTES) == 0 &&
+	       memcmp(wanted, got, BLOCK_BYTES) == 0;
+}
+
+/* ---- whole stripes ---- */
+
+struct check_wait {
+	struct stripe_check check;
+	bool ended;
+	int err;
+};
+
+static void check_done(struct stripe_check *check, int err)
+{
+	struct check_wait *w = container_of(check, struct check_wait, check);
+	w->ended = true;
+	w->err = err;
+}
+
+int rig_check(struct rig *rig, enum stripe_check_mode mode, uint64_t stripe,
+	struct stripe_check *out)
+{
+	struct check_wait w = {.check = {.mode = mode, .stripe = stripe, .done = check_done}};
+	stripe_check(rig->eng, &w.check);
+	for (unsigned n = 0; !w.ended; n++)
+		turn(rig, n);
+	*out = w.check;
+	return w.err;
+}
+
+struct rig_scrub rig_scrub(struct rig *rig, enum stripe_check_mode mode)
+{
+	struct rig_scrub sum = {0};
+	for (uint64_t stripe = 0; stripe < rig->config.stripes; stripe++) {
+		struct stripe_check c;
+		int err = rig_check(rig, mode, stripe, &c);
+		sum.err = sum.err ? sum.err : err;
+		sum.mirror_bad += rows_count(&c.mirror_bad);
+		sum.parity_bad += rows_count(&c.parity_bad);
+		for (unsigned slot = 0; slot < rig->config.members; slot++) {
+			sum.guard_bad += rows_count(&c.guard_bad[slot]);
+			sum.unreadable += rows_count(&c.unreadable[slot]);
+			sum.rebuilt += rows_count(&c.rebuilt[slot]);
+			sum.lost += rows_count(&c.lost[slot]);
+		}
+	}
+	return sum;
+}
+
+bool rig_is_clean(struct rig *rig)
+{
+	struct rig_scrub s = rig_scrub(rig, STRIPE_CHECK);
+	return !s.err && !s.guard_bad && !s.unreadable && !s.mirror_bad && !s.parity_bad;
+}
+
+/* ---- the media ---- */
+
+static uint64_t data_offset(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row)
+{
+	unsigned index = geometry_member(&rig->geometry, stripe, slot);
+	return member_super(rig->members[index])->data.offset_bytes +
+	       geometry_member_block(&rig->geometry, stripe, row) * BLOCK_BYTES;
+}
+
+void rig_peek(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row, void *block)
+{
+	unsigned index = geometry_member(&rig->geometry, stripe, slot);
+	assert_int_equal(sim_disk_peek(rig->world, rig_disk(index),
+				 data_offset(rig, stripe, slot, row), block, BLOCK_BYTES), 0);
+}
+
+static void rot(struct rig *rig, unsigned index, uint64_t offset_bytes)
+{
+	uint8_t byte;
+	const char *disk = rig_disk(index);
+	assert_int_equal(sim_disk_peek(rig->world, disk, offset_bytes, &byte, 1), 0);
+	byte ^= 0x41;
+	assert_int_equal(sim_disk_poke(rig->world, disk, offset_bytes, &byte, 1), 0);
+}
+
+void rig_rot_data(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row)
+{
+	rot(rig, geometry_member(&rig->geometry, stripe, slot),
+		data_offset(rig, stripe, slot, row) + 1234);
+}
+
+void rig_rot_tuple(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row)
+{
+	unsigned index = geometry_member(&rig->geometry, stripe, slot);
+	rot(rig, index,
+		member_super(rig->members[index])->tuples.offset_bytes +
+			geometry_member_block(&rig->geometry, stripe, row) *
+				pi_tuple_bytes(rig->config.pi));
+}
+
+void rig_arm(struct rig *rig, enum sim_fault_kind kind, uint64_t stripe, unsigned slot, unsigned row,
+	unsigned rows, unsigned count)
+{
+	struct sim_fault fault = {.kind = kind,
+		.name = rig_disk(geometry_member(&rig->geometry, stripe, slot)),
+		.offset_bytes = data_offset(rig, stripe, slot, row),
+		.len_bytes = (uint64_t)rows * BLOCK_BYTES,
+		.count = count,
+		.per_mille = 1000};
+	assert_int_equal(sim_world_arm(rig->world, &fault), 0);
+}
+
+unsigned rig_events(const struct rig *rig, enum event_kind kind)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < rig->event_count; i++)
+		n += rig->events[i].kind == kind;
+	return n;
+}
+
+const struct event *rig_event(const struct rig *rig, enum event_kind kind)
+{
+	for (unsigned i = 0; i < rig->event_count; i++)
+		if (rig->events[i].kind == kind)
+			return &rig->events[i];
+	fail_msg("there was no event of kind %d", kind);
+	return NULL;
+}
+
+void rig_events_forget(struct rig *rig)
+{
+	rig->event_count = 0;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* A stripe engine over members on simulated disks, for unit tests and sweeps: everything that
+ * happens follows from the seed. Requests run in virtual time while the rig is pumped; a call that
+ * waits pumps. The tests say what should be there by a model: an array of bytes.
+ *
+ *	struct rig *rig = rig_new(&(struct rig_config){.level = RAID_RAID5, .members = 3, ...});
+ *	rig_write(rig, offset, data, len); rig_flush(rig); rig_reboot(rig); rig_read(...)
+ *	rig_free(rig); */
+#ifndef STABLEFS_TESTS_SIM_RIG_H
+#define STABLEFS_TESTS_SIM_RIG_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "io/simulated.h"
+#include "stripe/stripe.h"
+#include "unit/random.h"
+
+#define RIG_MAX_EVENTS 256u
+
+struct rig_config {
+	enum raid_level level;
+	unsigned members, chunk_blocks;
+	uint64_t stripes;
+	enum pi_type pi;
+	enum pi_check pi_check;
+	uint64_t seed;
+};
+
+struct rig {
+	struct rig_config config;
+	struct geometry geometry;
+	uint64_t volume_bytes;
+	struct sim_world *world;
+	struct io_engine *io;
+	struct member *members[RAID_MAX_MEMBERS]; /* open; also those that count as missing */
+	uint32_t missing;			  /* bit i: member i */
+	struct intent_log *intent;
+	struct stripe_engine *eng;
+	struct event_sink sink;
+	struct event events[RIG_MAX_EVENTS];
+	unsigned event_count; /* since the last rig_events_forget() */
+	struct random random;
+};
+
+/* Create the members and open the engine over them. Regions of the intent log are as small as the
+ * format bears, so that tests of few stripes have several. */
+struct rig *rig_new(const struct rig_config *config);
+void rig_free(struct rig *rig); /* accepts NULL; nothing under way */
+
+/* Close everything in order and open it again: what is durable or in a disk's cache stays. */
+void rig_reopen(struct rig *rig);
+
+/* Cut the power when the @n-th write from now is about to reach a disk; that one is torn or lost. */
+void rig_power_cut_after(struct rig *rig, uint64_t n);
+
+/* The power comes back after a cut (or fails now); nothing may be under way. Regions that the log has
+ * marked are brought into agreement (STRIPE_RESYNC), as at the start of a volume. */
+void rig_reboot(struct rig *rig);
+
+/* From now on @index counts as missing; what is under way ends first. */
+void rig_remove_member(struct rig *rig, unsigned index);
+
+/* Run the engine until nothing is under way. */
+void rig_settle(struct rig *rig);
+
+/* ---- requests ---- */
+
+/* A request with memory of its own. */
+struct rig_io {
+	struct rig *rig;
+	struct stripe_req req;
+	struct source bounce; /* the source, unless the test sets another */
+	uint8_t *data;	      /* page-aligned; owned, but for rig_io_start() of a caller's */
+	bool ended;
+	int err;
+};
+
+/* A read of a range, or a write of what @data says (NULL: fill io->data before rig_io_start()). */
+struct rig_io *rig_io_new(struct rig *rig, enum stripe_kind kind, uint64_t offset_bytes,
+	uint32_t len_bytes, const void *data);
+void rig_io_start(struct rig_io *io);
+int rig_io_wait(struct rig_io *io); /* pumps; returns its error */
+void rig_io_free(struct rig_io *io);
+
+/* Start, wait, free. */
+int rig_write(struct rig *rig, uint64_t offset_bytes, const void *data, uint32_t len_bytes);
+int rig_write_from(struct rig *rig, uint64_t offset_bytes, struct source *source);
+int rig_read(struct rig *rig, uint64_t offset_bytes, void *data, uint32_t len_bytes);
+int rig_flush(struct rig *rig);
+
+/* A block of the volume filled with @tag and its number, so that no two are the same. */
+void rig_fill_block(void *data, uint64_t volume_block, unsigned tag);
+int rig_write_block(struct rig *rig, uint64_t volume_block, unsigned tag);
+bool rig_reads(struct rig *rig, uint64_t volume_block, unsigned tag); /* and no error */
+
+/* ---- whole stripes ---- */
+
+int rig_check(struct rig *rig, enum stripe_check_mode mode, uint64_t stripe,
+	struct stripe_check *out);
+
+/* Every stripe of the volume, added up. */
+struct rig_scrub {
+	unsigned guard_bad, unreadable, mirror_bad, parity_bad, rebuilt, lost;
+	int err; /* the first */
+};
+struct rig_scrub rig_scrub(struct rig *rig, enum stripe_check_mode mode);
+
+/* True where nothing is wrong in any stripe. */
+bool rig_is_clean(struct rig *rig);
+
+/* ---- the test's hand on the media: behind the members' backs ---- */
+
+const char *rig_disk(unsigned member);
+
+/* The block of a slot on its member's medium. */
+void rig_peek(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row, void *block);
+
+/* Flip bits of a block's data, or of its tuple (which must not be in the member's cache:
+ * rig_reopen() after a flush). */
+void rig_rot_data(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row);
+void rig_rot_tuple(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row);
+
+/* Arm a fault for the data of @rows rows of a slot. @count 0: for ever. */
+void rig_arm(struct rig *rig, enum sim_fault_kind kind, uint64_t stripe, unsigned slot, unsigned row,
+	unsigned rows, unsigned count);
+
+/* Events of a kind since the last rig_events_forget(). */
+unsigned rig_events(const struct rig *rig, enum event_kind kind);
+const struct event *rig_event(const struct rig *rig, enum event_kind kind); /* the first; fails */
+void rig_events_forget(struct rig *rig);
+
+#endif
