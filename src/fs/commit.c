@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* Commits: one at a time, for everybody who asked before it began.
+ *
+ *	end the epoch -> flush the array -> [db_lock] rows follow memory, as far as that flush covers
+ *	the data -> COMMIT -> blocks that the transaction freed are free -> checkpoint if worth it
+ *
+ * Invariants: I1, I2, I5 of fs.h. C1: data written in an epoch <= E is durable after a flush that
+ * began when the epoch was > E: a completion stores `unflushed` before it reads the epoch. C2: all rows
+ * of inodes come before those of extents, and only among the latter may the transaction be divided
+ * (where the log would not hold it): names never stand in a committed transaction without their
+ * inodes. C3: a commit that fails stops all changes: memory and database have parted. */
+#include "fs/internal.h"
+
+#include <errno.h>
+#include <time.h>
+#include "base/log.h"
+
+#define DEFAULT_COMMIT_NS (UINT64_C(5) * NS_PER_S)
+
+/* ---- errors ---- */
+
+void fs_fail(struct fs *fs, int err)
+{
+	int none = 0;
+	if (atomic_compare_exchange_strong(&fs->error, &none, err) && err != -ESHUTDOWN)
+		log_error("the file system stops all changes after an error (%d)", -err);
+}
+
+int fs_check_writable(struct fs *fs)
+{
+	return fs->read_only ? -EROFS : atomic_load(&fs->error);
+}
+
+/* ---- one commit ---- */
+
+static int log_room(struct fs *fs)
+{
+	if (!db_log_is_full(&fs->db))
+		return 0;
+	int ret = db_commit(&fs->db);
+	if (ret == 0)
+		ret = db_checkpoint(&fs->db);
+	return ret < 0 ? ret : db_begin(&fs->db);
+}
+
+/* Take the dirty inodes, pinned. */
+static void dirty_steal(struct fs *fs, struct list *out)
+{
+	pthread_mutex_lock(&fs->table.lock);
+	list_splice_back(out, &fs->table.dirty);
+	fs->table.dirty_count = 0;
+	list_for_each(n, out)
+		container_of(n, struct inode, dirty)->pins++;
+	pthread_mutex_unlock(&fs->table.lock);
+}
+
+/* Bring the rows of all dirty inodes up to date (C2). An inode leaves the list before its row is
+ * written: who changes it meanwhile puts it on the list anew. */
+static int rows_write(struct fs *fs, uint64_t epoch)
+{
+	struct list dirty, rest;
+	list_init(&dirty);
+	list_init(&rest);
+	dirty_steal(fs, &dirty);
+	int ret = list_empty(&dirty) ? 0 : db_begin(&fs->db);
+	struct list_node *n;
+	while ((n = list_first(&dirty))) {
+		struct inode *inode = container_of(n, struct inode, dirty);
+		pthread_mutex_lock(&fs->table.lock);
+		list_remove(n);
+		pthread_mutex_unlock(&fs->table.lock);
+		list_push_back(&rest, &inode->commit);
+		if (ret == 0)
+			ret = inode_write_row(fs, inode, epoch);
+	}
+	while ((n = list_pop_front(&rest))) {
+		struct inode *inode = container_of(n, struct inode, commit);
+		if (ret == 0)
+			ret = inode_write_extents(fs, inode, epoch);
+		if (ret == 0)
+			ret = log_room(fs);
+		inode_unpin(fs, inode);
+	}
+	return ret;
+}
+
+static int transaction_commit(struct fs *fs, uint64_t epoch)
+{
+	int ret = rows_write(fs, epoch);
+	if (ret == 0)
+		ret = db_commit(&fs->db);
+	if (ret < 0)
+		return ret;
+	atomic_fetch_add(&fs->transaction, 1);
+	allocator_commit(fs->allocator);
+	atomic_store(&fs->database_full, db_available_pages(&fs->db) <= 0);
+	fs->db.budget_pages = 0;
+	return db_log_is_long(&fs->db) ? db_checkpoint(&fs->db) : 0;
+}
+
+static int commit_once(struct fs *fs)
+{
+	int ret = fs_check_writable(fs);
+	if (ret < 0)
+		return ret;
+	uint64_t epoch = atomic_fetch_add(&fs->epoch, 1);
+	atomic_store(&fs->changes, 0);
+	if (atomic_exchange(&fs->unflushed, false))
+		ret = volume_flush(fs->volume);
+	if (ret == 0) {
+		pthread_mutex_lock(&fs->db_lock);
+		ret = transaction_commit(fs, epoch);
+		pthread_mutex_unlock(&fs->db_lock);
+	}
+	if (ret < 0)
+		fs_fail(fs, ret);
+	return ret;
+}
+
+/* ---- who commits ---- */
+
+int fs_commit(struct fs *fs)
+{
+	pthread_mutex_lock(&fs->commit_lock);
+	uint64_t wanted = fs->commits_begun + 1;
+	while (fs->committing && fs->commits_done < wanted)
+		pthread_cond_wait(&fs->commit_cond, &fs->commit_lock);
+	if (fs->commits_done >= wanted) {
+		pthread_mutex_unlock(&fs->commit_lock);
+		return atomic_load(&fs->error);
+	}
+	fs->committing = true;
+	uint64_t mine = ++fs->commits_begun;
+	pthread_mutex_unlock(&fs->commit_lock);
+	int ret = commit_once(fs);
+	pthread_mutex_lock(&fs->commit_lock);
+	fs->committing = false;
+	fs->commits_done = mine;
+	fs->commits += ret == 0;
+	pthread_cond_broadcast(&fs->commit_cond);
+	pthread_mutex_unlock(&fs->commit_lock);
+	return ret;
+}
+
+/* So many changes that a commit should not wait for its time; and so many that whoever adds more
+ * has to make it. The reserve of the database must hold what piled up. */
+static uint64_t changes_wanted(const struct fs *fs)
+{
+	return min_u64(8192, fs->db.reserve_pages * 8);
+}
+
+void fs_note_change(struct fs *fs)
+{
+	if (atomic_fetch_add(&fs->changes, 1) != changes_wanted(fs) || !fs->threaded)
+		return;
+	pthread_mutex_lock(&fs->commit_lock);
+	fs->wanted = true;
+	pthread_cond_signal(&fs->commit_wake);
+	pthread_mutex_unlock(&fs->commit_lock);
+}
+
+static bool too_many_changes(struct fs *fs)
+{
+	return atomic_load(&fs->changes) > 2 * changes_wanted(fs);
+}
+
+/* ---- operations ---- */
+
+int fs_begin(struct fs *fs, uint64_t grows)
+{
+	int ret = fs_check_writable(fs);
+	if (ret < 0)
+		return ret;
+	if (too_many_changes(fs))
+		ret = fs_commit(fs);
+	pthread_mutex_lock(&fs->db_lock);
+	while (ret == 0 && db_log_is_full(&fs->db)) {
+		pthread_mutex_unlock(&fs->db_lock);
+		ret = fs_commit(fs);
+		pthread_mutex_lock(&fs->db_lock);
+	}
+	if (ret == 0)
+		ret = db_begin(&fs->db);
+	if (ret == 0 && grows)
+		ret = db_reserve(&fs->db, grows);
+	if (ret < 0) {
+		pthread_mutex_unlock(&fs->db_lock);
+		return ret;
+	}
+	fs_note_change(fs);
+	return 0;
+}
+
+void fs_end(struct fs *fs)
+{
+	/* SQLite rolls everything back on some errors: what memory holds is not so any more. */
+	if (fs->db.in_transaction && sqlite3_get_autocommit(fs->db.handle))
+		fs_fail(fs, -EIO);
+	pthread_mutex_unlock(&fs->db_lock);
+}
+
+/* ---- sync ---- */
+
+int fs_sync(struct fs *fs)
+{
+	if (fs->read_only)
+		return 0;
+	inodes_reap_now(fs);
+	return fs_commit(fs);
+}
+
+/* Does a commit have to make the inode durable, or is the flush of its data enough (I4)? */
+static bool needs_commit(struct fs *fs, struct inode *inode, bool data_only)
+{
+	pthread_mutex_lock(&inode->lock);
+	bool needed = inode->attr_dirty || inode->changed.count || inode->changed.everything ||
+		      inode->transaction >= atomic_load(&fs->transaction) ||
+		      (inode->times_dirty && !data_only);
+	pthread_mutex_unlock(&inode->lock);
+	return needed;
+}
+
+int fs_fsync(struct fs *fs, uint64_t ino, bool data_only)
+{
+	if (fs->read_only)
+		return 0;
+	struct inode *inode;
+	int ret = inode_get(fs, ino, &inode);
+	if (ret < 0)
+		return ret;
+	if (needs_commit(fs, inode, data_only))
+		ret = fs_commit(fs);
+	else
+		ret = volume_flush(fs->volume);
+	inode_unpin(fs, inode);
+	return ret;
+}
+
+/* ---- the thread ---- */
+
+static void deadline_in(uint64_t ns, struct timespec *out)
+{
+	uint64_t at = clock_read_ns(CLOCK_MONOTONIC) + ns;
+	*out = (struct timespec){(time_t)(at / NS_PER_S), (long)(at % NS_PER_S)};
+}
+
+static void *commit_main(void *arg)
+{
+	struct fs *fs = arg;
+	struct timespec at;
+	deadline_in(fs->commit_ns, &at);
+	pthread_mutex_lock(&fs->commit_lock);
+	while (!fs->stopping) {
+		if (!fs->wanted &&
+			pthread_cond_timedwait(&fs->commit_wake, &fs->commit_lock, &at) != ETIMEDOUT)
+			continue;
+		fs->wanted = false;
+		pthread_mutex_unlock(&fs->commit_lock);
+		inodes_reap_now(fs);
+		if (atomic_load(&fs->error) == 0)
+			(void)fs_commit(fs);
+		deadline_in(fs->commit_ns, &at);
+		pthread_mutex_lock(&fs->commit_lock);
+	}
+	pthread_mutex_unlock(&fs->commit_lock);
+	return NULL;
+}
+
+int fs_commit_start(struct fs *fs)
+{
+	if (!fs->threaded || fs->read_only)
+		return 0;
+	if (!fs->commit_ns)
+		fs->commit_ns = DEFAULT_COMMIT_NS;
+	int err = pthread_create(&fs->commit_thread, NULL, commit_main, fs);
+	if (err)
+		fs->threaded = false;
+	return -err;
+}
+
+void fs_commit_stop(struct fs *fs)
+{
+	if (!fs->threaded || fs->read_only)
+		return;
+	pthread_mutex_lock(&fs->commit_lock);
+	fs->stopping = true;
+	pthread_cond_signal(&fs->commit_wake);
+	pthread_mutex_unlock(&fs->commit_lock);
+	pthread_join(fs->commit_thread, NULL);
+	fs->threaded = false;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the file system share. The order of the locks, outermost first:
+ *
+ *	commit_lock	who commits; never held while anything is done, only to agree on it
+ *	db_lock		the database, the namespace, every removal from an extent map
+ *	inode->lock	one inode's attributes, map, transfers
+ *	table lock	which inodes are in memory, their references, the dirty list
+ *	allocator	the bitmap
+ *
+ * The engine's thread takes the last three only, and none of them is held across a call of SQLite
+ * or a transfer. */
+#ifndef STABLEFS_FS_INTERNAL_H
+#define STABLEFS_FS_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/block.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "fs/allocator.h"
+#include "fs/db.h"
+#include "fs/extent_map.h"
+#include "fs/fs.h"
+#include "fs/range_set.h"
+
+#define FS_MAX_BYTES  (UINT64_C(16) << 40)
+#define FS_MAX_BLOCKS (FS_MAX_BYTES >> BLOCK_SHIFT)
+#define FS_IO_MAX     (1u << 20)
+
+/* ---- inodes ---- */
+
+/* What a row of the inode table says. */
+struct inode_attr {
+	uint32_t mode, nlink, uid, gid;
+	uint64_t rdev, size;
+	int64_t atime, mtime, ctime; /* ns */
+	uint64_t parent, cookie;     /* an entry that leads here; 0: none known */
+};
+
+struct inode {
+	struct fs *fs; /* borrowed */
+	uint64_t ino;
+	/* The table's: */
+	struct inode *hash_next;
+	struct list_node lru;	/* idle ones */
+	struct list_node dirty;	 /* rows are out of date: the table's list, or a commit's */
+	struct list_node commit; /* a commit's second list */
+	struct list_node reclaim;
+	uint64_t lookups, opens, pins;
+	bool orphan; /* no link is left: goes when nothing refers to it */
+	bool no_xattrs; /* known to have none; under db_lock */
+
+	pthread_mutex_t lock; /* everything below */
+	struct inode_attr attr;
+	bool attr_dirty;  /* the row is out of date */
+	bool times_dirty; /* in its times only */
+	/* The size as it was when its epoch began, for a commit that flushed only what was
+	 * written before (commit.c). */
+	uint64_t size_epoch, size_before;
+	uint64_t transaction; /* the last one that concerns its data or existence */
+	uint64_t cut;	      /* the last one that shortened it */
+	/* Bytes behind the end of the file, in its last block, may not be zeros: after an open, a
+	 * truncation, or an overwrite there. Whoever lets the file grow across a gap zeroes them
+	 * first. */
+	bool tail_stale;
+	uint64_t db_blocks; /* what the rows of its extents add up to */
+	bool map_loaded;
+	struct extent_map map;
+	struct range_set changed; /* file blocks whose rows are out of date */
+	struct list transfers;	  /* admitted */
+	struct list held;	  /* held back by a barrier */
+	struct list barriers;	  /* the first one holds */
+};
+
+struct inode_table {
+	pthread_mutex_t lock;
+	struct inode **buckets; /* owned */
+	size_t bucket_count, count;
+	struct list lru;
+	size_t idle;
+	struct list dirty, reclaim;
+	size_t dirty_count;
+};
+
+struct fs {
+	struct volume *volume; /* borrowed, as is all that is got from it */
+	bool read_only, threaded;
+	uint64_t commit_ns;
+
+	pthread_mutex_t db_lock;
+	struct db db;
+	uint64_t hash_key; /* of names; constant */
+
+	struct inode_table table;
+	struct allocator *allocator;
+	atomic_uint_fast64_t next_ino, inodes;
+
+	/* Epochs: data written in an epoch is durable after a flush that began after the epoch
+	 * ended. */
+	atomic_uint_fast64_t epoch;
+	atomic_bool unflushed; /* something was written since the last flush */
+	atomic_uint_fast64_t transaction; /* number of the one that is open or comes next */
+	atomic_uint_fast64_t changes;	  /* piled up since the last commit */
+	atomic_uint_fast64_t transfer_tag;
+	atomic_int error; /* the first failure of a commit: nothing is changed any more */
+	atomic_bool database_full;
+
+	pthread_mutex_t commit_lock;
+	pthread_cond_t commit_cond, commit_wake;
+	uint64_t commits_begun, commits_done, commits;
+	bool committing, stopping, wanted;
+	pthread_t commit_thread;
+};
+
+/* Pinned: give back with inode_unpin(). inode_get() takes db_lock where the inode is not in memory;
+ * inode_get_locked() expects it held. -ENOENT. */
+int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
+int inode_get_locked(struct fs *fs, uint64_t ino, struct inode **out);
+void inode_pin(struct fs *fs, struct inode *inode);
+/* Any thread, no lock of an inode held. */
+void inode_unpin(struct fs *fs, struct inode *inode);
+void inode_unpinp(struct inode **inode); /* for cleanup(); accepts NULL inside */
+
+/* A new inode, pinned, dirty, not yet linked. db_lock held. */
+int inode_new(struct fs *fs, const struct inode_attr *attr, struct inode **out);
+/* Throw a new inode away whose link could not be made. Takes the pin. db_lock held. */
+void inode_discard(struct fs *fs, struct inode *inode);
+/* Out of the table and the lists, if nothing refers to it: its memory is the caller's then. */
+bool inode_detach(struct fs *fs, struct inode *inode);
+void inode_free(struct inode *inode); /* accepts NULL */
+
+void inode_reference(struct fs *fs, struct inode *inode); /* one lookup more */
+void inode_mark_dirty(struct fs *fs, struct inode *inode); /* inode->lock may be held */
+void inode_set_orphan(struct fs *fs, struct inode *inode, bool orphan);
+
+int inode_table_init(struct inode_table *table);
+void inode_table_free(struct inode_table *table);
+
+/* Under inode->lock: */
+void inode_touch(struct inode *inode, bool mtime, bool ctime, int64_t now);
+void inode_stat(const struct inode *inode, struct stat *st);
+
+int64_t time_now_ns(void);
+
+/* Give back what nothing refers to any more (reap.c). No lock held; any thread but the engine's. */
+void inodes_reap_now(struct fs *fs);
+int inodes_reap_orphans(struct fs *fs); /* at open */
+
+/* The map is in memory from now on, as long as the inode is pinned. No lock held. */
+int inode_load_map(struct fs *fs, struct inode *inode);
+
+/* ---- transactions (commit.c) ---- */
+
+/* Take db_lock with a transaction open and room in the log; @grows pages are reserved. -EROFS,
+ * -ENOSPC, or the error that stopped the file system: the lock is not held then. */
+int fs_begin(struct fs *fs, uint64_t grows);
+void fs_end(struct fs *fs);
+
+/* Commit what is done so far. No lock held; any thread but the engine's. */
+int fs_commit(struct fs *fs);
+
+/* The first error that stopped changes, or -EROFS, or 0. */
+int fs_check_writable(struct fs *fs);
+void fs_fail(struct fs *fs, int err);
+void fs_note_change(struct fs *fs);
+
+int fs_commit_start(struct fs *fs); /* the thread, where the volume is threaded */
+void fs_commit_stop(struct fs *fs);
+
+/* ---- extents and rows (rows.c): db_lock held ---- */
+
+int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch);
+int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch);
+/* The rows of the file, in order, until @each says stop. */
+int inode_read_row(struct fs *fs, uint64_t ino, struct inode_attr *attr, uint64_t *blocks);
+
+/* ---- data ---- */
+
+/* Who changes a part of a map keeps transfers away from it: those under way are waited for, new ones
+ * are held back. [first, end) in file blocks. No lock held (barrier.c). */
+struct barrier {
+	struct list_node node;
+	uint64_t first, end;
+	struct volume_waiter *waiter; /* borrowed: of whoever waits for it to hold */
+};
+void barrier_begin(struct fs *fs, struct inode *inode, struct barrier *b, uint64_t first,
+	uint64_t end);
+/* Starts again what was held back. */
+void barrier_end(struct fs *fs, struct inode *inode, struct barrier *b);
+
+/* Under inode->lock: */
+bool barrier_covers(const struct inode *inode, uint64_t first, uint64_t end);
+/* A transfer or barrier is over: the first barrier may hold now. */
+void barrier_check(struct fs *fs, struct inode *inode);
+
+/* One transfer of a file (transfer.c). */
+struct piece {
+	struct stripe_req req;
+	struct transfer *transfer; /* borrowed */
+};
+struct transfer {
+	struct list_node node;	/* on inode->transfers or inode->held */
+	struct list_node ready; /* to be posted once the inode's lock is given up */
+	struct fs *fs;		/* borrowed */
+	struct inode *inode;	/* pinned */
+	struct fs_io *io;	/* the caller's */
+	uint64_t first, end;	/* file blocks */
+	uint64_t tag;		/* of the blocks whose first write this is */
+	bool parked;		/* waits for another one's first write of a block */
+	int err;
+	unsigned count, pending;
+	struct piece *pieces; /* owned where not @one */
+	struct piece one;
+};
+
+/* Takes the pin and @io: io->done() runs exactly once. Not on the engine's thread. */
+void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io);
+/* One that was held back goes on. */
+void transfer_start(struct transfer *t);
+
+/* Under inode->lock: allocate the holes of [first, end) in the given state. What was allocated
+ * before an error stays. -ENOSPC, -ENOMEM. */
+int inode_allocate(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end,
+	enum extent_state state, uint64_t tag);
+/* Under inode->lock and db_lock: a hole again; the blocks are free after the next commit. */
+int inode_deallocate(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end);
+
+/* Under inode->lock. The size grows by a write / is set. */
+void inode_grow(struct fs *fs, struct inode *inode, uint64_t size);
+void inode_set_size(struct fs *fs, struct inode *inode, uint64_t size);
+
+/* Before the file grows from its end to @offset: the rest of its last block becomes zeros where it
+ * may not be. The map is loaded; no lock held. */
+int inode_clean_tail(struct fs *fs, struct inode *inode, uint64_t offset);
+/* Under inode->lock: would that have anything to do? */
+bool inode_tail_in_way(const struct inode *inode, uint64_t offset);
+
+/* ftruncate(2) on a pinned inode; no lock held. */
+int inode_resize(struct fs *fs, struct inode *inode, uint64_t size);
+
+/* A link less: without any the inode is an orphan. db_lock held (namespace.c). */
+void inode_drop_link(struct fs *fs, struct inode *inode);
+
+/* ---- names (dirent.c): db_lock held ---- */
+
+struct dirent_row {
+	uint64_t cookie, ino;
+	uint32_t type;
+};
+int name_check(const char *name); /* 0, -ENAMETOOLONG, -EINVAL */
+int dirent_find(struct fs *fs, uint64_t parent, const char *name, struct dirent_row *out);
+int dirent_insert(struct fs *fs, uint64_t parent, const char *name, struct inode *inode);
+int dirent_delete(struct fs *fs, uint64_t parent, uint64_t cookie);
+int dirent_any(struct fs *fs, uint64_t parent); /* 1: has entries, 0: empty */
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* Inodes that no name leads to and nothing refers to: their blocks and rows are given back.
+ *
+ * A file with many extents goes in steps, its inode's row last: after a crash between two steps it
+ * is found by its link count of 0 and reclaimed at the next open. Rows and blocks go together in each
+ * step, so no committed row ever points to a block that is free. */
+#include "fs/internal.h"
+
+#include <errno.h>
+
+#define STEP_ROWS 2048
+
+/* The last rows of the file, and what they point to. 1: there may be more. */
+static int rows_cut(struct fs *fs, struct inode *inode)
+{
+	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_TAIL);
+	uint64_t first = FS_MAX_BLOCKS;
+	int n = 0;
+	int ret = db_run(&fs->db, DB_EXTENT_TAIL, "ui", inode->ino, (int64_t)STEP_ROWS);
+	while (ret > 0) {
+		first = (uint64_t)sqlite3_column_int64(row, 0);
+		allocator_defer(fs->allocator, (uint64_t)sqlite3_column_int64(row, 1),
+			(uint64_t)sqlite3_column_int64(row, 2));
+		n++;
+		ret = db_next(&fs->db, DB_EXTENT_TAIL);
+	}
+	db_end(&fs->db, DB_EXTENT_TAIL);
+	if (ret == 0 && n > 0)
+		ret = db_exec(&fs->db, DB_EXTENT_DELETE, "uuu", inode->ino, first, FS_MAX_BLOCKS);
+	return ret < 0 ? ret : n == STEP_ROWS;
+}
+
+static void extent_defer(void *ctx, const struct extent *part)
+{
+	struct fs *fs = ctx;
+	allocator_defer(fs->allocator, part->volume_block, part->blocks);
+}
+
+/* A small map is the truth and goes at once, with whatever rows there are of it. A large one first
+ * becomes rows, which then go in steps. 1: there is more to do. */
+static int extents_drop(struct fs *fs, struct inode *inode)
+{
+	if (!inode->map_loaded)
+		return rows_cut(fs, inode);
+	if (inode->map.extents > STEP_ROWS) {
+		int ret = inode_write_extents(fs, inode, UINT64_MAX);
+		if (ret < 0)
+			return ret;
+		extent_map_clear(&inode->map);
+		inode->map_loaded = false;
+		return 1;
+	}
+	range_set_clear(&inode->changed);
+	int ret = extent_map_remove(&inode->map, 0, FS_MAX_BLOCKS, extent_defer, fs);
+	if (ret < 0)
+		return ret;
+	return db_exec(&fs->db, DB_EXTENT_DELETE, "uuu", inode->ino, UINT64_C(0), FS_MAX_BLOCKS);
+}
+
+static int rows_drop(struct fs *fs, struct inode *inode)
+{
+	int ret = 0;
+	if (!inode->no_xattrs)
+		ret = db_exec(&fs->db, DB_XATTR_DELETE_ALL, "u", inode->ino);
+	if (ret == 0 && S_ISLNK(inode->attr.mode))
+		ret = db_exec(&fs->db, DB_SYMLINK_DELETE, "u", inode->ino);
+	if (ret == 0)
+		ret = db_exec(&fs->db, DB_INODE_DELETE, "u", inode->ino);
+	return ret;
+}
+
+/* Nothing refers to it, so nobody else touches it (db_lock keeps others from finding it). 1: there is
+ * more to do. */
+static int inode_reclaim(struct fs *fs, struct inode *inode)
+{
+	int ret = S_ISREG(inode->attr.mode) ? extents_drop(fs, inode) : 0;
+	if (ret == 0)
+		ret = rows_drop(fs, inode);
+	if (ret < 0)
+		fs_fail(fs, ret);
+	return ret;
+}
+
+static struct inode *reclaim_next(struct fs *fs)
+{
+	struct inode *inode = NULL;
+	pthread_mutex_lock(&fs->table.lock);
+	struct list_node *n = list_pop_front(&fs->table.reclaim);
+	if (n) {
+		inode = container_of(n, struct inode, reclaim);
+		bool idle = inode->lookups == 0 && inode->opens == 0 && inode->pins == 0;
+		if (!idle || !inode->orphan)
+			inode = NULL; /* found again meanwhile; comes back when it is given up */
+		else
+			inode->pins++;
+	}
+	pthread_mutex_unlock(&fs->table.lock);
+	return inode;
+}
+
+static bool reclaim_pending(struct fs *fs)
+{
+	pthread_mutex_lock(&fs->table.lock);
+	bool pending = !list_empty(&fs->table.reclaim);
+	pthread_mutex_unlock(&fs->table.lock);
+	return pending;
+}
+
+/* One step: as many whole inodes as are small, or a part of a large one. */
+static int reap_step(struct fs *fs)
+{
+	int ret = 0;
+	for (unsigned i = 0; i < 64 && ret == 0; i++) {
+		struct inode *inode = reclaim_next(fs);
+		if (!inode)
+			break;
+		ret = inode_reclaim(fs, inode);
+		if (ret != 0) {
+			inode_unpin(fs, inode);
+			break;
+		}
+		inode_discard(fs, inode);
+	}
+	return ret < 0 ? ret : 0;
+}
+
+void inodes_reap_now(struct fs *fs)
+{
+	while (reclaim_pending(fs)) {
+		if (fs_begin(fs, 0) < 0)
+			return;
+		int ret = reap_step(fs);
+		fs_end(fs);
+		if (ret < 0)
+			return;
+	}
+}
+
+/* At open: what an earlier mount left behind. */
+int inodes_reap_orphans(struct fs *fs)
+{
+	for (;;) {
+		pthread_mutex_lock(&fs->db_lock);
+		struct inode *inode = NULL;
+		int ret = db_run(&fs->db, DB_INODE_ORPHANS, "");
+		uint64_t ino = ret > 0 ? (uint64_t)sqlite3_column_int64(
+						 db_row(&fs->db, DB_INODE_ORPHANS), 0)
+				       : 0;
+		db_end(&fs->db, DB_INODE_ORPHANS);
+		if (ret > 0)
+			ret = inode_get_locked(fs, ino, &inode);
+		pthread_mutex_unlock(&fs->db_lock);
+		if (!inode)
+			return ret;
+		inode_unpin(fs, inode);
+		inodes_reap_now(fs);
+		if (atomic_load(&fs->error))
+			return atomic_load(&fs->error);
+	}
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/* Between inodes in memory and their rows. What is in memory is the truth; a row is made to follow it
+ * at a commit, so far as that commit's flush covers the data (I1 of fs.h).
+ *
+ * An extent is written so that a reader after a crash sees durable bytes or zeros:
+ *
+ *	CLEAN, or WRITTEN in an epoch that was flushed	as it is
+ *	UNWRITTEN					as unwritten
+ *	PENDING or WRITTEN since, reserved		as unwritten
+ *	PENDING or WRITTEN since, else			not at all */
+#include "fs/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define ROW_UNWRITTEN 1
+
+/* ---- the inode's row ---- */
+
+int inode_read_row(struct fs *fs, uint64_t ino, struct inode_attr *attr, uint64_t *blocks)
+{
+	int ret = db_run(&fs->db, DB_INODE_GET, "u", ino);
+	if (ret <= 0)
+		return ret < 0 ? ret : -ENOENT;
+	sqlite3_stmt *row = db_row(&fs->db, DB_INODE_GET);
+	*attr = (struct inode_attr){
+		.mode = (uint32_t)sqlite3_column_int64(row, 0),
+		.nlink = (uint32_t)sqlite3_column_int64(row, 1),
+		.uid = (uint32_t)sqlite3_column_int64(row, 2),
+		.gid = (uint32_t)sqlite3_column_int64(row, 3),
+		.rdev = (uint64_t)sqlite3_column_int64(row, 4),
+		.size = (uint64_t)sqlite3_column_int64(row, 5),
+		.atime = sqlite3_column_int64(row, 7),
+		.mtime = sqlite3_column_int64(row, 8),
+		.ctime = sqlite3_column_int64(row, 9),
+		.parent = (uint64_t)sqlite3_column_int64(row, 10),
+		.cookie = (uint64_t)sqlite3_column_int64(row, 11),
+	};
+	*blocks = (uint64_t)sqlite3_column_int64(row, 6);
+	db_end(&fs->db, DB_INODE_GET);
+	return attr->size > FS_MAX_BYTES ? -EUCLEAN : 0;
+}
+
+int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch)
+{
+	pthread_mutex_lock(&inode->lock);
+	struct inode_attr a = inode->attr;
+	uint64_t blocks = inode->db_blocks;
+	bool whole = inode->size_epoch <= epoch;
+	if (!whole)
+		a.size = min_u64(a.size, inode->size_before);
+	bool wanted = inode->attr_dirty || inode->times_dirty;
+	inode->times_dirty = false;
+	inode->attr_dirty = !whole;
+	if (wanted)
+		inode->transaction = atomic_load(&fs->transaction);
+	pthread_mutex_unlock(&inode->lock);
+	if (!whole)
+		inode_mark_dirty(fs, inode);
+	if (!wanted)
+		return 0;
+	return db_exec(&fs->db, DB_INODE_PUT, "uuuuuuuuiiiuu", inode->ino, (uint64_t)a.mode,
+		(uint64_t)a.nlink, (uint64_t)a.uid, (uint64_t)a.gid, a.rdev, a.size, blocks, a.atime,
+		a.mtime, a.ctime, a.parent, a.cookie);
+}
+
+/* ---- extents to rows ---- */
+
+struct row {
+	uint64_t file_block, volume_block, blocks;
+	bool unwritten;
+};
+
+struct row_list {
+	struct row *rows; /* owned */
+	size_t count, capacity;
+};
+
+static int row_list_add(struct row_list *rows, const struct row *r)
+{
+	struct row *last = rows->count ? &rows->rows[rows->count - 1] : NULL;
+	if (last && last->file_block + last->blocks == r->file_block &&
+		last->volume_block + last->blocks == r->volume_block &&
+		last->unwritten == r->unwritten) {
+		last->blocks += r->blocks;
+		return 0;
+	}
+	if (rows->count == rows->capacity) {
+		size_t capacity = rows->capacity ? rows->capacity * 2 : 16;
+		struct row *bigger = realloc(rows->rows, capacity * sizeof(*bigger));
+		if (!bigger)
+			return -ENOMEM;
+		rows->rows = bigger;
+		rows->capacity = capacity;
+	}
+	rows->rows[rows->count++] = *r;
+	return 0;
+}
+
+/* What the database is to hold of an extent. False: nothing. */
+static bool row_of(const struct extent *e, uint64_t epoch, struct row *out)
+{
+	bool durable = e->state == EXTENT_CLEAN || (e->state == EXTENT_WRITTEN && e->tag <= epoch);
+	bool unwritten = e->state == EXTENT_UNWRITTEN || (!durable && e->reserved);
+	*out = (struct row){e->file_block, e->volume_block, e->blocks, unwritten};
+	return durable || unwritten;
+}
+
+/* Collect what the rows of a range are to be (under inode->lock), and move on what is durable. */
+static int range_collect(struct inode *inode, struct range range, uint64_t epoch, struct row_list *out)
+{
+	struct extent e;
+	uint64_t at = range.first;
+	while (at < range.end && extent_map_find(&inode->map, at, &e) && e.file_block < range.end) {
+		struct row row;
+		/* What stood before @at may have been merged with this one. */
+		uint64_t first = max_u64(e.file_block, at), end = extent_end(&e);
+		if (row_of(&e, epoch, &row)) {
+			row.volume_block += first - row.file_block;
+			row.file_block = first;
+			row.blocks = min_u64(end, range.end) - first;
+			int ret = row_list_add(out, &row);
+			if (ret < 0)
+				return ret;
+		}
+		if (e.state == EXTENT_WRITTEN && e.tag <= epoch)
+			(void)extent_map_restate(
+				&inode->map, e.file_block, e.blocks, EXTENT_CLEAN, 0, false);
+		else if (e.state == EXTENT_WRITTEN)
+			range_set_add(&inode->changed, first, min_u64(end, range.end));
+		at = end;
+	}
+	return 0;
+}
+
+/* Widen a range to the rows that reach into it or touch it, so that they are merged. */
+static int range_widen(struct fs *fs, uint64_t ino, struct range *range)
+{
+	int ret = db_run(&fs->db, DB_EXTENT_BEFORE, "uu", ino, range->first);
+	if (ret > 0) {
+		sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_BEFORE);
+		uint64_t first = (uint64_t)sqlite3_column_int64(row, 0);
+		if (first + (uint64_t)sqlite3_column_int64(row, 1) >= range->first)
+			range->first = first;
+	}
+	db_end(&fs->db, DB_EXTENT_BEFORE);
+	if (ret < 0 || range->end >= FS_MAX_BLOCKS)
+		return ret < 0 ? ret : 0;
+	ret = db_run(&fs->db, DB_EXTENT_BEFORE, "uu", ino, range->end + 1);
+	if (ret > 0) {
+		sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_BEFORE);
+		uint64_t end = (uint64_t)sqlite3_column_int64(row, 0) +
+			       (uint64_t)sqlite3_column_int64(row, 1);
+		range->end = max_u64(range->end, end);
+	}
+	db_end(&fs->db, DB_EXTENT_BEFORE);
+	return ret < 0 ? ret : 0;
+}
+
+static int rows_replace(struct fs *fs, uint64_t ino, struct range range, const struct row_list *rows)
+{
+	uint64_t end = min_u64(range.end, FS_MAX_BLOCKS);
+	int ret = db_exec(&fs->db, DB_EXTENT_DELETE, "uuu", ino, range.first, end);
+	for (size_t i = 0; i < rows->count && ret == 0; i++) {
+		const struct row *r = &rows->rows[i];
+		ret = db_exec(&fs->db, DB_EXTENT_PUT, "uuuuu", ino, r->file_block, r->volume_block,
+			r->blocks, (uint64_t)(r->unwritten ? ROW_UNWRITTEN : 0));
+	}
+	return ret;
+}
+
+static uint64_t row_list_blocks(const struct row_list *rows)
+{
+	uint64_t blocks = 0;
+	for (size_t i = 0; i < rows->count; i++)
+		blocks += rows->rows[i].blocks;
+	return blocks;
+}
+
+/* How many blocks the rows of a range hold that are about to be replaced. */
+static int range_count(struct fs *fs, uint64_t ino, struct range range, uint64_t *blocks)
+{
+	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_OF);
+	int ret = db_run(&fs->db, DB_EXTENT_OF, "uu", ino, range.first);
+	*blocks = 0;
+	while (ret > 0 && (uint64_t)sqlite3_column_int64(row, 0) < range.end) {
+		*blocks += (uint64_t)sqlite3_column_int64(row, 2);
+		ret = db_next(&fs->db, DB_EXTENT_OF);
+	}
+	db_end(&fs->db, DB_EXTENT_OF);
+	return ret < 0 ? ret : 0;
+}
+
+static int range_write(struct fs *fs, struct inode *inode, struct range range, uint64_t epoch)
+{
+	uint64_t before = 0;
+	int ret = range_widen(fs, inode->ino, &range);
+	if (ret == 0)
+		ret = range_count(fs, inode->ino, range, &before);
+	if (ret < 0)
+		return ret;
+	struct row_list rows = {0};
+	pthread_mutex_lock(&inode->lock);
+	ret = range_collect(inode, range, epoch, &rows);
+	inode->db_blocks += row_list_blocks(&rows) - before;
+	pthread_mutex_unlock(&inode->lock);
+	if (ret == 0)
+		ret = rows_replace(fs, inode->ino, range, &rows);
+	free(rows.rows);
+	return ret;
+}
+
+int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch)
+{
+	pthread_mutex_lock(&inode->lock);
+	struct range_set changed = inode->changed;
+	inode->changed = (struct range_set){0};
+	if (changed.count || changed.everything)
+		inode->transaction = atomic_load(&fs->transaction);
+	pthread_mutex_unlock(&inode->lock);
+	int ret = 0;
+	if (changed.everything)
+		ret = range_write(fs, inode, (struct range){0, FS_MAX_BLOCKS}, epoch);
+	for (size_t i = 0; i < changed.count && ret == 0 && !changed.everything; i++)
+		ret = range_write(fs, inode, changed.ranges[i], epoch);
+	range_set_clear(&changed);
+	pthread_mutex_lock(&inode->lock);
+	bool more = inode->changed.count || inode->changed.everything;
+	pthread_mutex_unlock(&inode->lock);
+	if (more)
+		inode_mark_dirty(fs, inode);
+	return ret;
+}
+
+/* ---- rows to the map ---- */
+
+static bool row_plausible(const struct fs *fs, const struct extent *e)
+{
+	uint64_t volume = volume_blocks(fs->volume);
+	return e->blocks > 0 && e->file_block < FS_MAX_BLOCKS &&
+	       e->blocks <= FS_MAX_BLOCKS - e->file_block && e->volume_block < volume &&
+	       e->blocks <= volume - e->volume_block;
+}
+
+static int map_read(struct fs *fs, uint64_t ino, struct extent_map *map)
+{
+	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_OF);
+	int ret = db_run(&fs->db, DB_EXTENT_OF, "uu", ino, UINT64_C(0));
+	uint64_t end = 0;
+	while (ret > 0) {
+		bool unwritten = sqlite3_column_int64(row, 3) & ROW_UNWRITTEN;
+		struct extent e = {.file_block = (uint64_t)sqlite3_column_int64(row, 0),
+			.volume_block = (uint64_t)sqlite3_column_int64(row, 1),
+			.blocks = (uint64_t)sqlite3_column_int64(row, 2),
+			.state = unwritten ? EXTENT_UNWRITTEN : EXTENT_CLEAN};
+		bool good = row_plausible(fs, &e) && e.file_block >= end;
+		ret = good ? extent_map_insert(map, &e) : -EUCLEAN;
+		end = extent_end(&e);
+		if (ret == 0)
+			ret = db_next(&fs->db, DB_EXTENT_OF);
+	}
+	db_end(&fs->db, DB_EXTENT_OF);
+	return ret;
+}
+
+int inode_load_map(struct fs *fs, struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	bool loaded = inode->map_loaded;
+	pthread_mutex_unlock(&inode->lock);
+	if (loaded)
+		return 0;
+	struct extent_map map;
+	extent_map_init(&map);
+	pthread_mutex_lock(&fs->db_lock);
+	int ret = map_read(fs, inode->ino, &map);
+	pthread_mutex_lock(&inode->lock);
+	if (ret == 0 && !inode->map_loaded) {
+		inode->map = map;
+		inode->map_loaded = true;
+		extent_map_init(&map);
+	}
+	pthread_mutex_unlock(&inode->lock);
+	pthread_mutex_unlock(&fs->db_lock);
+	extent_map_clear(&map);
+	return ret;
+}

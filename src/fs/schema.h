@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The tables. Their meaning is in docs/format-system-area.md. */
+#ifndef STABLEFS_FS_SCHEMA_H
+#define STABLEFS_FS_SCHEMA_H
+
+#define SCHEMA_APPLICATION_ID 0x53464653 /* "SFFS" */
+#define SCHEMA_VERSION	      1
+
+extern const char schema_sql[];
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* Extended attributes: rows, changed at once within the transaction. */
+#include "fs/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#define VALUE_MAX 65536u
+#define NAME_MAX_LEN 255u
+
+static int xattr_name_check(const char *name)
+{
+	size_t len = strlen(name);
+	return len == 0 || len > NAME_MAX_LEN ? -ERANGE : 0;
+}
+
+/* ---- reading ---- */
+
+/* Most files have none, and are asked often (security.capability before each write). */
+static bool has_none(struct fs *fs, struct inode *inode)
+{
+	if (!inode->no_xattrs) {
+		int any = db_exec(&fs->db, DB_XATTR_LIST, "u", inode->ino);
+		inode->no_xattrs = any == 0;
+	}
+	return inode->no_xattrs;
+}
+
+static ssize_t value_copy(sqlite3_stmt *row, void *value, size_t size)
+{
+	size_t len = (size_t)sqlite3_column_bytes(row, 0);
+	if (size == 0)
+		return (ssize_t)len;
+	if (size < len)
+		return -ERANGE;
+	if (len)
+		memcpy(value, sqlite3_column_blob(row, 0), len);
+	return (ssize_t)len;
+}
+
+static ssize_t value_read(struct fs *fs, struct inode *inode, const char *name, void *value,
+	size_t size)
+{
+	if (has_none(fs, inode))
+		return -ENODATA;
+	ssize_t ret = db_run(&fs->db, DB_XATTR_GET, "ub", inode->ino, name, strlen(name));
+	if (ret == 0)
+		return -ENODATA;
+	if (ret > 0)
+		ret = value_copy(db_row(&fs->db, DB_XATTR_GET), value, size);
+	db_end(&fs->db, DB_XATTR_GET);
+	return ret;
+}
+
+static ssize_t names_read(struct fs *fs, struct inode *inode, char *list, size_t size)
+{
+	if (has_none(fs, inode))
+		return 0;
+	ssize_t done = 0;
+	sqlite3_stmt *row = db_row(&fs->db, DB_XATTR_LIST);
+	int ret = db_run(&fs->db, DB_XATTR_LIST, "u", inode->ino);
+	while (ret > 0) {
+		size_t len = (size_t)sqlite3_column_bytes(row, 0);
+		if (size && (size_t)done + len + 1 > size) {
+			ret = -ERANGE;
+			break;
+		}
+		if (size) {
+			memcpy(list + done, sqlite3_column_blob(row, 0), len);
+			list[done + (ssize_t)len] = '\0';
+		}
+		done += (ssize_t)len + 1;
+		ret = db_next(&fs->db, DB_XATTR_LIST);
+	}
+	db_end(&fs->db, DB_XATTR_LIST);
+	return ret < 0 ? ret : done;
+}
+
+ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size)
+{
+	struct inode *inode;
+	ssize_t ret = xattr_name_check(name);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&fs->db_lock);
+	ret = inode_get_locked(fs, ino, &inode);
+	if (ret == 0) {
+		ret = value_read(fs, inode, name, value, size);
+		inode_unpin(fs, inode);
+	}
+	pthread_mutex_unlock(&fs->db_lock);
+	return ret;
+}
+
+ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size)
+{
+	struct inode *inode;
+	pthread_mutex_lock(&fs->db_lock);
+	ssize_t ret = inode_get_locked(fs, ino, &inode);
+	if (ret == 0) {
+		ret = names_read(fs, inode, list, size);
+		inode_unpin(fs, inode);
+	}
+	pthread_mutex_unlock(&fs->db_lock);
+	return ret;
+}
+
+/* ---- changing ---- */
+
+static void changed(struct fs *fs, struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode->transaction = atomic_load(&fs->transaction);
+	inode_touch(inode, false, true, time_now_ns());
+	inode_mark_dirty(fs, inode);
+	pthread_mutex_unlock(&inode->lock);
+}
+
+static int exists(struct fs *fs, uint64_t ino, const char *name)
+{
+	return db_exec(&fs->db, DB_XATTR_GET, "ub", ino, name, strlen(name));
+}
+
+static int set_locked(struct fs *fs, struct inode *inode, const char *name, const void *value,
+	size_t size, int flags)
+{
+	int there = exists(fs, inode->ino, name);
+	if (there < 0)
+		return there;
+	if (there && (flags & XATTR_CREATE))
+		return -EEXIST;
+	if (!there && (flags & XATTR_REPLACE))
+		return -ENODATA;
+	int ret = db_exec(&fs->db, DB_XATTR_PUT, "ubb", inode->ino, name, strlen(name), value, size);
+	if (ret < 0)
+		return ret;
+	inode->no_xattrs = false;
+	changed(fs, inode);
+	return 0;
+}
+
+int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size,
+	int flags)
+{
+	struct inode *inode;
+	int ret = xattr_name_check(name);
+	if (ret == 0 && size > VALUE_MAX)
+		ret = -E2BIG;
+	if (ret == 0)
+		ret = fs_begin(fs, 8 + size / 4000);
+	if (ret < 0)
+		return ret;
+	ret = inode_get_locked(fs, ino, &inode);
+	if (ret == 0) {
+		ret = set_locked(fs, inode, name, value, size, flags);
+		inode_unpin(fs, inode);
+	}
+	fs_end(fs);
+	return ret;
+}
+
+static int remove_locked(struct fs *fs, struct inode *inode, const char *name)
+{
+	int there = exists(fs, inode->ino, name);
+	if (there <= 0)
+		return there < 0 ? there : -ENODATA;
+	int ret = db_exec(&fs->db, DB_XATTR_DELETE, "ub", inode->ino, name, strlen(name));
+	if (ret == 0)
+		changed(fs, inode);
+	return ret;
+}
+
+int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
+{
+	struct inode *inode;
+	int ret = xattr_name_check(name);
+	if (ret == 0)
+		ret = fs_begin(fs, 0);
+	if (ret < 0)
+		return ret;
+	ret = inode_get_locked(fs, ino, &inode);
+	if (ret == 0) {
+		ret = remove_locked(fs, inode, name);
+		inode_unpin(fs, inode);
+	}
+	fs_end(fs);
+	return ret;
+}
