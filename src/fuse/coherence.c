@@ -21,7 +21,7 @@ struct coherence_inode {
 	uint64_t ino;
 	struct list files;   /* struct coherence_file; under the table's lock */
 	unsigned may_dirty;  /* of them; under the table's lock */
-	atomic_bool may_have_privs;
+	atomic_bool may_have_privs, times_stale;
 	pthread_mutex_t lock; /* reads, writes; taken last */
 	struct list reads, writes; /* struct coherence_io under way */
 };
@@ -51,13 +51,13 @@ static struct coherence_drop *next_drop(struct coherence *c)
 	return n ? container_of(n, struct coherence_drop, node) : NULL;
 }
 
-static void *drop_pages(void *arg)
+static void *drop_all(void *arg)
 {
 	struct coherence *c = arg;
 	struct coherence_drop *d;
 	while ((d = next_drop(c))) {
 		for (int i = 0; i < DROP_TRIES; i++)
-			if (c->drop(c->ctx, d->ino, d->offset_bytes, d->len_bytes) != -EBUSY)
+			if (c->drop(c->ctx, d) != -EBUSY)
 				break;
 		c->drops++;
 		d->done(d);
@@ -65,7 +65,7 @@ static void *drop_pages(void *arg)
 	return NULL;
 }
 
-void coherence_drop_pages(struct coherence *c, struct coherence_drop *drop)
+void coherence_drop(struct coherence *c, struct coherence_drop *drop)
 {
 	pthread_mutex_lock(&c->queue_lock);
 	list_push_back(&c->queue, &drop->node);
@@ -73,7 +73,7 @@ void coherence_drop_pages(struct coherence *c, struct coherence_drop *drop)
 	pthread_mutex_unlock(&c->queue_lock);
 }
 
-uint64_t coherence_drops(struct coherence *c)
+uint64_t coherence_drop_count(struct coherence *c)
 {
 	return c->drops;
 }
@@ -92,7 +92,7 @@ int coherence_new(coherence_drop_fn *drop, void *ctx, struct coherence **out)
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int err = pthread_create(&c->thread, NULL, drop_pages, c);
+	int err = pthread_create(&c->thread, NULL, drop_all, c);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err) {
 		free(c);
@@ -170,15 +170,34 @@ struct coherence_file *coherence_open(struct coherence *c, uint64_t ino, bool di
 	return NULL;
 }
 
-void coherence_release(struct coherence *c, struct coherence_file *file)
+bool coherence_release(struct coherence *c, struct coherence_file *file)
 {
 	struct coherence_inode *i = file->inode;
 	pthread_mutex_lock(&c->table_lock);
 	list_remove(&file->node);
 	i->may_dirty -= file->may_dirty;
+	bool stale = list_empty(&i->files) && i->times_stale;
 	inode_drop(c, i);
 	pthread_mutex_unlock(&c->table_lock);
 	free(file);
+	return stale;
+}
+
+void coherence_set_times_stale(struct coherence_file *file)
+{
+	file->inode->times_stale = true;
+}
+
+bool coherence_take_stale_times(struct coherence *c, struct coherence_file *file)
+{
+	struct coherence_inode *i = file->inode;
+	pthread_mutex_lock(&c->table_lock);
+	bool alone = i->files.head.next == &file->node && i->files.head.prev == &file->node;
+	bool stale = alone && i->times_stale;
+	if (stale)
+		i->times_stale = false;
+	pthread_mutex_unlock(&c->table_lock);
+	return stale;
 }
 
 bool coherence_may_be_dirty(struct coherence *c, uint64_t ino)

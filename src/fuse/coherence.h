@@ -40,16 +40,18 @@ struct coherence_io {
 	bool overlapped; /* a direct write and a read were under way together */
 };
 
-/* Pages to drop: a request to the thread. Embedded in a request; done() runs on that thread. */
+/* What the kernel is to drop: pages of a file, or all that it knows of it. A request to the thread,
+ * embedded in another; done() runs on that thread and may free it. */
 struct coherence_drop {
 	struct list_node node;
 	uint64_t ino;
-	uint64_t offset_bytes, len_bytes; /* 0, 0: the whole file */
+	bool inode;			  /* its names, hence the inode where nothing else holds it */
+	uint64_t offset_bytes, len_bytes; /* of pages; 0, 0: the whole file */
 	void (*done)(struct coherence_drop *drop);
 };
 
-/* How pages are dropped: notify_inval_inode, or a test's own. 0 or -errno. */
-typedef int coherence_drop_fn(void *ctx, uint64_t ino, uint64_t offset_bytes, uint64_t len_bytes);
+/* How it is dropped: libfuse's notifications, or a test's own. 0 or -errno. */
+typedef int coherence_drop_fn(void *ctx, const struct coherence_drop *drop);
 
 int coherence_new(coherence_drop_fn *drop, void *ctx, struct coherence **out);
 
@@ -60,7 +62,9 @@ void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino)
 /* NULL: out of memory. */
 struct coherence_file *coherence_open(struct coherence *c, uint64_t ino, bool direct,
 	bool may_dirty);
-void coherence_release(struct coherence *c, struct coherence_file *file);
+
+/* True: it was the last, and the inode's times in the kernel are still stale. */
+bool coherence_release(struct coherence *c, struct coherence_file *file);
 
 /* A read (of any kind) or a direct write of @file begins. */
 void coherence_begin(struct coherence_file *file, struct coherence_io *io, bool write,
@@ -77,9 +81,16 @@ bool coherence_may_be_dirty(struct coherence *c, uint64_t ino);
 bool coherence_may_have_privs(struct coherence_file *file);
 void coherence_set_privs(struct coherence *c, uint64_t ino, bool may_have);
 
-/* Drop pages, dirty ones after they were written. Any thread; done() runs in every case. */
-void coherence_drop_pages(struct coherence *c, struct coherence_drop *drop);
+/* The kernel has not noticed that a direct write changed the file's times. */
+void coherence_set_times_stale(struct coherence_file *file);
 
-uint64_t coherence_drops(struct coherence *c); /* how often so far */
+/* True: they are stale and @file is the only one that is open; they do not count as stale any
+ * more: the caller has the inode dropped. */
+bool coherence_take_stale_times(struct coherence *c, struct coherence_file *file);
+
+/* Drop pages, dirty ones after they were written. Any thread; done() runs in every case. */
+void coherence_drop(struct coherence *c, struct coherence_drop *drop);
+
+uint64_t coherence_drop_count(struct coherence *c); /* how often so far */
 
 #endif

@@ -69,7 +69,7 @@ static void write_mount(struct json *j, struct front *f)
 	json_field_u64(j, "hold_ns", f->hold_ns);
 	json_field_u64(j, "dio_align_bytes", f->dio_align);
 	json_field_bool(j, "write_back_cache", !f->options->write_through);
-	json_field_bool(j, "parallel_direct_writes", f->caps.coherent_direct);
+	json_field_bool(j, "parallel_direct_writes", front_goes_around_cache(f));
 }
 
 char *control_status_json(struct front *f, size_t *len_bytes)
@@ -146,7 +146,7 @@ char *control_stats_json(struct front *f, size_t *len_bytes)
 	json_field_string(&j, "policy", dio_policy_name(f->policy));
 	json_field_u64(&j, "hold_ns", f->hold_ns);
 	stats_write_json(&f->stats, &j);
-	json_field_u64(&j, "cache_drops", coherence_drops(f->coherence));
+	json_field_u64(&j, "cache_drops", coherence_drop_count(f->coherence));
 	if (f->options->events)
 		write_events(&j, f->options->events);
 	if (f->volume)

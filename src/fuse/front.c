@@ -31,11 +31,29 @@ void front_wait_transfers(struct front *f)
 	pthread_mutex_unlock(&f->outstanding.lock);
 }
 
-static int drop_pages(void *ctx, uint64_t ino, uint64_t offset_bytes, uint64_t len_bytes)
+/* One name of @ino: enough where it has one. */
+static int drop_name(struct front *f, uint64_t ino)
+{
+	char path[PATH_MAX];
+	uint64_t parent;
+	int err = fs_path(f->fs, ino, path, sizeof(path));
+	char *slash = err < 0 ? NULL : strrchr(path, '/');
+	if (!slash)
+		return err;
+	*slash = '\0';
+	err = fs_resolve(f->fs, path[0] ? path : "/", &parent);
+	if (err < 0)
+		return err;
+	return fuse_lowlevel_notify_inval_entry(f->session, parent, slash + 1, strlen(slash + 1));
+}
+
+static int kernel_drop(void *ctx, const struct coherence_drop *drop)
 {
 	struct front *f = ctx;
-	return fuse_lowlevel_notify_inval_inode(f->session, ino, (off_t)offset_bytes,
-		(off_t)len_bytes);
+	if (drop->inode)
+		return drop_name(f, drop->ino);
+	return fuse_lowlevel_notify_inval_inode(f->session, drop->ino, (off_t)drop->offset_bytes,
+		(off_t)drop->len_bytes);
 }
 
 int front_init(struct front *f, const struct front_options *options)
@@ -53,7 +71,7 @@ int front_init(struct front *f, const struct front_options *options)
 	f->buffers = buffer_pool_new(f->volume ? volume_engine(f->volume) : NULL);
 	if (!f->buffers)
 		return -ENOMEM;
-	int err = coherence_new(drop_pages, f, &f->coherence);
+	int err = coherence_new(kernel_drop, f, &f->coherence);
 	if (!err)
 		err = control_new(f, &f->control);
 	return err;

@@ -62,6 +62,19 @@ void front_transfer_begin(struct front *f);
 void front_transfer_end(struct front *f);
 void front_wait_transfers(struct front *f);
 
+/* Direct opens that write go around the kernel's page cache (FOPEN_DIRECT_IO), side by side. */
+static inline bool front_goes_around_cache(const struct front *f)
+{
+	return f->caps.coherent_direct && (f->options->write_through || !f->options->exact_times);
+}
+
+/* With its write-back cache the kernel keeps files' times itself, and does not notice a direct write
+ * that went around the cache: its times are corrected when the file is closed. */
+static inline bool front_leaves_times_stale(const struct front *f)
+{
+	return front_goes_around_cache(f) && !f->options->write_through;
+}
+
 /* ops.c: the table. */
 extern const struct fuse_lowlevel_ops front_ops;
 
@@ -119,6 +132,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of handlers, and what is negotiated with the kernel.
  *
- * Not in the table, on purpose: flush and access (the kernel does both), getlk, setlk and flock
+ * Not in the table, on purpose: access (the kernel's permissions), getlk, setlk and flock
  * (local locks), copy_file_range (the kernel copies), bmap, ioctl, poll. */
 #include "fuse/internal.h"
 
@@ -50,6 +50,7 @@ const struct fuse_lowlevel_ops front_ops = {
 	.create = op_create,
 	.read = op_read,
 	.write = op_write,
+	.flush = op_flush,
 	.release = op_release,
 	.fsync = op_fsync,
 	.opendir = op_opendir,

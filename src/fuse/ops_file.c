@@ -2,8 +2,8 @@
 /* Open files, and what is done to them beside reading and writing.
  *
  * With the write-back cache the kernel reads through descriptors that were opened for writing only,
- * and places appended bytes itself: so nothing here depends on the access mode or on O_APPEND. Close
- * needs no handler (the kernel writes back first); locks, and copying ranges, are left to it. */
+ * and places appended bytes itself: so nothing here depends on the access mode or on O_APPEND. Locks,
+ * and copying ranges, are left to it. */
 #include "fuse/internal.h"
 
 #include <errno.h>
@@ -63,14 +63,63 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	reply_create(req, &st, fi, file);
 }
 
+/* ---- closing ---- */
+
+struct stale {
+	struct coherence_drop drop;
+	fuse_req_t req; /* a flush that waits; NULL: none */
+	struct front *f;
+};
+
+static void inode_dropped(struct coherence_drop *drop)
+{
+	struct stale *s = container_of(drop, struct stale, drop);
+	struct front *f = s->f;
+	if (s->req)
+		reply_err(s->req, 0);
+	free(s);
+	front_transfer_end(f);
+}
+
+/* Have the kernel forget what it believes of the inode, its times with it. False: out of memory. */
+static bool inode_drop(struct front *f, uint64_t ino, fuse_req_t req)
+{
+	struct stale *s = malloc(sizeof(*s));
+	if (!s)
+		return false;
+	*s = (struct stale){.req = req,
+		.f = f,
+		.drop = {.ino = ino, .inode = true, .done = inode_dropped}};
+	front_transfer_begin(f);
+	coherence_drop(f->coherence, &s->drop);
+	return true;
+}
+
+/* Each close of a descriptor; the kernel has written dirty pages back. Nothing is left to do, but
+ * where stale times are to be corrected before close(2) returns. */
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct front *f = front_of(req);
+	if (!front_leaves_times_stale(f)) {
+		reply_err(req, -ENOSYS); /* and is not asked again */
+		return;
+	}
+	if (!control_owns(ino) && coherence_take_stale_times(f->coherence, file_of(fi)) &&
+		inode_drop(f, ino, req))
+		return;
+	reply_err(req, 0);
+}
+
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct front *f = front_of(req);
 	if (control_owns(ino)) {
 		control_release(f->control, ino, fi);
 	} else {
-		coherence_release(f->coherence, file_of(fi));
+		bool stale = coherence_release(f->coherence, file_of(fi));
 		fs_file_release(f->fs, ino);
+		if (stale)
+			inode_drop(f, ino, NULL);
 	}
 	reply_err(req, 0);
 }
@@ -142,5 +191,5 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 	*later = now;
 	later->drop = (struct coherence_drop){.ino = ino, .done = dirty_pages_written};
 	front_transfer_begin(f);
-	coherence_drop_pages(f->coherence, &later->drop);
+	coherence_drop(f->coherence, &later->drop);
 }

@@ -70,7 +70,9 @@ static void open_flags(const struct front *f, struct fuse_file_info *fi,
 {
 	fi->fh = (uintptr_t)file;
 	fi->keep_cache = true;
-	fi->direct_io = file->direct && f->caps.coherent_direct;
+	bool reads_only = (fi->flags & O_ACCMODE) == O_RDONLY;
+	fi->direct_io = file->direct && (front_goes_around_cache(f) ||
+						(reads_only && f->caps.coherent_direct));
 }
 
 void reply_open(fuse_req_t req, struct fuse_file_info *fi, struct coherence_file *file)

@@ -146,6 +146,8 @@ static void write_done(struct fs_io *fs_io, int err)
 	w->err = err;
 	record(w);
 	source_free(w->live);
+	if (w->direct && front_leaves_times_stale(w->f))
+		coherence_set_times_stale(w->file);
 	if (!w->direct || !coherence_end(w->file, &w->io)) {
 		answer(w);
 		return;
@@ -154,7 +156,7 @@ static void write_done(struct fs_io *fs_io, int err)
 		.offset_bytes = fs_io->offset_bytes,
 		.len_bytes = fs_io->len_bytes,
 		.done = pages_dropped};
-	coherence_drop_pages(w->f->coherence, &w->drop);
+	coherence_drop(w->f->coherence, &w->drop);
 }
 
 /* ---- submission ---- */
