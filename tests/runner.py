@@ -46,7 +46,7 @@ def tap_count(program, stdout, status):
         plan = TAP_PLAN.match(line)
         if plan:
             planned = int(plan[1])
-            if planned == 0 and status == 0:
+            if planned == 0 and status in (0, 77):
                 program.skipped += 1
                 program.notes.append("skipped: " + (plan[2] or "no reason given"))
             continue
@@ -83,7 +83,7 @@ def judge(program, stdout, status, timed_out):
         program.notes.append("skipped: exit status 77")
     elif not is_tap and status == 0:
         program.passed += 1
-    elif status != 0 and not program.failed:
+    elif status not in (0, 77 if program.skipped else 0) and not program.failed:
         program.failed += 1
         program.notes.append(f"killed by {signal.Signals(-status).name}" if status < 0
                              else f"exit status {status}")

@@ -42,7 +42,7 @@ compile_project() {
 
 # Small modules will do: what is tested is the filesystem below the compiler.
 unit_programs() {
-	ninja -C build -t targets all | sed -n 's|^\(tests/unit/\(base\|pi\|raid\)/test_[a-z0-9_]*\): .*|\1|p'
+	ninja -C build -t targets all | sed -nE 's,^(tests/unit/(base|pi|raid)/test_[a-z0-9_]+): .*,\1,p'
 }
 
 run_compiled() {
