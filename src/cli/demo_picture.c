@@ -8,7 +8,7 @@
 #include "cli/demo.h"
 
 #define ROWS  16u
-#define WIDTH 19
+#define WIDTH 22
 
 enum look { LOOK_PLAIN, LOOK_MUTATED, LOOK_RUINED, LOOK_PARITY };
 
@@ -22,18 +22,18 @@ static enum look look_of(const struct demo_stripe *p, unsigned member, unsigned 
 
 static const char *role_of(const struct demo_column *c)
 {
-	return c->gone	    ? "idle; rebuilt: RUINED"
+	return c->gone	    ? "idle, yet RUINED"
 	       : c->mutated ? "changed in flight"
-	       : c->parity  ? "of other bytes"
-			    : "idle, and still whole";
+	       : c->parity  ? "made of other bytes"
+			    : "idle, still whole";
 }
 
 /* ---- text ---- */
 
 static void print_cell(enum look look, bool color)
 {
-	static const char *const fill[] = {"·················", "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒",
-		"█████████████████", "≠ ≠ ≠ ≠ ≠ ≠ ≠ ≠ ≠"};
+	static const char *const fill[] = {"····················", "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒",
+		"████████████████████", "≠ ≠ ≠ ≠ ≠ ≠ ≠ ≠ ≠ ≠ "};
 	static const char *const tint[] = {"\033[2m", "\033[33m", "\033[1;31m", "\033[35m"};
 	printf(" %s%s%s │", color ? tint[look] : "", fill[look], color ? "\033[0m" : "");
 }
@@ -61,7 +61,7 @@ static void print_titles(const struct demo_stripe *p)
 		printf(" %-*.*s│", WIDTH - 1, WIDTH - 1, p->columns[m].owner);
 	printf("\n         │");
 	for (unsigned m = 0; m < 4; m++)
-		printf("%-*.*s│", WIDTH, WIDTH, role_of(&p->columns[m]));
+		printf(" %-*.*s│", WIDTH - 1, WIDTH - 1, role_of(&p->columns[m]));
 	putchar('\n');
 	print_rule("├", "┼", "┤");
 }

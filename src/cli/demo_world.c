@@ -84,7 +84,7 @@ int demo_world_new(const char *parent, struct demo_world **out, struct errmsg *w
 /* ---- processes ---- */
 
 /* Start @argv with its output to @out_fd (-1: dropped) and its messages to the log. */
-static int spawn(struct demo_world *w, char *const *argv, int out_fd, pid_t *pid)
+static int spawn(struct demo_world *w, const char *const *argv, int out_fd, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawn_file_actions_init(&actions);
@@ -95,7 +95,7 @@ static int spawn(struct demo_world *w, char *const *argv, int out_fd, pid_t *pid
 		posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, w->log,
 		O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	int err = posix_spawnp(pid, argv[0], &actions, NULL, argv, environ);
+	int err = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	return -err;
 }
@@ -135,7 +135,7 @@ static void last_message(struct demo_world *w, char *out, size_t size)
 	snprintf(out, size, "%s", len ? text : "it said nothing");
 }
 
-static int run(struct demo_world *w, char *const *argv, int *status, char **output,
+static int run(struct demo_world *w, const char *const *argv, int *status, char **output,
 	struct errmsg *why)
 {
 	cleanup(cleanup_closep) int read_end = -1;
@@ -166,10 +166,10 @@ static int run(struct demo_world *w, char *const *argv, int *status, char **outp
 int demo_verb(struct demo_world *w, const char *const *argv, int *status,
 	struct json_value **out, struct errmsg *why)
 {
-	char *full[32] = {w->self};
+	const char *full[32] = {w->self};
 	cleanup(cleanup_freep) char *text = NULL;
 	for (unsigned i = 0; argv[i] && i < 30; i++)
-		full[i + 1] = (char *)(uintptr_t)argv[i];
+		full[i + 1] = argv[i];
 	int err = run(w, full, status, out ? &text : NULL, why);
 	if (err < 0 || !out)
 		return err;
@@ -207,7 +207,7 @@ int demo_unmount(struct demo_world *w, struct errmsg *why)
 		return 0;
 	int err = 0;
 	if (umount2(w->mountpoint, 0) < 0) {
-		char *argv[] = {"fusermount3", "-u", w->mountpoint, NULL};
+		const char *argv[] = {"fusermount3", "-u", w->mountpoint, NULL};
 		err = run(w, argv, NULL, NULL, why);
 	}
 	if (err < 0)

@@ -56,7 +56,8 @@ struct stripe_req {
 	/* Write: where the bytes come from, from source_offset on. Borrowed until done(). */
 	struct source *source;
 	uint32_t source_offset;
-	/* Write: keep it open for that long before its data is sampled (0: not). */
+	/* Write: keep it open for that long before its data is sampled (0: not); on mirrors also between
+	 * the samples of one member and the next, which no two disks take at the same moment. */
 	uint64_t hold_ns;
 	/* Read: page-aligned where offset and length are whole blocks (then no copy), else any. */
 	uint8_t *data;

@@ -28,8 +28,11 @@ static void old_data_read(struct write_op *op);
 static void guards_sampled(struct write_op *op);
 static void parity_sampled(struct write_op *op);
 static void region_marked(struct intent_wait *wait, int err);
+static void hold(struct write_op *op, void (*over)(struct io_req *alarm, int err));
 static void hold_over(struct io_req *alarm, int err);
 static void send_data(struct write_op *op);
+static void send_slots(struct write_op *op);
+static void next_mirror_due(struct io_req *alarm, int err);
 static void data_written(struct write_op *op);
 
 /* ---- the stripe is ours ---- */
@@ -367,14 +370,21 @@ static void region_marked(struct intent_wait *wait, int err)
 	assert_engine_thread(op->eng);
 	if (err < 0) {
 		write_finish(op, err);
-	} else if (op->hold_ns) {
-		op->alarm = (struct io_req){.kind = IO_ALARM,
-			.due_ns = io_now_ns(op->eng->config.io) + op->hold_ns,
-			.done = hold_over};
-		io_submit(op->eng->config.io, &op->alarm);
 	} else {
-		send_data(op);
+		hold(op, hold_over);
 	}
+}
+
+/* Go on with @over after hold_ns; at once where there is none. */
+static void hold(struct write_op *op, void (*over)(struct io_req *alarm, int err))
+{
+	op->alarm = (struct io_req){.kind = IO_ALARM,
+		.due_ns = io_now_ns(op->eng->config.io) + op->hold_ns,
+		.done = over};
+	if (op->hold_ns)
+		io_submit(op->eng->config.io, &op->alarm);
+	else
+		over(&op->alarm, 0);
 }
 
 static void hold_over(struct io_req *alarm, int err)
@@ -440,15 +450,36 @@ static void send_data(struct write_op *op)
 		write_finish(op, -ENOMEM);
 		return;
 	}
-	struct iovec *iov = op->iovs;
 	op->pending = 1;
-	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
-		unsigned at = 0, row, rows;
+	op->next_slot = 0;
+	op->next_iov = op->iovs;
+	send_slots(op);
+}
+
+/* Mirrors store the same bytes, each at its own time: a held write keeps its samples of them apart, as
+ * it keeps those of parity and data apart. The slots of a parity stripe store different bytes. */
+static void send_slots(struct write_op *op)
+{
+	unsigned slots = op->eng->slots;
+	while (op->next_slot < slots) {
+		unsigned at = 0, row, rows, slot = op->next_slot++;
+		if (rows_empty(&op->plan.write[slot]))
+			continue;
 		while (rows_next_run(&op->plan.write[slot], &at, &row, &rows))
-			iov += send_run(op, slot, row, rows, iov);
+			op->next_iov += send_run(op, slot, row, rows, op->next_iov);
+		if (op->hold_ns && !write_has_parity(op) && op->next_slot < slots) {
+			hold(op, next_mirror_due);
+			return;
+		}
 	}
 	if (--op->pending == 0)
 		data_written(op);
+}
+
+static void next_mirror_due(struct io_req *alarm, int err)
+{
+	(void)err;
+	send_slots(container_of(alarm, struct write_op, alarm));
 }
 
 /* ---- stored, refused or failed ---- */

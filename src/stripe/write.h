@@ -26,6 +26,8 @@ struct write_op {
 	struct iovec *iovs;
 	unsigned xfer_count, pending;
 	uint64_t hold_ns;
+	unsigned next_slot;	 /* the next to be sent its data */
+	struct iovec *next_iov;	 /* into iovs */
 	bool marking; /* intent_write_begin() was called */
 	struct intent_wait intent;
 	struct io_req alarm;
