@@ -136,7 +136,7 @@ class Bench:
                 f"--size={self.args.file_mib}M", "--time_based", f"--runtime={seconds}",
                 f"--randseed={seed}", "--randrepeat=1", "--refill_buffers=0", "--thread",
                 "--group_reporting", "--output-format=json"]
-        self.note(argv)
+        self.note(argv, path, seed)
         job = json.loads(run(*argv).stdout)["jobs"][0]
         side = job["read" if "read" in rw else "write"]
         clat = side["clat_ns"].get("percentile", {})
@@ -144,8 +144,8 @@ class Bench:
                 "p50_us": clat.get("50.000000", 0) / 1000, "p99_us": clat.get("99.000000", 0) / 1000,
                 "p999_us": clat.get("99.900000", 0) / 1000}
 
-    def note(self, argv):
-        line = " ".join(argv)
+    def note(self, argv, path, seed):
+        line = " ".join(argv).replace(path, "FILE").replace(f"randseed={seed}", "randseed=SEED")
         if line not in self.commands:
             self.commands.append(line)
 
@@ -280,7 +280,7 @@ def main():
         rows = summary(measure(bench, set_up(bench, names), args))
         commands = bench.commands
     print_table(rows, names)
-    print("\nCommand lines:")
+    print(f"\nCommand lines (FILE: of each target in turn; SEED: {args.seed} + round):")
     for line in commands:
         print("  " + line)
     if args.json:
