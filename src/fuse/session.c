@@ -74,6 +74,8 @@ static bool serve_one(struct front *f)
 			log_error("reading requests: %s", strerror(errno));
 		return false;
 	}
+	if (!len)
+		return false;
 	struct fuse_buf buf = {.mem = mem, .size = (size_t)len};
 	wire_request_set(mem);
 	stats_add(&f->stats.requests[wire_opcode()], 1);
@@ -198,7 +200,7 @@ static void signals_give_back(const struct sigaction old[END_SIGNALS])
 /* FUSE_INIT, on the caller's thread: what was negotiated is there before a worker starts. */
 static int handshake(struct front *f, struct errmsg *why)
 {
-	while (!f->caps.ready && serve_one(f))
+	while (!f->caps.ready && !fuse_session_exited(f->session) && serve_one(f))
 		;
 	buffer_put(receive_buffer);
 	receive_buffer = NULL;

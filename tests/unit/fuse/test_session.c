@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/* The session: what is negotiated, who owns a request's memory, when replies leave. */
+#include "kernel_rig.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <cmocka.h>
+#include "fake_fs.h"
+
+#define PAGE 4096u
+
+static uint8_t payload[1 << 20];
+static struct kernel_message message;
+
+static void a_modern_kernel_is_asked_for_coherent_direct_io(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, &message);
+	struct fuse_init_out out;
+	memcpy(&out, message.body, sizeof(out));
+	assert_true(out.flags & FUSE_INIT_EXT);
+	assert_true(((uint64_t)out.flags2 << 32) & RIG_DIRECT_IO_ALLOW_MMAP);
+	assert_true(out.flags & FUSE_HANDLE_KILLPRIV_V2);
+	assert_true(out.flags & FUSE_WRITEBACK_CACHE);
+	assert_int_equal(out.max_write, 1 << 20);
+	assert_int_equal(out.max_pages, 256);
+	rig_end(&rig);
+}
+
+static void an_old_kernel_is_asked_for_nothing_that_it_did_not_offer(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, FUSE_MAX_PAGES | FUSE_BIG_WRITES, &message);
+	struct fuse_init_out out;
+	memcpy(&out, message.body, sizeof(out));
+	assert_int_equal(out.flags2, 0);
+	assert_false(out.flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_WRITEBACK_CACHE));
+	struct rig_file direct = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	assert_false(direct.open_flags & (FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES));
+	rig_end(&rig);
+}
+
+static void direct_opens_go_around_the_cache_side_by_side(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file created = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	struct rig_file opened = rig_open(&rig, created.node, O_WRONLY | O_DIRECT);
+	assert_true(created.open_flags & FOPEN_DIRECT_IO);
+	assert_true(created.open_flags & FOPEN_PARALLEL_DIRECT_WRITES);
+	assert_true(opened.open_flags & FOPEN_DIRECT_IO);
+	assert_true(opened.open_flags & FOPEN_PARALLEL_DIRECT_WRITES);
+	rig_end(&rig);
+}
+
+static void ordinary_opens_keep_the_cache(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file created = rig_create(&rig, "o", O_WRONLY | O_APPEND);
+	struct rig_file opened = rig_open(&rig, created.node, O_RDONLY);
+	assert_int_equal(created.open_flags, FOPEN_KEEP_CACHE);
+	assert_int_equal(opened.open_flags, FOPEN_KEEP_CACHE);
+	rig_end(&rig);
+}
+
+static void exact_times_leave_direct_writers_to_the_kernels_own_path(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {.options.exact_times = true};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file writer = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	struct rig_file reader = rig_open(&rig, writer.node, O_RDONLY | O_DIRECT);
+	assert_int_equal(writer.open_flags, FOPEN_KEEP_CACHE);
+	assert_true(reader.open_flags & FOPEN_DIRECT_IO);
+	rig_end(&rig);
+}
+
+static void a_payload_of_any_size_lies_at_a_page_boundary(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	fake_fs_hold(rig.fs, true);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	const uint32_t sizes[] = {512, PAGE, 65536 + 512, sizeof(payload)};
+	for (unsigned i = 0; i < 4; i++) {
+		memset(payload, 'a' + (int)i, sizes[i]);
+		rig_send_write(&rig, &file, 0, payload, sizes[i], 0);
+		struct fs_io *io = fake_fs_wait_held(rig.fs, 1);
+		assert_int_equal((uintptr_t)io->source->bounce % PAGE, 0);
+		assert_int_equal(io->len_bytes, sizes[i]);
+		assert_memory_equal(io->source->bounce, payload, sizes[i]);
+		fake_fs_finish(rig.fs, 0);
+		rig_receive(&rig, &message);
+		assert_int_equal(message.head.error, 0);
+	}
+	rig_end(&rig);
+}
+
+/* The only worker goes on with another buffer; the first stays as it was. */
+static void a_writes_memory_is_its_own_until_the_write_has_ended(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	fake_fs_hold(rig.fs, true);
+	memset(payload, 'x', PAGE);
+	uint64_t unique = rig_send_write(&rig, &file, 0, payload, PAGE, 0);
+	struct fs_io *io = fake_fs_wait_held(rig.fs, 1);
+	const uint8_t *bounce = io->source->bounce;
+	fake_fs_hold(rig.fs, false);
+	memset(payload, 'y', sizeof(payload));
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(rig_write(&rig, &file, PAGE, payload, sizeof(payload) - PAGE), 0);
+	for (unsigned i = 0; i < PAGE; i++)
+		assert_int_equal(bounce[i], 'x');
+	fake_fs_finish(rig.fs, 0);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.unique, unique);
+	assert_int_equal(rig_read(&rig, &file, 0, PAGE, &message), 0);
+	assert_int_equal(message.body[PAGE - 1], 'x');
+	rig_end(&rig);
+}
+
+static void a_failed_write_gives_its_writer_the_error(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	fake_fs_hold(rig.fs, true);
+	rig_send_write(&rig, &file, 0, payload, PAGE, 0);
+	fake_fs_wait_held(rig.fs, 1);
+	fake_fs_finish(rig.fs, -EILSEQ);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.error, -EILSEQ);
+	assert_int_equal(rig.front.stats.refused, 1);
+	rig_end(&rig);
+}
+
+static void unaligned_direct_io_is_refused_and_buffered_io_is_not(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file direct = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	struct rig_file cached = rig_open(&rig, direct.node, O_RDWR);
+	assert_int_equal(rig_write(&rig, &direct, 100, payload, 512), -EINVAL);
+	assert_int_equal(rig_write(&rig, &direct, 512, payload, 100), -EINVAL);
+	assert_int_equal(rig_read(&rig, &direct, 0, 100, &message), -EINVAL);
+	assert_int_equal(rig_write(&rig, &direct, 512, payload, 512), 0);
+	assert_int_equal(rig_write(&rig, &cached, 100, payload, 100), 0);
+	rig_end(&rig);
+}
+
+/* The page cache's own writes carry the flags of some open, which may be a direct one. */
+static void a_write_of_the_page_cache_is_not_direct(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file direct = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	rig_send_write(&rig, &direct, 0, payload, 100, FUSE_WRITE_CACHE);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.error, 0);
+	assert_int_equal(rig.front.stats.direct_writes, 0);
+	assert_int_equal(rig.front.stats.cached_writes, 1);
+	rig_end(&rig);
+}
+
+static void a_write_that_a_read_overlapped_is_answered_after_the_pages_are_dropped(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file direct = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	struct rig_file cached = rig_open(&rig, direct.node, O_RDONLY);
+	fake_fs_hold(rig.fs, true);
+	uint64_t write = rig_send_write(&rig, &direct, PAGE, payload, PAGE, 0);
+	fake_fs_wait_held(rig.fs, 1);
+	uint64_t read = rig_send_read(&rig, &cached, 0, 4 * PAGE);
+	fake_fs_wait_held(rig.fs, 2);
+	fake_fs_finish(rig.fs, 0);
+	rig_receive(&rig, &message);
+	struct fuse_notify_inval_inode_out drop;
+	memcpy(&drop, message.body, sizeof(drop));
+	assert_int_equal(message.head.unique, 0);
+	assert_int_equal(message.head.error, FUSE_NOTIFY_INVAL_INODE);
+	assert_int_equal(drop.ino, direct.node);
+	assert_int_equal(drop.off, PAGE);
+	assert_int_equal(drop.len, PAGE);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.unique, write);
+	fake_fs_finish(rig.fs, 0);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.unique, read);
+	rig_end(&rig);
+}
+
+static void a_write_beside_reads_of_other_pages_drops_nothing(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	fake_fs_hold(rig.fs, true);
+	rig_send_read(&rig, &file, PAGE, PAGE);
+	fake_fs_wait_held(rig.fs, 1);
+	uint64_t write = rig_send_write(&rig, &file, 0, payload, PAGE, 0);
+	fake_fs_wait_held(rig.fs, 2);
+	fake_fs_finish(rig.fs, 0);
+	rig_receive(&rig, &message);
+	fake_fs_finish(rig.fs, 0);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.unique, write);
+	assert_int_equal(coherence_drop_count(rig.front.coherence), 0);
+	rig_end(&rig);
+}
+
+/* Names of the inode are dropped, so that its next lookup brings the right times. */
+static void closing_corrects_times_that_direct_writes_have_left_stale(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	struct fuse_flush_in in = {.fh = file.fh};
+	assert_int_equal(rig_write(&rig, &file, 0, payload, PAGE), 0);
+	uint64_t flush = rig_send(&rig, FUSE_FLUSH, file.node, &in, sizeof(in), NULL, 0);
+	rig_receive(&rig, &message);
+	struct fuse_notify_inval_entry_out drop;
+	memcpy(&drop, message.body, sizeof(drop));
+	assert_int_equal(message.head.error, FUSE_NOTIFY_INVAL_ENTRY);
+	assert_int_equal(drop.parent, FUSE_ROOT_ID);
+	assert_string_equal((char *)message.body + sizeof(drop), "d");
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.unique, flush);
+	assert_int_equal(rig_call(&rig, FUSE_FLUSH, file.node, &in, sizeof(in), NULL, 0, &message),
+		0);
+	rig_end(&rig);
+}
+
+static void a_write_without_the_right_to_keep_them_takes_privileges_away(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	fake_fs_set_mode(rig.fs, file.node, S_IFREG | 06777);
+	assert_int_equal(rig_write(&rig, &file, 0, payload, PAGE), 0);
+	assert_int_equal(fake_fs_mode(rig.fs, file.node), S_IFREG | 06777);
+	rig_send_write(&rig, &file, 0, payload, PAGE, FUSE_WRITE_KILL_SUIDGID);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.error, 0);
+	assert_int_equal(fake_fs_mode(rig.fs, file.node), S_IFREG | 0777);
+	rig_end(&rig);
+}
+
+static void the_end_waits_for_what_is_under_way(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	fake_fs_hold(rig.fs, true);
+	rig_send_write(&rig, &file, 0, payload, PAGE, 0);
+	fake_fs_wait_held(rig.fs, 1);
+	shutdown(rig.fd, SHUT_WR);
+	assert_false(rig_has_reply(&rig, 20));
+	fake_fs_finish(rig.fs, 0);
+	rig_receive(&rig, &message);
+	rig_end(&rig);
+}
+
+static void an_open_that_was_never_released_is_closed_at_the_end(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file first = rig_create(&rig, "a", O_RDWR);
+	rig_open(&rig, first.node, O_RDONLY);
+	rig_release(&rig, &first);
+	assert_int_equal(fake_fs_opens(rig.fs), 1);
+	rig_end(&rig); /* asserts that none is left */
+}
+
+static void forgets_give_references_back(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "a", O_RDWR);
+	assert_int_equal(rig_lookup(&rig, FUSE_ROOT_ID, "a"), file.node);
+	assert_int_equal(rig_lookup(&rig, FUSE_ROOT_ID, "none"), 0);
+	assert_int_equal(fake_fs_references(rig.fs), 2);
+	struct fuse_forget_in forget = {.nlookup = 2};
+	rig_send(&rig, FUSE_FORGET, file.node, &forget, sizeof(forget), NULL, 0);
+	rig_release(&rig, &file);
+	assert_int_equal(fake_fs_references(rig.fs), 0);
+	rig_end(&rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_modern_kernel_is_asked_for_coherent_direct_io),
+		cmocka_unit_test(an_old_kernel_is_asked_for_nothing_that_it_did_not_offer),
+		cmocka_unit_test(direct_opens_go_around_the_cache_side_by_side),
+		cmocka_unit_test(ordinary_opens_keep_the_cache),
+		cmocka_unit_test(exact_times_leave_direct_writers_to_the_kernels_own_path),
+		cmocka_unit_test(a_payload_of_any_size_lies_at_a_page_boundary),
+		cmocka_unit_test(a_writes_memory_is_its_own_until_the_write_has_ended),
+		cmocka_unit_test(a_failed_write_gives_its_writer_the_error),
+		cmocka_unit_test(unaligned_direct_io_is_refused_and_buffered_io_is_not),
+		cmocka_unit_test(a_write_of_the_page_cache_is_not_direct),
+		cmocka_unit_test(
+			a_write_that_a_read_overlapped_is_answered_after_the_pages_are_dropped),
+		cmocka_unit_test(a_write_beside_reads_of_other_pages_drops_nothing),
+		cmocka_unit_test(closing_corrects_times_that_direct_writes_have_left_stale),
+		cmocka_unit_test(a_write_without_the_right_to_keep_them_takes_privileges_away),
+		cmocka_unit_test(the_end_waits_for_what_is_under_way),
+		cmocka_unit_test(an_open_that_was_never_released_is_closed_at_the_end),
+		cmocka_unit_test(forgets_give_references_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
