@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* One file, open directly and through the page cache at once: what is ours to keep of its coherence.
+/* One file, open directly and through the page cache at once: what of its coherence is ours.
  *
- * The kernel writes dirty pages back before a direct read, and drops the pages of the range before a
- * direct write, under a lock that keeps buffered writers out where the file is open both ways
+ * The kernel writes dirty pages back before a direct read, and drops the pages of the range before
+ * a direct write, under a lock that keeps buffered writers out where the file is open both ways
  * (wire_caps.coherent_direct; where a kernel cannot, direct opens go through its page-cache path,
- * which does the same). What it does not see is a page that is read, by a buffered reader, a mapping
- * or readahead, while the direct write is under way: it may hold the bytes from before, and would
- * be believed for good. So:
+ * which does the same). What it does not see is a page that is read, by a buffered reader, a
+ * mapping or readahead, while the direct write is under way: it may hold the bytes from before, and
+ * would be believed for good. So:
  *
  * Invariants: I1 a direct write that overlapped in time with a read of the same pages is answered
- *   only after these pages were dropped. I2 the dropping is done by a thread of its own: it waits for
- *   pages that other requests, ours to serve, have locked. I3 an open file is known here before the
- *   kernel hears that it is open.
+ *   only after these pages were dropped. I2 the dropping is done by a thread of its own: it waits
+ *   for pages that other requests, ours to serve, have locked. I3 an open file is known here before
+ *   the kernel hears that it is open.
  * Owner thread: any; a lock a file orders its transfers, one lock the table. */
 #ifndef STABLEFS_FUSE_COHERENCE_H
 #define STABLEFS_FUSE_COHERENCE_H
@@ -45,7 +45,7 @@ struct coherence_io {
 struct coherence_drop {
 	struct list_node node;
 	uint64_t ino;
-	bool inode;			  /* its names, hence the inode where nothing else holds it */
+	bool inode; /* its name, and with it the inode where nothing else holds that */
 	uint64_t offset_bytes, len_bytes; /* of pages; 0, 0: the whole file */
 	void (*done)(struct coherence_drop *drop);
 };

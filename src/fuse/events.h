@@ -19,15 +19,15 @@
 #include "report/json.h"
 
 /* Start completing events: names of files are looked up in @fs, owners of stripes by @volume's
- * geometry. @grown (may be NULL) is told each time the text has grown, on the thread that does it. */
+ * geometry. @grown (may be NULL) is told each time the text has grown, on the thread for that. */
 int events_start(struct front_events *e, struct fs *fs, struct volume *volume,
 	void (*grown)(void *ctx, uint64_t size_bytes), void *ctx);
 
 /* Complete what is in the ring, then stop. Accepts a sink that was not started. */
 void events_stop(struct front_events *e);
 
-/* event_json.c: the line of one event, without a newline. NULL: out of memory. @fs and @volume may be
- * NULL (nothing is looked up then). */
+/* event_json.c: the line of one event, without a newline. NULL: out of memory. @fs and @volume may
+ * be NULL (nothing is looked up then). */
 char *event_json(const struct event *event, struct fs *fs, struct volume *volume,
 	size_t *len_bytes);
 

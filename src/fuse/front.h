@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The FUSE front end: mounts a file system, serves the kernel's requests, and the control directory.
+/* The FUSE front end: mounts a file system, serves the kernel's requests, and a control directory.
  * Owner thread: front_run() belongs to its caller and returns when all is over; inside, workers
  *   decode and post, replies of transfers leave from the engine's completions.
- * Invariants: I1 every request is answered exactly once. I2 a request's payload is received once, at
- *   a page boundary, and that memory is the bounce copy until the reply. I3 after the reply to a
+ * Invariants: I1 every request is answered exactly once. I2 a request's payload is received once,
+ *   at a page boundary, and that memory is the bounce copy until the reply. I3 after the reply to a
  *   write its writer's memory is not read. I4 a completed direct write is visible to every later
  *   read, buffered or mapped, and buffered data to every later direct read. I5 control files never
  *   reach the file system, and cannot stop it from being served.
  * May use: fs, volume, stripe, inflight, report, base, libfuse. Must not know: members' bytes, SQL.
  *
  * The control directory is /.stablefs: reachable by name in the root and not listed there.
- *	status.json stats.json member-N.json	made anew at each open
- *	events.jsonl				one event a line, grows; follow it with tail -f
- *	policy hold				read, and write: takes effect at once
- *	query					write one line, read one JSON answer, on one descriptor */
+ *	status.json, stats.json, member-N.json	made anew at each open
+ *	events.jsonl	one event a line; grows: follow it with tail -f
+ *	policy, hold	read; and written: takes effect at once
+ *	query		one line written, one JSON answer read, on one descriptor */
 #ifndef STABLEFS_FUSE_FRONT_H
 #define STABLEFS_FUSE_FRONT_H
 
@@ -63,33 +63,34 @@ struct front_options {
 	bool read_only;
 	bool allow_other;	      /* users other than the one who mounts may use it */
 	bool write_through;	      /* do without the kernel's write-back cache */
-	/* With the write-back cache the kernel keeps a file's mtime itself, and misses direct writes
-	 * that go around the cache: stat(2) shows them after the file was closed. Exact: direct
-	 * writes take the kernel's own path instead, in which synchronous writers of one file wait
-	 * for each other. Without the write-back cache times are exact in any case. */
+	/* With the write-back cache the kernel keeps a file's mtime itself, and misses direct
+	 * writes that go around the cache: stat(2) shows them after the file was closed. Exact:
+	 * direct writes take the kernel's own path instead, in which synchronous writers of one
+	 * file wait for each other. Without the write-back cache times are exact in any case. */
 	bool exact_times;
 	unsigned workers;	      /* threads that receive; 0: chosen from the CPUs */
 	const char *fsname;	      /* first column of mount(8)'s list; NULL: "stablefs" */
-	const char *mount_opts;	      /* more for the kernel, "noatime,nodev", as they are; or NULL */
-	bool ignore_signals;	      /* SIGINT and SIGTERM are the caller's, not an end */
+	const char *mount_opts;	      /* more for the kernel: "noatime,nodev"; or NULL */
+	bool ignore_signals;	      /* SIGINT, SIGTERM, SIGHUP are the caller's, no end */
 	int stop_fd;		      /* ends the run when it becomes readable; 0: none */
 	/* Once, when the mount serves; on the caller's thread. May be NULL. */
 	void (*ready)(void *ctx);
-	/* A line written to the control file query (without its newline). Writes one JSON document to
-	 * @out. Runs on a thread of its own, up to 16 at a time, and may take its time. < 0: a -errno
-	 * that becomes {"error": ...} where nothing was written. NULL: queries fail with EOPNOTSUPP. */
+	/* A line written to the control file query (without its newline). Writes one JSON document
+	 * to @out. Runs on a thread of its own, up to 16 at a time, and may take its time. < 0: a
+	 * -errno that becomes {"error": ...} where nothing was written. NULL: queries fail with
+	 * EOPNOTSUPP. */
 	int (*query)(void *ctx, const char *line, FILE *out);
 	/* The run is ending: queries that take long should return. Any thread; may be NULL. */
 	void (*stopping)(void *ctx);
 	void *ctx;
 };
 
-/* Mount and serve until the mount is gone (umount), or SIGINT, SIGTERM or stop_fd say so: then what
+/* Mount and serve until the mount is gone (umount), or SIGINT, SIGTERM, SIGHUP or stop_fd say so: then what
  * is cached is written back, the mount is detached, and after a second those who still use it lose
  * it. On return nothing is under way, and the caller may close fs and volume.
  * 0, or why it could not be mounted (nothing is left behind then): -ENOENT, -ENOTDIR, -EBUSY
  * (mounted there already), -ENOTCONN (a dead mount is in the way), -ENODEV (no FUSE), -EACCES,
- * -EINVAL (options). Blocks SIGINT and SIGTERM for the calling thread meanwhile. */
+ * -EINVAL (options). Has handlers for SIGINT, SIGTERM and SIGHUP meanwhile: one run at a time. */
 int front_run(const struct front_options *options, struct errmsg *why);
 
 #endif

@@ -68,8 +68,8 @@ static inline bool front_goes_around_cache(const struct front *f)
 	return f->caps.coherent_direct && (f->options->write_through || !f->options->exact_times);
 }
 
-/* With its write-back cache the kernel keeps files' times itself, and does not notice a direct write
- * that went around the cache: its times are corrected when the file is closed. */
+/* With its write-back cache the kernel keeps files' times itself, and does not notice a direct
+ * write that went around the cache: its times are corrected when the file is closed. */
 static inline bool front_leaves_times_stale(const struct front *f)
 {
 	return front_goes_around_cache(f) && !f->options->write_through;
@@ -109,7 +109,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set,
 	struct fuse_file_info *fi);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
-/* A write or a truncation takes suid, sgid and capabilities away. Best effort: errors are logged. */
+/* A write or a truncation takes suid, sgid and capabilities away. Errors are logged. */
 void attr_kill_privs(struct front *f, uint64_t ino);
 
 /* ops_xattr.c */
@@ -171,8 +171,8 @@ void mount_capture_log(struct errmsg *why);
 /* session.c: serve the mounted session until it ends. 0, or why it could not start. */
 int session_serve(struct front *f, struct errmsg *why);
 
-/* The buffer that the calling worker's request was received in: the caller's to put. Once a request;
- * not before its handler runs. */
+/* The buffer that the calling worker's request was received in: the caller's to put. Once a
+ * request; not before its handler runs. */
 struct buffer *session_take_buffer(void);
 
 #endif

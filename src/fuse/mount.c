@@ -106,8 +106,9 @@ static int check_place(const char *path, struct errmsg *why)
 		if (err == -ENOENT)
 			return errmsg_set(why, err, "%s does not exist", path);
 		if (err == -ENOTCONN)
-			return errmsg_set(why, err, "%s is a mount whose daemon has died; remove it "
-				"with: umount -l %s", path, path);
+			return errmsg_set(why, err,
+				"%s is a mount whose daemon has died; remove it with: umount -l %s",
+				path, path);
 		return errmsg_set(why, err, "%s: %s", path, strerror(-err));
 	}
 	if (!S_ISDIR(st.st_mode))

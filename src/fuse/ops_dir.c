@@ -58,8 +58,8 @@ static struct fuse_direntplus *plus_at(const struct listing *l, size_t at)
 	return at < l->used ? (struct fuse_direntplus *)(l->buf + at) : NULL;
 }
 
-/* Each entry but the dots becomes a lookup, which takes a reference. What was removed meanwhile stays
- * without a node: the kernel looks it up by itself then. */
+/* Each entry but the dots becomes a lookup, which takes a reference. What was removed meanwhile
+ * stays without a node: the kernel looks it up by itself then. */
 static void lookup_listed(struct listing *l)
 {
 	struct fuse_direntplus *d;

@@ -2,8 +2,8 @@
 /* Open files, and what is done to them beside reading and writing.
  *
  * With the write-back cache the kernel reads through descriptors that were opened for writing only,
- * and places appended bytes itself: so nothing here depends on the access mode or on O_APPEND. Locks,
- * and copying ranges, are left to it. */
+ * and places appended bytes itself: so nothing here depends on the access mode or on O_APPEND.
+ * Locks, and copying ranges, are left to it. */
 #include "fuse/internal.h"
 
 #include <errno.h>

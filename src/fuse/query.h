@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One open of the control file query: a line goes in, an answer comes out, and so on.
  *
- *	IDLE --query_ask--> RUNNING --(answered, its thread)--> READY --query_read to its end--> IDLE
+ *	IDLE --query_ask--> RUNNING --answer (its thread)--> READY --query_read to the end--> IDLE
  *
  * A read while it is RUNNING is parked: answered when the answer is there, or with EINTR when the
  * reader is interrupted. */
@@ -34,8 +34,8 @@ struct query *query_new(struct query_group *g); /* NULL: out of memory */
  * answered with EIO. */
 void query_free(struct query *q);
 
-/* Begin. -EBUSY: one runs, or QUERY_MAX_RUNNING in all; -EINVAL: no line, or too long; -EOPNOTSUPP: nothing answers. An answer
- * that was not read to its end is dropped. */
+/* Begin. -EBUSY: one runs, or QUERY_MAX_RUNNING in all; -EINVAL: no line, or too long; -EOPNOTSUPP:
+ * nothing answers. An answer that was not read to its end is dropped. */
 int query_ask(struct query *q, const char *data, size_t len_bytes);
 
 /* The next part of the answer, at most @size bytes, nothing at its end. Replies, now or later. */

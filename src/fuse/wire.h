@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The few places where the protocol itself must show through libfuse: request flags that it does not
- * hand on, and reply flags that its version does not know (fuse(4), <linux/fuse.h>).
+/* The few places where the protocol itself must show through libfuse: request flags that it does
+ * not hand on, and reply flags that its version does not know (fuse(4), <linux/fuse.h>).
  * Owner thread: each worker for the request that it handles; negotiation by the first. */
 #ifndef STABLEFS_FUSE_WIRE_H
 #define STABLEFS_FUSE_WIRE_H

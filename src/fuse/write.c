@@ -11,7 +11,7 @@
  *	  pages that somebody read meanwhile are dropped (coherence.h)
  *	answer -> the writer goes on
  *
- * The bounce copy is the buffer that the request was received in: the kernel's only copy is ours. */
+ * The bounce copy is the buffer that the request was received in: the kernel's one copy is ours. */
 #include "fuse/internal.h"
 
 #include <assert.h>

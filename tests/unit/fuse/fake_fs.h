@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A file system whose transfers end when the test says so: to see what the front end does meanwhile.
- * One directory of up to FAKE_FILES files of up to FAKE_FILE_BYTES. Any thread. */
+/* A file system whose transfers end when the test says so: to see what the front end does
+ * meanwhile. One directory of up to FAKE_FILES files of up to FAKE_FILE_BYTES. Any thread. */
 #ifndef TESTS_FUSE_FAKE_FS_H
 #define TESTS_FUSE_FAKE_FS_H
 

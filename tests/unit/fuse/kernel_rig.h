@@ -25,8 +25,8 @@ struct kernel_message {
 /* With what the kernel offers in FUSE_INIT; the reply to it is in @init (may be NULL). */
 void rig_start(struct kernel_rig *rig, uint64_t offers, struct kernel_message *init);
 
-/* The mount is gone: wait until the server has ended, then free everything. Asserts that no file was
- * left open in the file system. */
+/* The mount is gone: wait until the server has ended, then free everything. Asserts that no file
+ * was left open in the file system. */
 void rig_end(struct kernel_rig *rig);
 
 /* Send a request, @extra behind @body; returns its number. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The control directory: reachable by name, settings that take effect, queries that block nobody. */
+/* The control directory: reachable by name; settings take effect, queries block nobody. */
 #include "kernel_rig.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Events: nobody who emits waits, nothing is lost in silence, bytes of the text keep their place. */
+/* Events: nobody who emits waits, nothing is lost in silence, bytes of the text keep their
+ * place. */
 #include "fuse/events.h"
 
 #include <errno.h>
