@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "cli/cli.h"
@@ -131,12 +132,14 @@ static unsigned default_members(enum raid_level level)
 	return level == RAID_RAID5 ? 4 : level == RAID_RAID1 ? 2 : 1;
 }
 
-/* Many members are a list; one is a directory unless it is something else already, or single. */
-static void fill_defaults(struct create_args *args, unsigned count)
+/* Many members are a list, and so is one that is there and no directory: they give the size. */
+static void fill_defaults(struct create_args *args, char *const *volume, unsigned count)
 {
+	struct stat st;
+	bool is_list = count > 1 || (stat(volume[0], &st) == 0 && !S_ISDIR(st.st_mode));
 	if (!args->members_given)
 		args->options.members = count > 1 ? count : default_members(args->options.level);
-	if (!args->options.size_bytes && count == 1)
+	if (!args->options.size_bytes && !is_list)
 		args->options.size_bytes = UINT64_C(1) << 30;
 }
 
@@ -202,7 +205,7 @@ static int run(int argc, char **argv)
 		return cli_usage("which VOLUME? A directory, or its members");
 	if (args.options.pi == PI_NONE && args.options.pi_check == PI_CHECK_DEVICE)
 		return cli_usage("--pi-check device has nothing to check without PI: choose a --pi");
-	fill_defaults(&args, count);
+	fill_defaults(&args, argv + optind, count);
 	struct errmsg why = {0};
 	struct progress progress = {.what = "create"};
 	args.options.progress = progress_step;

@@ -122,7 +122,7 @@ static int look(struct opening *o)
 		return 0;
 	}
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return errmsg_set(o->why, -EINVAL,
+		return errmsg_set(o->why, -ENOTBLK,
 			"%s is neither a regular file nor a block device", o->path);
 	if (o->flags & IO_OPEN_CREATE && !(o->flags & IO_OPEN_REPLACE))
 		return explain_open_error(o, -EEXIST);

@@ -84,8 +84,8 @@ static void a_file_that_cannot_be_made_leaves_nothing_behind(void **unused)
 static void open_other_things(struct rig *rig)
 {
 	struct io_file *file = NULL;
-	assert_int_equal(io_open(rig->io, rig->dir, 0, 0, &file, NULL), -EINVAL);
-	assert_int_equal(io_open(rig->io, "/dev/null", 0, 0, &file, NULL), -EINVAL);
+	assert_int_equal(io_open(rig->io, rig->dir, 0, 0, &file, NULL), -ENOTBLK);
+	assert_int_equal(io_open(rig->io, "/dev/null", 0, 0, &file, NULL), -ENOTBLK);
 }
 
 static void what_is_no_file_and_no_block_device_is_refused(void **unused)
