@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include "base/mem.h"
 
-#define BUFFER_BYTES	(BLOCK_BYTES + BUFFER_PAYLOAD_BYTES)
-#define MAX_IDLE	32u
+#define BUFFER_BYTES    (BLOCK_BYTES + BUFFER_PAYLOAD_BYTES)
+#define MAX_IDLE        32u
 #define MAX_FROM_ENGINE 24u /* the engine wants some of its registered memory for itself */
 
 _Static_assert(sizeof(struct buffer) + WIRE_WRITE_HEADER_BYTES <= BLOCK_BYTES,
@@ -15,7 +15,7 @@ _Static_assert(sizeof(struct buffer) + WIRE_WRITE_HEADER_BYTES <= BLOCK_BYTES,
 
 struct buffer_pool {
 	struct stripe_engine *eng; /* borrowed, may be NULL */
-	pthread_mutex_t lock;	   /* idle, and the counts */
+	pthread_mutex_t lock;      /* idle, and the counts */
 	struct list idle;
 	unsigned idle_count, engine_tries;
 };

@@ -22,9 +22,9 @@
 struct buffer_pool;
 
 struct buffer {
-	struct list_node node;	  /* the pool's */
+	struct list_node node;    /* the pool's */
 	struct buffer_pool *pool; /* borrowed, outlives the buffer */
-	bool from_engine;	  /* registered memory */
+	bool from_engine;         /* registered memory */
 	/* Of the request, its handler's. */
 	_Alignas(64) uint8_t state[BUFFER_STATE_BYTES];
 };
@@ -34,7 +34,7 @@ struct buffer_pool *buffer_pool_new(struct stripe_engine *eng);
 void buffer_pool_free(struct buffer_pool *p); /* accepts NULL; every buffer was given back */
 
 struct buffer *buffer_get(struct buffer_pool *p); /* NULL: out of memory */
-void buffer_put(struct buffer *b);		  /* accepts NULL */
+void buffer_put(struct buffer *b);                /* accepts NULL */
 
 static inline uint8_t *buffer_payload(struct buffer *b)
 {

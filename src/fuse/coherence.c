@@ -19,10 +19,10 @@
 struct coherence_inode {
 	struct coherence_inode *next; /* in its bucket */
 	uint64_t ino;
-	struct list files;   /* struct coherence_file; under the table's lock */
-	unsigned may_dirty;  /* of them; under the table's lock */
+	struct list files;  /* struct coherence_file; under the table's lock */
+	unsigned may_dirty; /* of them; under the table's lock */
 	atomic_bool may_have_privs, times_stale;
-	pthread_mutex_t lock; /* reads, writes; taken last */
+	pthread_mutex_t lock;      /* reads, writes; taken last */
 	struct list reads, writes; /* struct coherence_io under way */
 };
 
@@ -148,8 +148,8 @@ static void inode_drop(struct coherence *c, struct coherence_inode *i)
 	free(i);
 }
 
-struct coherence_file *coherence_open(struct coherence *c, uint64_t ino, bool direct,
-	bool may_dirty)
+struct coherence_file *coherence_open(
+	struct coherence *c, uint64_t ino, bool direct, bool may_dirty)
 {
 	struct coherence_file *file = calloc(1, sizeof(*file));
 	if (!file)
@@ -252,7 +252,7 @@ void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino)
 
 static void overlaps_mark(struct list *others, struct coherence_io *io)
 {
-	list_for_each(n, others) {
+	list_for_each (n, others) {
 		struct coherence_io *other = container_of(n, struct coherence_io, node);
 		if (other->first_page <= io->last_page && io->first_page <= other->last_page)
 			other->overlapped = io->overlapped = true;

@@ -25,8 +25,8 @@ struct coherence_inode;
 
 /* One open of a file: what fuse_file_info.fh points to. */
 struct coherence_file {
-	struct list_node node;		/* on the inode's list */
-	struct coherence_inode *inode;	/* counted */
+	struct list_node node;         /* on the inode's list */
+	struct coherence_inode *inode; /* counted */
 	uint64_t ino;
 	bool direct;
 	bool may_dirty; /* opened for writing, through the page cache */
@@ -60,8 +60,8 @@ int coherence_new(coherence_drop_fn *drop, void *ctx, struct coherence **out);
 void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino), void *ctx);
 
 /* NULL: out of memory. */
-struct coherence_file *coherence_open(struct coherence *c, uint64_t ino, bool direct,
-	bool may_dirty);
+struct coherence_file *coherence_open(
+	struct coherence *c, uint64_t ino, bool direct, bool may_dirty);
 
 /* True: it was the last, and the inode's times in the kernel are still stale. */
 bool coherence_release(struct coherence *c, struct coherence_file *file);

@@ -11,7 +11,12 @@
 #define MAX_SETTING_BYTES 64u
 
 enum control_file {
-	CONTROL_DIR, CONTROL_STATUS, CONTROL_STATS, CONTROL_EVENTS, CONTROL_POLICY, CONTROL_HOLD,
+	CONTROL_DIR,
+	CONTROL_STATUS,
+	CONTROL_STATS,
+	CONTROL_EVENTS,
+	CONTROL_POLICY,
+	CONTROL_HOLD,
 	CONTROL_QUERY,
 	CONTROL_MEMBER_0, /* and one for each member behind it */
 };
@@ -32,7 +37,7 @@ static const struct {
 /* One open of a file: its contents as they were then. fuse_file_info.fh points to it. */
 struct handle {
 	struct list_node node; /* control.handles */
-	char *text;	       /* owned */
+	char *text;            /* owned */
 	size_t len;
 	struct query *query; /* owned; of CONTROL_QUERY */
 };
@@ -43,7 +48,7 @@ struct control {
 	gid_t gid;
 	unsigned members;
 	struct query_group *queries; /* owned */
-	pthread_mutex_t lock;	     /* handles */
+	pthread_mutex_t lock;        /* handles */
 	struct list handles;
 };
 
@@ -358,6 +363,6 @@ void control_events_grown(void *ctx, uint64_t size_bytes)
 	vec.buf[0].mem = &last;
 	/* Of no use where nobody has looked at the file: then it fails. */
 	if (!f->options->write_through)
-		fuse_lowlevel_notify_store(f->session, ino_of(CONTROL_EVENTS),
-			(off_t)size_bytes - 1, &vec, 0);
+		fuse_lowlevel_notify_store(
+			f->session, ino_of(CONTROL_EVENTS), (off_t)size_bytes - 1, &vec, 0);
 }

@@ -9,8 +9,8 @@ static void write_uuid(struct json *j, const char *key, const uint8_t uuid[16])
 {
 	char text[37], *at = text;
 	for (unsigned i = 0; i < 16; i++)
-		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-			uuid[i]);
+		at += sprintf(
+			at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
 	json_field_string(j, key, text);
 }
 

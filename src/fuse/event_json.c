@@ -26,8 +26,10 @@ static void write_time(struct json *j, uint64_t ns)
 static const char *kind_name(enum event_kind kind)
 {
 	static const char *const names[] = {[EVENT_MUTATION] = "mutation",
-		[EVENT_REFUSED] = "refused", [EVENT_REPAIRED] = "repaired",
-		[EVENT_UNREPAIRABLE] = "unrepairable", [EVENT_MEMBER_ERROR] = "member_error"};
+		[EVENT_REFUSED] = "refused",
+		[EVENT_REPAIRED] = "repaired",
+		[EVENT_UNREPAIRABLE] = "unrepairable",
+		[EVENT_MEMBER_ERROR] = "member_error"};
 	return names[kind];
 }
 
@@ -178,7 +180,8 @@ static void write_strangers(struct json *j, const struct strangers *s)
 
 static void write_mutation(struct json *j, const struct event *e, struct fs *fs, struct volume *v)
 {
-	static const char *const names[] = {[BLAST_NOBODY] = "nobody", [BLAST_WRITER] = "writer",
+	static const char *const names[] = {[BLAST_NOBODY] = "nobody",
+		[BLAST_WRITER] = "writer",
 		[BLAST_STRANGERS] = "strangers"};
 	json_field_u64(j, "first_changed", e->first_changed);
 	json_field_u64(j, "changed_bytes", e->changed_bytes);

@@ -28,7 +28,7 @@ void events_stop(struct front_events *e);
 
 /* event_json.c: the line of one event, without a newline. NULL: out of memory. @fs and @volume may
  * be NULL (nothing is looked up then). */
-char *event_json(const struct event *event, struct fs *fs, struct volume *volume,
-	size_t *len_bytes);
+char *event_json(
+	const struct event *event, struct fs *fs, struct volume *volume, size_t *len_bytes);
 
 #endif

@@ -52,8 +52,8 @@ static int kernel_drop(void *ctx, const struct coherence_drop *drop)
 	struct front *f = ctx;
 	if (drop->inode)
 		return drop_name(f, drop->ino);
-	return fuse_lowlevel_notify_inval_inode(f->session, drop->ino, (off_t)drop->offset_bytes,
-		(off_t)drop->len_bytes);
+	return fuse_lowlevel_notify_inval_inode(
+		f->session, drop->ino, (off_t)drop->offset_bytes, (off_t)drop->len_bytes);
 }
 
 int front_init(struct front *f, const struct front_options *options)

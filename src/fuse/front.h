@@ -25,7 +25,7 @@
 #include "volume/volume.h"
 
 #define FRONT_CONTROL_NAME ".stablefs"
-#define FRONT_DIO_ALIGN	   512u
+#define FRONT_DIO_ALIGN    512u
 #define FRONT_MAX_HOLD_NS  UINT64_C(10000000000)
 
 /* Events on their way to people: a sink for the layers below, a bounded ring, and the text of
@@ -53,26 +53,26 @@ struct front_event_totals {
 struct front_event_totals front_events_totals(struct front_events *e);
 
 struct front_options {
-	struct fs *fs;		      /* borrowed, outlives the run, as all that follows */
+	struct fs *fs; /* borrowed, outlives the run, as all that follows */
 	struct volume *volume;
-	struct front_events *events;  /* may be NULL: then events.jsonl is empty */
+	struct front_events *events; /* may be NULL: then events.jsonl is empty */
 	const char *mountpoint;
 	enum dio_policy dio;
-	uint64_t hold_ns;	      /* of direct writes; at most FRONT_MAX_HOLD_NS */
-	unsigned dio_align;	      /* bytes; 0: FRONT_DIO_ALIGN */
+	uint64_t hold_ns;   /* of direct writes; at most FRONT_MAX_HOLD_NS */
+	unsigned dio_align; /* bytes; 0: FRONT_DIO_ALIGN */
 	bool read_only;
-	bool allow_other;	      /* users other than the one who mounts may use it */
-	bool write_through;	      /* do without the kernel's write-back cache */
+	bool allow_other;   /* users other than the one who mounts may use it */
+	bool write_through; /* do without the kernel's write-back cache */
 	/* With the write-back cache the kernel keeps a file's mtime itself, and misses direct
 	 * writes that go around the cache: stat(2) shows them after the file was closed. Exact:
 	 * direct writes take the kernel's own path instead, in which synchronous writers of one
 	 * file wait for each other. Without the write-back cache times are exact in any case. */
 	bool exact_times;
-	unsigned workers;	      /* threads that receive; 0: chosen from the CPUs */
-	const char *fsname;	      /* first column of mount(8)'s list; NULL: "stablefs" */
-	const char *mount_opts;	      /* more for the kernel: "noatime,nodev"; or NULL */
-	bool ignore_signals;	      /* SIGINT, SIGTERM, SIGHUP are the caller's, no end */
-	int stop_fd;		      /* ends the run when it becomes readable; 0: none */
+	unsigned workers;       /* threads that receive; 0: chosen from the CPUs */
+	const char *fsname;     /* first column of mount(8)'s list; NULL: "stablefs" */
+	const char *mount_opts; /* more for the kernel: "noatime,nodev"; or NULL */
+	bool ignore_signals;    /* SIGINT, SIGTERM, SIGHUP are the caller's, no end */
+	int stop_fd;            /* ends the run when it becomes readable; 0: none */
 	/* Once, when the mount serves; on the caller's thread. May be NULL. */
 	void (*ready)(void *ctx);
 	/* A line written to the control file query (without its newline). Writes one JSON document
@@ -85,9 +85,9 @@ struct front_options {
 	void *ctx;
 };
 
-/* Mount and serve until the mount is gone (umount), or SIGINT, SIGTERM, SIGHUP or stop_fd say so: then what
- * is cached is written back, the mount is detached, and after a second those who still use it lose
- * it. On return nothing is under way, and the caller may close fs and volume.
+/* Mount and serve until the mount is gone (umount), or SIGINT, SIGTERM, SIGHUP or stop_fd say so:
+ * then what is cached is written back, the mount is detached, and after a second those who still
+ * use it lose it. On return nothing is under way, and the caller may close fs and volume.
  * 0, or why it could not be mounted (nothing is left behind then): -ENOENT, -ENOTDIR, -EBUSY
  * (mounted there already), -ENOTCONN (a dead mount is in the way), -ENODEV (no FUSE), -EACCES,
  * -EINVAL (options). Has handlers for SIGINT, SIGTERM and SIGHUP meanwhile: one run at a time. */

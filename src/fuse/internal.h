@@ -33,12 +33,12 @@ struct outstanding {
 
 struct front {
 	const struct front_options *options; /* borrowed for the run */
-	struct fs *fs;			     /* borrowed */
-	struct volume *volume;		     /* borrowed; NULL in tests without one */
-	struct fuse_session *session;	     /* owned */
-	struct buffer_pool *buffers;	     /* owned */
-	struct coherence *coherence;	     /* owned */
-	struct control *control;	     /* owned */
+	struct fs *fs;                       /* borrowed */
+	struct volume *volume;               /* borrowed; NULL in tests without one */
+	struct fuse_session *session;        /* owned */
+	struct buffer_pool *buffers;         /* owned */
+	struct coherence *coherence;         /* owned */
+	struct control *control;             /* owned */
 	struct wire_caps caps;
 	struct stats stats;
 	struct outstanding outstanding;
@@ -46,8 +46,8 @@ struct front {
 	_Atomic uint64_t hold_ns;
 	unsigned dio_align;
 	char mountpoint[PATH_MAX]; /* absolute */
-	uint64_t mount_dev;	   /* its st_dev; 0: unknown */
-	uint64_t started_ns; /* CLOCK_REALTIME */
+	uint64_t mount_dev;        /* its st_dev; 0: unknown */
+	uint64_t started_ns;       /* CLOCK_REALTIME */
 };
 
 static inline struct front *front_of(fuse_req_t req)
@@ -106,8 +106,8 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *
 
 /* ops_attr.c */
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set,
-	struct fuse_file_info *fi);
+void op_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set, struct fuse_file_info *fi);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
 /* A write or a truncation takes suid, sgid and capabilities away. Errors are logged. */
 void attr_kill_privs(struct front *f, uint64_t ino);
@@ -121,10 +121,10 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* ops_dir.c */
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi);
-void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi);
+void op_readdir(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_readdirplus(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
 
@@ -137,12 +137,10 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len,
 	struct fuse_file_info *fi);
-void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
-	struct fuse_file_info *fi);
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
 
 /* read.c, write.c */
-void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	struct fuse_file_info *fi);
 

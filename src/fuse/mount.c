@@ -128,10 +128,12 @@ static int check_device(struct errmsg *why)
 		return 0;
 	}
 	if (errno == EACCES || errno == EPERM)
-		return errmsg_set(why, -EACCES, "/dev/fuse: %s; users need it with mode 0666, and "
-			"a container needs the device passed in", strerror(errno));
-	return errmsg_set(why, -ENODEV, "/dev/fuse: %s; load it with: modprobe fuse",
-		strerror(errno));
+		return errmsg_set(why, -EACCES,
+			"/dev/fuse: %s; users need it with mode 0666, and "
+			"a container needs the device passed in",
+			strerror(errno));
+	return errmsg_set(
+		why, -ENODEV, "/dev/fuse: %s; load it with: modprobe fuse", strerror(errno));
 }
 
 static bool is_in_path(const char *program)
@@ -154,7 +156,8 @@ int mount_check(const char *path, struct errmsg *why)
 	if (!err)
 		err = check_device(why);
 	if (!err && geteuid() != 0 && !is_in_path("fusermount3"))
-		err = errmsg_set(why, -ENOENT, "fusermount3, by which users mount, is missing; "
+		err = errmsg_set(why, -ENOENT,
+			"fusermount3, by which users mount, is missing; "
 			"install the package fuse3, or mount as root");
 	return err;
 }

@@ -27,9 +27,12 @@ static unsigned set_of(int to_set)
 		int fuse;
 		unsigned fs;
 	} map[] = {
-		{FUSE_SET_ATTR_MODE, FS_SET_MODE}, {FUSE_SET_ATTR_UID, FS_SET_UID},
-		{FUSE_SET_ATTR_GID, FS_SET_GID}, {FUSE_SET_ATTR_SIZE, FS_SET_SIZE},
-		{FUSE_SET_ATTR_ATIME, FS_SET_ATIME}, {FUSE_SET_ATTR_MTIME, FS_SET_MTIME},
+		{FUSE_SET_ATTR_MODE, FS_SET_MODE},
+		{FUSE_SET_ATTR_UID, FS_SET_UID},
+		{FUSE_SET_ATTR_GID, FS_SET_GID},
+		{FUSE_SET_ATTR_SIZE, FS_SET_SIZE},
+		{FUSE_SET_ATTR_ATIME, FS_SET_ATIME},
+		{FUSE_SET_ATTR_MTIME, FS_SET_MTIME},
 		{FUSE_SET_ATTR_CTIME, FS_SET_CTIME},
 		{FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW},
 		{FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW},
@@ -66,8 +69,8 @@ void attr_kill_privs(struct front *f, uint64_t ino)
 		coherence_set_privs(f->coherence, ino, false);
 }
 
-void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set,
-	struct fuse_file_info *fi)
+void op_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set, struct fuse_file_info *fi)
 {
 	(void)fi;
 	struct front *f = front_of(req);

@@ -31,8 +31,8 @@ static bool add_plain(void *ctx, const struct fs_dirent *entry)
 	struct listing *l = ctx;
 	struct stat st = stat_of(entry);
 	size_t room = l->size - l->used;
-	size_t need = fuse_add_direntry(l->req, l->buf + l->used, room, entry->name, &st,
-		(off_t)entry->cookie);
+	size_t need = fuse_add_direntry(
+		l->req, l->buf + l->used, room, entry->name, &st, (off_t)entry->cookie);
 	if (need > room)
 		return false;
 	l->used += need;
@@ -45,8 +45,8 @@ static bool add_plus(void *ctx, const struct fs_dirent *entry)
 	struct listing *l = ctx;
 	struct fuse_entry_param e = {.attr = stat_of(entry)};
 	size_t room = l->size - l->used;
-	size_t need = fuse_add_direntry_plus(l->req, l->buf + l->used, room, entry->name, &e,
-		(off_t)entry->cookie);
+	size_t need = fuse_add_direntry_plus(
+		l->req, l->buf + l->used, room, entry->name, &e, (off_t)entry->cookie);
 	if (need > room)
 		return false;
 	l->used += need;
@@ -72,8 +72,8 @@ static void lookup_listed(struct listing *l)
 		if (is_dot(name) || fs_lookup(l->f->fs, l->ino, name, &st) < 0)
 			continue;
 		struct fuse_entry_param e = reply_entry_param(&st);
-		fuse_add_direntry_plus(l->req, (char *)d, l->used - at, name, &e,
-			(off_t)d->dirent.off);
+		fuse_add_direntry_plus(
+			l->req, (char *)d, l->used - at, name, &e, (off_t)d->dirent.off);
 	}
 }
 
@@ -91,8 +91,8 @@ static void list(struct listing *l, uint64_t cookie)
 {
 	int err;
 	if (control_owns(l->ino))
-		err = control_readdir(l->f->control, l->ino, cookie,
-			l->plus ? add_plus : add_plain, l);
+		err = control_readdir(
+			l->f->control, l->ino, cookie, l->plus ? add_plus : add_plain, l);
 	else
 		err = fs_readdir(l->f->fs, l->ino, cookie, l->plus ? add_plus : add_plain, l);
 	/* What fits was found before the error: it is given first, the error next time. */
@@ -130,15 +130,15 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply_err(req, 0);
 }
 
-void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi)
+void op_readdir(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	(void)fi;
 	readdir_any(req, ino, size, offset, false);
 }
 
-void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi)
+void op_readdirplus(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	(void)fi;
 	readdir_any(req, ino, size, offset, true);

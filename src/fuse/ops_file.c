@@ -37,8 +37,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_open(req, fi, file);
 }
 
-void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-	struct fuse_file_info *fi)
+void op_create(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct front *f = front_of(req);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -87,9 +87,8 @@ static bool inode_drop(struct front *f, uint64_t ino, fuse_req_t req)
 	struct stale *s = malloc(sizeof(*s));
 	if (!s)
 		return false;
-	*s = (struct stale){.req = req,
-		.f = f,
-		.drop = {.ino = ino, .inode = true, .done = inode_dropped}};
+	*s = (struct stale){
+		.req = req, .f = f, .drop = {.ino = ino, .inode = true, .done = inode_dropped}};
 	front_transfer_begin(f);
 	coherence_drop(f->coherence, &s->drop);
 	return true;
@@ -169,8 +168,7 @@ static void dirty_pages_written(struct coherence_drop *drop)
 	front_transfer_end(f);
 }
 
-void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
-	struct fuse_file_info *fi)
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	(void)fi;
 	struct front *f = front_of(req);

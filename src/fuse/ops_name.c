@@ -107,21 +107,21 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	reply_err(req, is_reserved(parent, name) ? -EPERM
-						 : fs_unlink(front_of(req)->fs, parent, name));
+	reply_err(req,
+		is_reserved(parent, name) ? -EPERM : fs_unlink(front_of(req)->fs, parent, name));
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	reply_err(req, is_reserved(parent, name) ? -EPERM
-						 : fs_rmdir(front_of(req)->fs, parent, name));
+	reply_err(req,
+		is_reserved(parent, name) ? -EPERM : fs_rmdir(front_of(req)->fs, parent, name));
 }
 
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 	const char *new_name, unsigned flags)
 {
 	bool reserved = is_reserved(parent, name) || is_reserved(new_parent, new_name);
-	reply_err(req, reserved ? -EPERM
-				: fs_rename(front_of(req)->fs, parent, name, new_parent, new_name,
-					  flags));
+	reply_err(req,
+		reserved ? -EPERM
+			 : fs_rename(front_of(req)->fs, parent, name, new_parent, new_name, flags));
 }

@@ -18,8 +18,8 @@ static int check_name(uint64_t ino, const char *name)
 	return 0;
 }
 
-void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
-	int flags)
+void op_setxattr(
+	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	struct front *f = front_of(req);
 	int err = check_name(ino, name);
@@ -50,8 +50,8 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	}
 	size = size < XATTR_MAX_BYTES ? size : XATTR_MAX_BYTES;
 	cleanup(cleanup_freep) char *value = size ? malloc(size) : NULL;
-	ssize_t len = size && !value ? -ENOMEM
-				     : fs_getxattr(front_of(req)->fs, ino, name, value, size);
+	ssize_t len =
+		size && !value ? -ENOMEM : fs_getxattr(front_of(req)->fs, ino, name, value, size);
 	reply_value(req, len, value, size);
 }
 
@@ -63,8 +63,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	}
 	size = size < XATTR_MAX_BYTES ? size : XATTR_MAX_BYTES;
 	cleanup(cleanup_freep) char *list = size ? malloc(size) : NULL;
-	ssize_t len = size && !list ? -ENOMEM
-				    : fs_listxattr(front_of(req)->fs, ino, list, size);
+	ssize_t len = size && !list ? -ENOMEM : fs_listxattr(front_of(req)->fs, ino, list, size);
 	reply_value(req, len, list, size);
 }
 

@@ -24,11 +24,11 @@ struct query_group {
 
 struct query {
 	struct query_group *group; /* borrowed */
-	pthread_mutex_t lock;	   /* all below */
+	pthread_mutex_t lock;      /* all below */
 	enum query_state state;
-	bool abandoned; /* nobody has it open: the thread frees it */
+	bool abandoned;                  /* nobody has it open: the thread frees it */
 	char line[QUERY_LINE_BYTES + 1]; /* the thread's while RUNNING */
-	char *answer;			 /* owned */
+	char *answer;                    /* owned */
 	size_t answer_len, answer_read;
 	fuse_req_t parked;
 	size_t parked_size;

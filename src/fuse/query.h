@@ -17,7 +17,7 @@
 struct query;
 struct query_group;
 
-#define QUERY_LINE_BYTES 8192u
+#define QUERY_LINE_BYTES  8192u
 #define QUERY_MAX_RUNNING 16u
 
 /* What answers (front_options.query); runs on a thread of its own. */

@@ -52,8 +52,7 @@ static bool is_aligned(const struct front *f, size_t size, off_t offset)
 	return !(((uint64_t)offset | size) & (f->dio_align - 1));
 }
 
-void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi)
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct front *f = front_of(req);
 	if (control_owns(ino)) {

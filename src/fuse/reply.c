@@ -65,14 +65,14 @@ static void file_undo(struct front *f, struct coherence_file *file)
 
 /* Pages that the kernel has are true (coherence.h), so they are kept. Direct opens go around them
  * only where the kernel looks after them. */
-static void open_flags(const struct front *f, struct fuse_file_info *fi,
-	const struct coherence_file *file)
+static void open_flags(
+	const struct front *f, struct fuse_file_info *fi, const struct coherence_file *file)
 {
 	fi->fh = (uintptr_t)file;
 	fi->keep_cache = true;
 	bool reads_only = (fi->flags & O_ACCMODE) == O_RDONLY;
-	fi->direct_io = file->direct && (front_goes_around_cache(f) ||
-						(reads_only && f->caps.coherent_direct));
+	fi->direct_io = file->direct &&
+			(front_goes_around_cache(f) || (reads_only && f->caps.coherent_direct));
 }
 
 void reply_open(fuse_req_t req, struct fuse_file_info *fi, struct coherence_file *file)

@@ -82,9 +82,10 @@ static void write_transfers(struct json *j, const char *key, uint64_t total, uin
 
 static void write_times(struct stats *s, struct json *j)
 {
-	static const char *const names[STATS_TIMES] = {
-		[STATS_DIRECT_WRITE] = "direct_write", [STATS_DIRECT_READ] = "direct_read",
-		[STATS_CACHED_WRITE] = "cached_write", [STATS_CACHED_READ] = "cached_read"};
+	static const char *const names[STATS_TIMES] = {[STATS_DIRECT_WRITE] = "direct_write",
+		[STATS_DIRECT_READ] = "direct_read",
+		[STATS_CACHED_WRITE] = "cached_write",
+		[STATS_CACHED_READ] = "cached_read"};
 	json_key(j, "latency_ns");
 	json_object_begin(j);
 	for (unsigned i = 0; i < STATS_TIMES; i++) {

@@ -14,8 +14,13 @@
 #define STATS_MISS_UNREADABLE LIVE_MISS_COUNT /* located, but reading its memory failed */
 #define STATS_MISS_COUNT      (LIVE_MISS_COUNT + 1)
 
-enum stats_time { STATS_DIRECT_WRITE, STATS_DIRECT_READ, STATS_CACHED_WRITE, STATS_CACHED_READ,
-	STATS_TIMES };
+enum stats_time {
+	STATS_DIRECT_WRITE,
+	STATS_DIRECT_READ,
+	STATS_CACHED_WRITE,
+	STATS_CACHED_READ,
+	STATS_TIMES
+};
 
 struct stats {
 	_Atomic uint64_t requests[WIRE_OPCODES];
@@ -28,7 +33,7 @@ struct stats {
 	_Atomic uint64_t refused;   /* failed with EILSEQ */
 	_Atomic uint64_t failed;    /* with any other error */
 	_Atomic uint64_t unaligned; /* direct I/O refused with EINVAL */
-	pthread_mutex_t lock;	    /* times_ns */
+	pthread_mutex_t lock;       /* times_ns */
 	struct histogram times_ns[STATS_TIMES];
 };
 

@@ -10,8 +10,9 @@
 /* Since protocol 7.39, newer than the headers of many systems. */
 #define INIT_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
 
-_Static_assert(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) ==
-		WIRE_WRITE_HEADER_BYTES, "a write's payload starts behind 80 bytes");
+_Static_assert(
+	sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) == WIRE_WRITE_HEADER_BYTES,
+	"a write's payload starts behind 80 bytes");
 
 static _Thread_local struct {
 	const struct fuse_in_header *request;
@@ -106,22 +107,44 @@ ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 const char *wire_opcode_name(unsigned opcode)
 {
 	static const char *const names[WIRE_OPCODES] = {
-		[FUSE_LOOKUP] = "lookup", [FUSE_FORGET] = "forget", [FUSE_GETATTR] = "getattr",
-		[FUSE_SETATTR] = "setattr", [FUSE_READLINK] = "readlink",
-		[FUSE_SYMLINK] = "symlink", [FUSE_MKNOD] = "mknod", [FUSE_MKDIR] = "mkdir",
-		[FUSE_UNLINK] = "unlink", [FUSE_RMDIR] = "rmdir", [FUSE_RENAME] = "rename",
-		[FUSE_LINK] = "link", [FUSE_OPEN] = "open", [FUSE_READ] = "read",
-		[FUSE_WRITE] = "write", [FUSE_STATFS] = "statfs", [FUSE_RELEASE] = "release",
-		[FUSE_FSYNC] = "fsync", [FUSE_SETXATTR] = "setxattr",
-		[FUSE_GETXATTR] = "getxattr", [FUSE_LISTXATTR] = "listxattr",
-		[FUSE_REMOVEXATTR] = "removexattr", [FUSE_FLUSH] = "flush",
-		[FUSE_INIT] = "init", [FUSE_OPENDIR] = "opendir", [FUSE_READDIR] = "readdir",
-		[FUSE_RELEASEDIR] = "releasedir", [FUSE_FSYNCDIR] = "fsyncdir",
-		[FUSE_ACCESS] = "access", [FUSE_CREATE] = "create",
-		[FUSE_INTERRUPT] = "interrupt", [FUSE_BATCH_FORGET] = "forget_multi",
-		[FUSE_FALLOCATE] = "fallocate", [FUSE_READDIRPLUS] = "readdirplus",
-		[FUSE_RENAME2] = "rename2", [FUSE_LSEEK] = "lseek",
-		[FUSE_COPY_FILE_RANGE] = "copy_file_range", [FUSE_SYNCFS] = "syncfs",
+		[FUSE_LOOKUP] = "lookup",
+		[FUSE_FORGET] = "forget",
+		[FUSE_GETATTR] = "getattr",
+		[FUSE_SETATTR] = "setattr",
+		[FUSE_READLINK] = "readlink",
+		[FUSE_SYMLINK] = "symlink",
+		[FUSE_MKNOD] = "mknod",
+		[FUSE_MKDIR] = "mkdir",
+		[FUSE_UNLINK] = "unlink",
+		[FUSE_RMDIR] = "rmdir",
+		[FUSE_RENAME] = "rename",
+		[FUSE_LINK] = "link",
+		[FUSE_OPEN] = "open",
+		[FUSE_READ] = "read",
+		[FUSE_WRITE] = "write",
+		[FUSE_STATFS] = "statfs",
+		[FUSE_RELEASE] = "release",
+		[FUSE_FSYNC] = "fsync",
+		[FUSE_SETXATTR] = "setxattr",
+		[FUSE_GETXATTR] = "getxattr",
+		[FUSE_LISTXATTR] = "listxattr",
+		[FUSE_REMOVEXATTR] = "removexattr",
+		[FUSE_FLUSH] = "flush",
+		[FUSE_INIT] = "init",
+		[FUSE_OPENDIR] = "opendir",
+		[FUSE_READDIR] = "readdir",
+		[FUSE_RELEASEDIR] = "releasedir",
+		[FUSE_FSYNCDIR] = "fsyncdir",
+		[FUSE_ACCESS] = "access",
+		[FUSE_CREATE] = "create",
+		[FUSE_INTERRUPT] = "interrupt",
+		[FUSE_BATCH_FORGET] = "forget_multi",
+		[FUSE_FALLOCATE] = "fallocate",
+		[FUSE_READDIRPLUS] = "readdirplus",
+		[FUSE_RENAME2] = "rename2",
+		[FUSE_LSEEK] = "lseek",
+		[FUSE_COPY_FILE_RANGE] = "copy_file_range",
+		[FUSE_SYNCFS] = "syncfs",
 		[WIRE_OPCODES - 1] = "other",
 	};
 	return opcode < WIRE_OPCODES ? names[opcode] : NULL;

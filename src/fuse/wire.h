@@ -13,22 +13,22 @@
 
 /* Headers in front of a write's payload: struct fuse_in_header and struct fuse_write_in. */
 #define WIRE_WRITE_HEADER_BYTES 80u
-#define WIRE_OPCODES		64u
+#define WIRE_OPCODES            64u
 
 /* What kernel and daemon have agreed on in FUSE_INIT, beyond what libfuse negotiates. */
 struct wire_caps {
-	bool ready;		/* FUSE_INIT was answered */
-	bool coherent_direct;	/* FUSE_DIRECT_IO_ALLOW_MMAP: the kernel writes dirty pages back
+	bool ready;           /* FUSE_INIT was answered */
+	bool coherent_direct; /* FUSE_DIRECT_IO_ALLOW_MMAP: the kernel writes dirty pages back
 				 * before direct reads, drops pages before direct writes (6.6) */
-	bool kill_privs;	/* FUSE_HANDLE_KILLPRIV_V2: we clear suid, sgid and capabilities */
+	bool kill_privs;      /* FUSE_HANDLE_KILLPRIV_V2: we clear suid, sgid and capabilities */
 };
 
 /* The calling thread handles the request at @mem from now on (until the next call; NULL: none). */
 void wire_request_set(const void *mem);
 
 /* Of the calling thread's request. */
-unsigned wire_opcode(void);	      /* 0: none; WIRE_OPCODES - 1: one not known */
-bool wire_request_kills_privs(void);  /* a write or truncation that takes suid and sgid away */
+unsigned wire_opcode(void);          /* 0: none; WIRE_OPCODES - 1: one not known */
+bool wire_request_kills_privs(void); /* a write or truncation that takes suid and sgid away */
 
 /* While @on, the calling thread's open and create replies say FOPEN_PARALLEL_DIRECT_WRITES. */
 void wire_mark_parallel(bool on);

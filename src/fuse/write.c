@@ -27,9 +27,9 @@ struct write_req {
 	struct coherence_io io;
 	struct coherence_drop drop;
 	struct fs_io fs_io;
-	struct source bounce;	/* used where @live is NULL */
-	struct source *live;	/* owned */
-	enum live_miss miss;	/* why it is not live, where it was to be */
+	struct source bounce; /* used where @live is NULL */
+	struct source *live;  /* owned */
+	enum live_miss miss;  /* why it is not live, where it was to be */
 	bool direct;
 	int err;
 	uint64_t begun_ns;
@@ -55,8 +55,8 @@ static struct source *live_source(struct write_req *w, const struct fuse_file_in
 	w->miss = live_locate(&want, &memory, &w->bounce.writer);
 	if (w->miss != LIVE_FOUND)
 		return NULL;
-	struct source *live = source_live_new(memory, w->bounce.bounce, w->fs_io.len_bytes,
-		&w->bounce.writer);
+	struct source *live =
+		source_live_new(memory, w->bounce.bounce, w->fs_io.len_bytes, &w->bounce.writer);
 	if (!live)
 		w->miss = STATS_MISS_UNREADABLE;
 	return live;

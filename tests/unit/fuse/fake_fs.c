@@ -170,8 +170,8 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 	return 0;
 }
 
-int fs_setattr(struct fs *fs, uint64_t ino, unsigned set, const struct stat *values,
-	struct stat *out)
+int fs_setattr(
+	struct fs *fs, uint64_t ino, unsigned set, const struct stat *values, struct stat *out)
 {
 	pthread_mutex_lock(&fs->lock);
 	struct file *f = file_of(fs, ino);
@@ -301,8 +301,8 @@ ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, 
 	return -ENODATA;
 }
 
-int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size,
-	int flags)
+int fs_setxattr(
+	struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags)
 {
 	(void)fs, (void)ino, (void)name, (void)value, (void)size, (void)flags;
 	return -ENOSPC;

@@ -6,7 +6,7 @@
 
 #include "fs/fs.h"
 
-#define FAKE_FILES	8u
+#define FAKE_FILES      8u
 #define FAKE_FILE_BYTES (2u << 20)
 
 struct fs *fake_fs_new(void);
@@ -21,7 +21,7 @@ struct fs_io *fake_fs_wait_held(struct fs *fs, unsigned count);
 /* Do and end the oldest that waits, on the calling thread, with @err. */
 void fake_fs_finish(struct fs *fs, int err);
 
-unsigned fake_fs_opens(struct fs *fs);	    /* fs_file_open() without fs_file_release() */
+unsigned fake_fs_opens(struct fs *fs);     /* fs_file_open() without fs_file_release() */
 int64_t fake_fs_references(struct fs *fs); /* lookups without forgets */
 
 /* A privilege that was given to file @ino: mode 06777; and what it is now. */

@@ -27,8 +27,7 @@ static void session_on(struct kernel_rig *rig, int fd)
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	fuse_opt_add_arg(&args, "test");
 	fuse_opt_add_arg(&args, "-omax_read=1048576");
-	rig->front.session =
-		fuse_session_new(&args, &front_ops, sizeof(front_ops), &rig->front);
+	rig->front.session = fuse_session_new(&args, &front_ops, sizeof(front_ops), &rig->front);
 	assert_non_null(rig->front.session);
 	assert_int_equal(fuse_session_custom_io(rig->front.session, &io, fd), 0);
 	fuse_opt_free_args(&args);
@@ -125,7 +124,8 @@ struct rig_file rig_create(struct kernel_rig *rig, const char *name, int flags)
 	struct kernel_message *m = malloc(sizeof(*m));
 	struct fuse_create_in in = {.flags = (uint32_t)flags | O_CREAT, .mode = S_IFREG | 0644};
 	assert_int_equal(rig_call(rig, FUSE_CREATE, FUSE_ROOT_ID, &in, sizeof(in), name,
-				 strlen(name) + 1, m), 0);
+				 strlen(name) + 1, m),
+		0);
 	struct fuse_entry_out entry;
 	struct fuse_open_out out;
 	memcpy(&entry, m->body, sizeof(entry));
@@ -176,8 +176,8 @@ uint64_t rig_send_write(struct kernel_rig *rig, const struct rig_file *file, uin
 	return rig_send(rig, FUSE_WRITE, file->node, &in, sizeof(in), data, len);
 }
 
-uint64_t rig_send_read(struct kernel_rig *rig, const struct rig_file *file, uint64_t offset,
-	uint32_t len)
+uint64_t rig_send_read(
+	struct kernel_rig *rig, const struct rig_file *file, uint64_t offset, uint32_t len)
 {
 	struct fuse_read_in in = {
 		.fh = file->fh, .offset = offset, .size = len, .flags = (uint32_t)file->flags};

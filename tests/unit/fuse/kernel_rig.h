@@ -48,7 +48,7 @@ int rig_call(struct kernel_rig *rig, uint32_t opcode, uint64_t node, const void 
 struct rig_file {
 	uint64_t node, fh;
 	uint32_t open_flags; /* FOPEN_... */
-	int flags;	     /* O_... */
+	int flags;           /* O_... */
 };
 struct rig_file rig_create(struct kernel_rig *rig, const char *name, int flags);
 struct rig_file rig_open(struct kernel_rig *rig, uint64_t node, int flags);
@@ -57,8 +57,8 @@ uint64_t rig_lookup(struct kernel_rig *rig, uint64_t parent, const char *name); 
 
 uint64_t rig_send_write(struct kernel_rig *rig, const struct rig_file *file, uint64_t offset,
 	const void *data, uint32_t len, uint32_t write_flags);
-uint64_t rig_send_read(struct kernel_rig *rig, const struct rig_file *file, uint64_t offset,
-	uint32_t len);
+uint64_t rig_send_read(
+	struct kernel_rig *rig, const struct rig_file *file, uint64_t offset, uint32_t len);
 int rig_write(struct kernel_rig *rig, const struct rig_file *file, uint64_t offset,
 	const void *data, uint32_t len);
 /* The bytes are in @reply->body. */

@@ -14,8 +14,8 @@
 struct rig {
 	struct coherence *c;
 	struct coherence_file *direct, *cached;
-	unsigned drops;	    /* calls of the drop function */
-	unsigned busy;	    /* so many of them still fail */
+	unsigned drops; /* calls of the drop function */
+	unsigned busy;  /* so many of them still fail */
 	sem_t done;
 	struct coherence_drop drop;
 };

@@ -95,12 +95,13 @@ static void the_directory_is_reachable_and_cannot_be_touched(void **unused)
 	start(&rig);
 	static const char name[] = ".stablefs";
 	struct fuse_mkdir_in mkdir_in = {.mode = 0755};
-	assert_int_equal(rig_call(&rig, FUSE_UNLINK, 1, name, sizeof(name), NULL, 0, &message),
-		-EPERM);
-	assert_int_equal(rig_call(&rig, FUSE_RMDIR, 1, name, sizeof(name), NULL, 0, &message),
-		-EPERM);
+	assert_int_equal(
+		rig_call(&rig, FUSE_UNLINK, 1, name, sizeof(name), NULL, 0, &message), -EPERM);
+	assert_int_equal(
+		rig_call(&rig, FUSE_RMDIR, 1, name, sizeof(name), NULL, 0, &message), -EPERM);
 	assert_int_equal(rig_call(&rig, FUSE_MKDIR, 1, &mkdir_in, sizeof(mkdir_in), name,
-				 sizeof(name), &message), -EPERM);
+				 sizeof(name), &message),
+		-EPERM);
 	uint64_t dir = rig_lookup(&rig, FUSE_ROOT_ID, name);
 	assert_true(control_owns(dir));
 	assert_int_equal(rig_lookup(&rig, dir, "nothing"), 0);

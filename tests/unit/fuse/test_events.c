@@ -23,8 +23,8 @@ static void emit(struct front_events *e, uint64_t offset)
 	event.first_changed = 12;
 	event.changed_bytes = 8;
 	event.ino = 42;
-	event.writer = (struct event_writer){.pid = 1 << 22, .tid = 1 << 22, .comm = "writer",
-		.call = "pwrite64"};
+	event.writer = (struct event_writer){
+		.pid = 1 << 22, .tid = 1 << 22, .comm = "writer", .call = "pwrite64"};
 	event_emit(front_events_sink(e), &event);
 }
 

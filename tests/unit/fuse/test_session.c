@@ -243,8 +243,8 @@ static void closing_corrects_times_that_direct_writes_have_left_stale(void **unu
 	assert_string_equal((char *)message.body + sizeof(drop), "d");
 	rig_receive(&rig, &message);
 	assert_int_equal(message.head.unique, flush);
-	assert_int_equal(rig_call(&rig, FUSE_FLUSH, file.node, &in, sizeof(in), NULL, 0, &message),
-		0);
+	assert_int_equal(
+		rig_call(&rig, FUSE_FLUSH, file.node, &in, sizeof(in), NULL, 0, &message), 0);
 	rig_end(&rig);
 }
 
