@@ -183,10 +183,21 @@ static int seek_to(const struct mutator *m, off_t offset)
 	return positioned && lseek(m->fd, offset, SEEK_SET) < 0 ? -errno : 0;
 }
 
+/* Until the storing thread has stored once more: on a busy machine it may be waiting for a CPU, and a
+ * write begun then would meet nobody. */
+static void await_a_store(struct mutator *m)
+{
+	uint64_t done = atomic_load(&m->done);
+	while (atomic_load(&m->done) == done)
+		sched_yield();
+}
+
 /* The call itself, between the two readings of the counters that make I2. */
 static void write_observed(struct mutator *m, struct mutate_write *w, uint64_t *in_call_ns)
 {
 	bool one = m->options->stores == MUTATE_ONE_STORE;
+	if (m->options->stores == MUTATE_CONTINUOUS)
+		await_a_store(m);
 	uint64_t begun_ns = clock_monotonic_ns();
 	uint64_t begun = atomic_load(&m->begun);
 	if (one)

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# The experiment: what a mutator ruins under zerocopy, that the bounce buffer and a still buffer ruin
+# nothing, that the daemon's claims agree with the mutator's own record, and that events name it.
+. "$(dirname "$0")/lib.sh"
+
+volume=$scratch/volume
+mnt=$scratch/mnt
+count=$(slow_or 500 100)
+
+demo() { stablefs demo --json --count "$count" --dir "$scratch" >"$scratch/demo.json"; }
+
+# figure EXPERIMENT CELL KEY
+figure() {
+	python3 - "$scratch/demo.json" "$@" <<'PY'
+import json, sys
+path, experiment, cell, key = sys.argv[1:]
+one = next(e for e in json.load(open(path))["experiments"] if e["name"] == experiment)
+print(one[cell][key])
+PY
+}
+
+# at_least_percent EXPERIMENT PERCENT: so much is wrong under zerocopy with the mutator.
+at_least_percent() {
+	local wrong of
+	wrong=$(figure "$1" zerocopy_mutator wrong) && of=$(figure "$1" zerocopy_mutator of) || return
+	echo "$wrong of $of"
+	((of > 0 && wrong * 100 >= of * $2))
+}
+
+nothing_wrong() {
+	local cell
+	for cell in bounce_mutator zerocopy_still; do
+		[[ $(figure "$1" "$cell" wrong) = 0 ]] || return
+	done
+}
+
+all_observed() {
+	local cell
+	for cell in zerocopy_mutator zerocopy_still; do
+		figure "$1" "$cell" observed
+		[[ $(figure "$1" "$cell" observed) = "$(figure "$1" "$cell" direct_writes)" ]] || return
+	done
+}
+
+# What the daemon saw changed is what the mutator changed, but for writes changed only at their edges.
+seen_is_true() {
+	local changed seen
+	changed=$(figure "$1" zerocopy_mutator changed) && seen=$(figure "$1" zerocopy_mutator seen)
+	echo "changed $changed, seen $seen"
+	((seen * 100 >= changed * 95 && seen <= count + 3 * count)) &&
+		[[ $(figure "$1" zerocopy_still seen) = 0 ]]
+}
+
+check "the demo runs to its end" demo || done_testing
+for line in parity:89 victims:80 mirror:81 metadata:50 disk:80; do
+	name=${line%:*} percent=${line#*:}
+	check "$name: at least $percent % is wrong under zerocopy with the mutator" \
+		at_least_percent "$name" "$percent"
+	check "$name: bounce and still buffer have no damage" nothing_wrong "$name"
+	check "$name: every direct write by pwrite is observed" all_observed "$name"
+	check "$name: the daemon saw what the mutator changed" seen_is_true "$name"
+done
+idle_files_are_named() { grep -q '"path": "/payroll.db"' "$scratch/demo.json"; }
+check "the ruined idle files are named" idle_files_are_named
+leaves_nothing() {
+	local left=("$scratch"/stablefs-demo-*)
+	((${#left[@]} == 0))
+}
+check "the demo leaves nothing behind" leaves_nothing
+
+# --- by hand, as a user would ---
+
+check "a raid5 volume is made" mk_volume --level raid5 --members 4 --size 128M --pi none "$volume"
+check "it is mounted with dio=zerocopy" mount_volume -o dio=zerocopy,hold=200us "$volume" "$mnt"
+mutate_a() { stablefs mutate --json --block 64K --count 60 "$mnt/a" >"$scratch/mutate.json"; }
+check "the mutator runs" mutate_a
+event_names_the_mutator() {
+	local last
+	last=$(tail -n 1 "$mnt/.stablefs/events.jsonl") && echo "$last" &&
+		[[ $last == *'"event":"mutation"'* && $last == *'"call":"pwrite64"'* &&
+			$last == *'"file":"/a"'* && $last == *'"pid":'* ]]
+}
+check "an event names process, call and file" event_names_the_mutator
+scrub_finds() {
+	expect_status 3 stablefs scrub --json "$1" && expect_stdout '"path": "/a"'
+}
+check "a scrub of the mount finds it and names the file" scrub_finds "$mnt"
+inspects_stripe() { stablefs inspect stripe 0 "$mnt" | grep -q 'parity mismatch'; }
+check "inspect shows the wrong parity of a stripe" inspects_stripe
+inspects_shares() { stablefs inspect shares "$mnt/a" "$mnt" | grep -q 'same stripes'; }
+check "inspect shows who shares stripes" inspects_shares
+inspects_super() { stablefs inspect --json super "$mnt" | grep -q '"generation"'; }
+check "inspect shows superblocks" inspects_super
+policy_changes() {
+	echo bounce >"$mnt/.stablefs/policy" && [[ $(cat "$mnt/.stablefs/policy") = bounce* ]] &&
+		stablefs mutate --block 64K --count 30 "$mnt/b"
+}
+check "the policy changes at once" policy_changes
+only_a_is_wrong() {
+	expect_status 3 stablefs scrub --json "$mnt" && expect_stdout '"path": "/a"' &&
+		! grep -q '"path": "/b"' "$scratch/stdout"
+}
+check "what was bounced since is not among the damage" only_a_is_wrong
+check "it is unmounted" unmount "$mnt"
+check "a scrub of the volume finds it too" scrub_finds "$volume"
+repairs() { stablefs scrub --repair "$volume"; }
+check "scrub --repair makes parity agree" repairs
+check "nothing is wrong any more" expect_clean "$volume"
+
+done_testing
