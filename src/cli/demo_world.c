@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -74,6 +74,7 @@ int demo_world_new(const char *parent, struct demo_world **out, struct errmsg *w
 		free(w);
 		return err;
 	}
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	struct sigaction act = {.sa_handler = on_signal};
 	sigaction(SIGINT, &act, NULL);
 	sigaction(SIGTERM, &act, NULL);
@@ -186,19 +187,19 @@ int demo_mount(struct demo_world *w, const char *options, struct errmsg *why)
 	return err;
 }
 
-/* The daemon holds its members' locks until it has written everything. */
+/* Daemons become this process's children when the mount verb that started them ends (see
+ * demo_world_new). One has ended, with everything written, when it can be reaped. */
 static int wait_for_daemon(struct demo_world *w, struct errmsg *why)
 {
-	char path[PATH_MAX + 32];
-	snprintf(path, sizeof(path), "%s/member-0", w->volume);
-	cleanup(cleanup_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
-	for (int i = 0; fd >= 0 && i < DAEMON_END_TRIES; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	for (int i = 0; i < DAEMON_END_TRIES; i++) {
+		pid_t ended = waitpid(-1, NULL, WNOHANG);
+		if (ended < 0 && errno == ECHILD)
 			return 0;
-		nanosleep(&pause, NULL);
+		if (ended <= 0)
+			nanosleep(&pause, NULL);
 	}
-	return fd < 0 ? 0 : errmsg_set(why, -EBUSY, "the daemon of %s does not end", w->volume);
+	return errmsg_set(why, -EBUSY, "the daemon of %s does not end", w->volume);
 }
 
 int demo_unmount(struct demo_world *w, struct errmsg *why)
