@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* From a request to the writer's memory, and reading that.
  *
- *	live_locate	procfs_read_syscall	which call, which arguments?
+ *	live_locate	describe_lately		who is it? (see live_threads.h)
+ *			await_call		which call, which arguments?
  *			iovec_read		where is its memory?
  *			live_call_match		is the request a part of it?
  *			is_right_file		and of this file?
  *			buffer_new		the pieces of memory that belong to the request
+ *			check_mappings		can they be read without our own help?
  *
  * Invariants: I1 the writer waits for our answer, so its call and arguments stay as they are until
  *   then; the bytes do not. I2 nothing here enters our own file system, which would wait for us
- *   (see live_procfs.h).
+ *   (see live_procfs.h): no memory is read, neither iovecs nor a buffer, before it was found to lie
+ *   outside of mappings of our files (see live_maps.h).
  * Deliberately not done: io_uring and libaio, whose buffers are not arguments of a waiting call. */
 #include "inflight/live.h"
 
@@ -18,8 +21,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/uio.h>
+#include "base/cleanup.h"
+#include "base/clock.h"
 #include "inflight/live_call.h"
+#include "inflight/live_maps.h"
 #include "inflight/live_procfs.h"
+#include "inflight/live_threads.h"
 
 struct live_buffer {
 	pid_t tid;
@@ -36,6 +43,7 @@ const char *live_miss_name(enum live_miss miss)
 		[LIVE_NOT_IN_CALL] = "not in a synchronous call",
 		[LIVE_NO_MATCH] = "no match",
 		[LIVE_GONE] = "gone",
+		[LIVE_OWN_MAPPING] = "a mapping of this mount",
 	};
 	return names[miss];
 }
@@ -86,21 +94,35 @@ static int memory_read(
 	return (size_t)n == len_bytes ? 0 : -EFAULT; /* less: the rest is not mapped */
 }
 
-/* The memory that the call writes from. @iov has room for IOV_MAX. 0 or -errno; -EINVAL: no such
- * call can have reached us. */
-static int iovec_read(const struct live_call *call, pid_t tid, const struct procfs_syscall *now,
-	struct iovec *iov, unsigned *count)
+/* LIVE_FOUND: these pieces can be read, and nobody will ask us for them. */
+static enum live_miss check_mappings(
+	const struct live_request *req, const struct iovec *pieces, unsigned count)
+{
+	struct live_maps_question question = {pieces, count, req->dev};
+	int ret = live_maps_ask(req->tid, &question);
+	if (ret < 0)
+		return miss_of_error(ret);
+	return ret ? LIVE_OWN_MAPPING : LIVE_FOUND;
+}
+
+/* The memory that the call writes from. @iov has room for IOV_MAX. LIVE_FOUND or why not. */
+static enum live_miss iovec_read(const struct live_request *req, const struct live_call *call,
+	const struct procfs_syscall *now, struct iovec *iov, unsigned *count)
 {
 	void *where = (void *)(uintptr_t)now->args[1];
 	*count = 1;
 	iov[0] = (struct iovec){where, now->args[2]};
 	if (!call->vectored)
-		return 0;
-	if (now->args[2] == 0 || now->args[2] > IOV_MAX)
-		return -EINVAL;
+		return LIVE_FOUND;
+	if (now->args[2] == 0 || now->args[2] > IOV_MAX) /* no such call can have reached us */
+		return LIVE_NO_MATCH;
 	*count = (unsigned)now->args[2];
-	size_t len = *count * sizeof(*iov);
-	return memory_read(tid, &(struct iovec){where, len}, 1, iov, len);
+	struct iovec array = {where, *count * sizeof(*iov)};
+	enum live_miss miss = check_mappings(req, &array, 1);
+	if (miss != LIVE_FOUND)
+		return miss;
+	int ret = memory_read(req->tid, &array, 1, iov, array.iov_len);
+	return ret < 0 ? miss_of_error(ret) : LIVE_FOUND;
 }
 
 /* What the call writes in all; 0 where the lengths are absurd (write(2) takes up to SSIZE_MAX). */
@@ -137,6 +159,11 @@ static struct live_buffer *buffer_new(
 	return buffer;
 }
 
+static void buffer_freep(struct live_buffer **buffer)
+{
+	free(*buffer);
+}
+
 /* The thread is in @call. Is the request a part of it? */
 static enum live_miss locate_in_call(const struct live_request *req, const struct live_call *call,
 	const struct procfs_syscall *now, struct live_buffer **out)
@@ -144,19 +171,49 @@ static enum live_miss locate_in_call(const struct live_request *req, const struc
 	int fd = (int)now->args[0];
 	struct iovec iov[IOV_MAX];
 	unsigned count;
-	int ret = iovec_read(call, req->tid, now, iov, &count);
-	if (ret < 0)
-		return miss_of_error(ret);
+	enum live_miss miss = iovec_read(req, call, now, iov, &count);
+	if (miss != LIVE_FOUND)
+		return miss;
 	struct procfs_fd info;
-	ret = procfs_read_fd(req->tid, fd, &info);
+	int ret = procfs_read_fd(req->tid, fd, &info);
 	if (ret < 0) /* a descriptor that another thread has closed tells nothing */
 		return ret == -ENOENT ? LIVE_NO_MATCH : miss_of_error(ret);
 	uint64_t skip;
 	if (!live_call_match(call, now, &info, req, iovec_total(iov, count), &skip) ||
 		!is_right_file(req, fd, &info))
 		return LIVE_NO_MATCH;
-	*out = buffer_new(req->tid, iov, count, skip, req->len_bytes);
-	return *out ? LIVE_FOUND : LIVE_NO_MATCH;
+	cleanup(buffer_freep) struct live_buffer *buffer =
+		buffer_new(req->tid, iov, count, skip, req->len_bytes);
+	if (!buffer)
+		return LIVE_NO_MATCH;
+	miss = check_mappings(req, buffer->pieces, buffer->piece_count);
+	if (miss == LIVE_FOUND)
+		*out = take_ptr(&buffer);
+	return miss;
+}
+
+/* ---- the thread ---- */
+
+static struct live_threads threads = LIVE_THREADS_INIT;
+
+static void describe_lately(pid_t tid, struct event_writer *writer)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	writer->tid = tid;
+	if (live_threads_recall(&threads, tid, now_ns, writer))
+		return;
+	if (procfs_read_writer(tid, writer) == 0)
+		live_threads_describe(&threads, tid, now_ns, writer);
+}
+
+/* What it is in, as soon as it is asleep. 0 or -errno as procfs_read_syscall(). */
+static int await_call(pid_t tid, struct procfs_syscall *now)
+{
+	uint64_t begun_ns = clock_monotonic_ns();
+	int ret = procfs_read_syscall(tid, live_threads_patience_ns(&threads, tid, begun_ns), now);
+	if (ret == -EAGAIN)
+		live_threads_ran(&threads, tid, begun_ns, clock_monotonic_ns());
+	return ret;
 }
 
 enum live_miss live_locate(
@@ -166,9 +223,9 @@ enum live_miss live_locate(
 	if (req->tid <= 0) /* the kernel's own, or of a PID namespace that we do not see */
 		return LIVE_NOT_IN_CALL;
 	/* First, since it gives the thread the time to fall asleep. */
-	live_describe_writer(req->tid, writer);
+	describe_lately(req->tid, writer);
 	struct procfs_syscall now;
-	int ret = procfs_read_syscall(req->tid, &now);
+	int ret = await_call(req->tid, &now);
 	if (ret < 0)
 		return miss_of_error(ret);
 	if (live_call_is_foreign(&now))
@@ -177,7 +234,10 @@ enum live_miss live_locate(
 	if (!call)
 		return LIVE_NOT_IN_CALL;
 	snprintf(writer->call, sizeof(writer->call), "%s", call->name);
-	return call->writes ? locate_in_call(req, call, &now, out) : LIVE_NOT_IN_CALL;
+	if (!call->writes)
+		return LIVE_NOT_IN_CALL;
+	live_threads_waited(&threads, req->tid);
+	return locate_in_call(req, call, &now, out);
 }
 
 int live_buffer_read(

@@ -7,9 +7,13 @@
  * a part of the range. Needs the same user or CAP_SYS_PTRACE; under Yama's ptrace_scope 1 an
  * ancestor, or the writer's prctl(PR_SET_PTRACER).
  *
- * Any thread; one reading of a buffer at a time. Never asks our own file system for anything (the
- * writer holds it), but a reading waits where the writer's memory must first be paged in. Reads
- * nothing but the arguments and the buffer of the call that is being served. */
+ * Any thread; one reading of a buffer at a time. Reads nothing but the arguments and the buffer of
+ * the call that is being served. Never asks our own file system for anything, which would wait for
+ * us: so a buffer that lies, also in part, in a mapping of a file of the mount is not read, be its
+ * pages present or not (they may go at any time). Three limits. A reading waits where the memory
+ * must be paged in from elsewhere, and while the writer's process changes its mappings (it waits
+ * for the process's mmap lock). A mapping of the mount that replaces a located buffer while the
+ * write is in flight is not noticed. Nor is one that reaches the mount by a detour. */
 #ifndef STABLEFS_INFLIGHT_LIVE_H
 #define STABLEFS_INFLIGHT_LIVE_H
 
@@ -23,8 +27,9 @@ enum live_miss {
 	LIVE_FOUND,
 	LIVE_NOT_PERMITTED, /* may not read that process */
 	LIVE_NOT_IN_CALL,   /* the thread is not in a synchronous write call (io_uring, aio) */
-	LIVE_NO_MATCH,	    /* it is in one, but of another range or file; or is a 32-bit one */
-	LIVE_GONE,	    /* the process has ended */
+	LIVE_NO_MATCH,      /* it is in one, but of another range or file; or is a 32-bit one */
+	LIVE_GONE,          /* the process has ended */
+	LIVE_OWN_MAPPING,   /* buffer or iovecs are in a mapping of a file of this mount */
 	LIVE_MISS_COUNT
 };
 const char *live_miss_name(enum live_miss miss); /* "not permitted", ... */
@@ -35,11 +40,11 @@ const char *live_miss_name(enum live_miss miss); /* "not permitted", ... */
  * here) the call's offset does not count. Where in the file such a call began, and so which part of
  * it a request is, cannot be known from outside: it is found only where it is one request. */
 struct live_request {
-	pid_t tid;	       /* fuse_in_header.pid: the calling thread */
+	pid_t tid;             /* fuse_in_header.pid: the calling thread */
 	uint64_t offset_bytes; /* of this request in the file */
 	uint32_t len_bytes;
 	uint64_t ino; /* st_ino, to tell a thread's files apart; 0: do not check */
-	uint64_t dev; /* st_dev of the mount, with ino; 0: do not check */
+	uint64_t dev; /* st_dev of the mount; 0: unknown: not checked, and see live_maps.h */
 	bool append;  /* the file is open with O_APPEND */
 };
 
@@ -48,21 +53,23 @@ struct live_buffer;
 
 /* LIVE_FOUND: *@out is the buffer of this request (release with live_buffer_free, or give it to
  * source_live_new), and @writer has pid, tid, uid, comm and call. Else *@out is NULL and @writer
- * has what is known; fields that nothing is known of stay as they are. A thread that has not fallen
- * asleep yet is waited for, for up to two milliseconds; then it counts as not in a call, which
- * happens to some writes where more threads want to run than there are processors. */
-enum live_miss live_locate(const struct live_request *req, struct live_buffer **out,
-	struct event_writer *writer);
+ * has what is known; fields that nothing is known of stay as they are. Who a thread is may be as
+ * old as a tenth of a second. A thread that has not fallen asleep yet is waited for, for up to two
+ * milliseconds (less, for a while, where that was in vain several times: see live_threads.h); then
+ * it counts as not in a call, which happens to some writes where more threads want to run than
+ * there are processors. */
+enum live_miss live_locate(
+	const struct live_request *req, struct live_buffer **out, struct event_writer *writer);
 
 /* Copy [offset, offset + len) of the buffer as it is now. 0, -ESRCH, -EPERM, -EFAULT (a part is not
  * mapped, or the range ends outside of the buffer; @out may then hold a part). */
-int live_buffer_read(struct live_buffer *buffer, uint32_t offset_bytes, void *out,
-	uint32_t len_bytes);
+int live_buffer_read(
+	struct live_buffer *buffer, uint32_t offset_bytes, void *out, uint32_t len_bytes);
 
 void live_buffer_free(struct live_buffer *buffer); /* accepts NULL */
 
-/* Fill in tid and what /proc tells of a thread: pid, effective uid, comm. Fields stay as they are
- * where it tells nothing. */
+/* Fill in tid and what /proc tells of a thread now: pid, effective uid, comm. Fields stay as they
+ * are where it tells nothing. */
 void live_describe_writer(pid_t tid, struct event_writer *writer);
 
 #endif

@@ -16,11 +16,9 @@
 
 #define PROC_PATH_BYTES  64u
 #define RUNNING_YIELD_NS (100 * NS_PER_US)
-#define RUNNING_LIMIT_NS (2 * NS_PER_MS)
 #define RUNNING_SLEEP_NS 50000L
 
-/* A descriptor of a file of procfs, or -errno. */
-__attribute__((format(printf, 1, 2))) static int open_proc(const char *fmt, ...)
+int procfs_open(const char *fmt, ...)
 {
 	char path[PROC_PATH_BYTES];
 	va_list ap;
@@ -73,17 +71,19 @@ static int parse_syscall(const char *text, struct procfs_syscall *out)
 	return n == 9 || (n >= 1 && out->nr == -1) ? 0 : -EPROTO;
 }
 
-static void wait_a_moment(uint64_t waited_ns)
+/* To yield is quickest where a processor is free, and else may last as long as the time slices of
+ * all others: nothing for who has little patience. */
+static void wait_a_moment(uint64_t waited_ns, uint64_t patience_ns)
 {
-	if (waited_ns < RUNNING_YIELD_NS)
+	if (waited_ns < RUNNING_YIELD_NS && patience_ns > RUNNING_YIELD_NS)
 		sched_yield();
 	else
 		nanosleep(&(struct timespec){.tv_nsec = RUNNING_SLEEP_NS}, NULL);
 }
 
-int procfs_read_syscall(pid_t tid, struct procfs_syscall *out)
+int procfs_read_syscall(pid_t tid, uint64_t patience_ns, struct procfs_syscall *out)
 {
-	cleanup(cleanup_closep) int fd = open_proc("/proc/%d/syscall", tid);
+	cleanup(cleanup_closep) int fd = procfs_open("/proc/%d/syscall", tid);
 	if (fd < 0)
 		return fd;
 	uint64_t begun_ns = clock_monotonic_ns();
@@ -93,16 +93,16 @@ int procfs_read_syscall(pid_t tid, struct procfs_syscall *out)
 		if (ret == 0)
 			ret = parse_syscall(text, out);
 		uint64_t waited_ns = clock_monotonic_ns() - begun_ns;
-		if (ret != -EAGAIN || waited_ns > RUNNING_LIMIT_NS)
+		if (ret != -EAGAIN || waited_ns > patience_ns)
 			return ret;
-		wait_a_moment(waited_ns);
+		wait_a_moment(waited_ns, patience_ns);
 	}
 }
 
 int procfs_read_fd(pid_t tid, int fd, struct procfs_fd *out)
 {
 	char text[512];
-	int ret = read_proc(open_proc("/proc/%d/fdinfo/%d", tid, fd), text, sizeof(text));
+	int ret = read_proc(procfs_open("/proc/%d/fdinfo/%d", tid, fd), text, sizeof(text));
 	if (ret < 0)
 		return ret;
 	const char *pos = find_field(text, "pos");
@@ -130,11 +130,12 @@ int procfs_read_fd_dev(pid_t tid, int fd, uint64_t *dev)
 	return 0;
 }
 
-void procfs_read_writer(pid_t tid, struct event_writer *out)
+int procfs_read_writer(pid_t tid, struct event_writer *out)
 {
 	char text[512]; /* the fields stand within the first 300 bytes */
-	if (read_proc(open_proc("/proc/%d/status", tid), text, sizeof(text)) < 0)
-		return;
+	int ret = read_proc(procfs_open("/proc/%d/status", tid), text, sizeof(text));
+	if (ret < 0)
+		return ret;
 	const char *name = find_field(text, "Name");
 	const char *tgid = find_field(text, "Tgid");
 	const char *uids = find_field(text, "Uid"); /* real, effective, saved, file system */
@@ -148,4 +149,5 @@ void procfs_read_writer(pid_t tid, struct event_writer *out)
 		sscanf(tgid, "%d", &out->pid);
 	if (uids)
 		sscanf(uids, "%*u %u", &out->uid);
+	return 0;
 }

@@ -19,9 +19,12 @@ struct procfs_syscall {
 	uint64_t sp, pc;
 };
 
+/* A descriptor of a file of procfs, whose path is made as by printf. */
+__attribute__((format(printf, 1, 2))) int procfs_open(const char *fmt, ...);
+
 /* The call that a thread waits in. A thread that has just handed us its request may not be asleep
- * yet: asks again for up to two milliseconds, then gives -EAGAIN (the thread runs). */
-int procfs_read_syscall(pid_t tid, struct procfs_syscall *out);
+ * yet: asks again for up to @patience_ns, then gives -EAGAIN (the thread runs). */
+int procfs_read_syscall(pid_t tid, uint64_t patience_ns, struct procfs_syscall *out);
 
 /* An open file of that thread. */
 struct procfs_fd {
@@ -36,6 +39,6 @@ int procfs_read_fd(pid_t tid, int fd, struct procfs_fd *out);
 int procfs_read_fd_dev(pid_t tid, int fd, uint64_t *dev);
 
 /* pid, effective uid and comm; fields stay as they are where nothing is told. */
-void procfs_read_writer(pid_t tid, struct event_writer *out);
+int procfs_read_writer(pid_t tid, struct event_writer *out);
 
 #endif

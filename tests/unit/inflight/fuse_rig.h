@@ -7,6 +7,7 @@
 
 #define FUSE_USE_VERSION 314
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -30,6 +31,7 @@
 /* Shared with the writer's process. */
 struct rig_shared {
 	_Atomic bool go, done;
+	uint8_t page[4096]; /* what each page of the file holds for those who read it */
 };
 
 struct rig_seen {
@@ -43,7 +45,7 @@ struct rig {
 	char dir[64];
 	struct fuse_session *se;
 	uint64_t dev;
-	bool direct_io; /* FOPEN_DIRECT_IO: one request of a call at a time */
+	bool direct_io; /* FOPEN_DIRECT_IO with O_DIRECT: one request of a call at a time */
 	struct rig_shared *shared;
 	/* The writer waits. @req is what the kernel says of the request. */
 	void (*on_write)(struct rig *rig, const struct live_request *req, const void *data);
@@ -84,8 +86,19 @@ static void rig_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 static void rig_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	const struct rig *rig = fuse_req_userdata(req);
-	fi->direct_io = rig->direct_io;
+	fi->direct_io = rig->direct_io && (fi->flags & O_DIRECT);
 	fuse_reply_open(req, fi);
+}
+
+static void rig_op_read(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	const struct rig *rig = fuse_req_userdata(req);
+	uint8_t *data = malloc(size);
+	for (size_t i = 0; i < size; i++)
+		data[i] = rig->shared->page[((uint64_t)off + i) % sizeof(rig->shared->page)];
+	fuse_reply_buf(req, (char *)data, size);
+	free(data);
 }
 
 static void rig_op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
@@ -159,6 +172,7 @@ static inline bool rig_start(struct rig *rig)
 		.lookup = rig_op_lookup,
 		.getattr = rig_op_getattr,
 		.open = rig_op_open,
+		.read = rig_op_read,
 		.write = rig_op_write};
 	*rig = (struct rig){.dir = "/tmp/stablefs-live-XXXXXX", .direct_io = true};
 	rig->on_write = rig_observe;

@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 #include <cmocka.h>
 #include "fuse_rig.h"
+#include "inflight/live_threads.h"
 #include "inflight/source.h"
 #include "../random.h"
 
@@ -331,9 +332,10 @@ static void wait_in_write(int fd)
 }
 
 /* Until the child is where it shall be, then what is found of it. */
-static enum live_miss locate_waiting(pid_t child, uint64_t ino, struct event_writer *writer)
+static enum live_miss locate_waiting(
+	pid_t child, uint64_t dev, uint64_t ino, struct event_writer *writer)
 {
-	struct live_request req = {.tid = child, .len_bytes = 4096, .ino = ino};
+	struct live_request req = {.tid = child, .len_bytes = 4096, .ino = ino, .dev = dev};
 	struct live_buffer *buffer;
 	usleep(50000);
 	enum live_miss miss = rig_locate(&req, &buffer, writer);
@@ -349,7 +351,7 @@ static void a_thread_that_does_not_write_is_not_in_a_call(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		struct event_writer writer = {0};
 		pid_t child = start_waiting(ways[i], ends[0]);
-		enum live_miss miss = locate_waiting(child, 0, &writer);
+		enum live_miss miss = locate_waiting(child, 0, 0, &writer);
 		stop_waiting(child);
 		assert_int_equal(miss, LIVE_NOT_IN_CALL);
 		assert_int_equal(writer.pid, child);
@@ -368,8 +370,8 @@ static void a_thread_that_writes_elsewhere_does_not_match(void **state)
 	assert_int_equal(pipe(ends), 0);
 	assert_int_equal(fstat(ends[1], &st), 0);
 	pid_t child = start_waiting(wait_in_write, ends[1]);
-	enum live_miss own = locate_waiting(child, st.st_ino, &writer);
-	enum live_miss other = locate_waiting(child, st.st_ino + 1, &writer);
+	enum live_miss own = locate_waiting(child, st.st_dev, st.st_ino, &writer);
+	enum live_miss other = locate_waiting(child, st.st_dev, st.st_ino + 1, &writer);
 	stop_waiting(child);
 	close(ends[0]);
 	close(ends[1]);
@@ -383,13 +385,160 @@ static void a_process_that_has_ended_is_gone(void **state)
 	struct event_writer writer = {.uid = 7, .comm = "kept"};
 	pid_t child = start_waiting(wait_running, -1);
 	stop_waiting(child);
-	assert_int_equal(locate_waiting(child, 0, &writer), LIVE_GONE);
+	assert_int_equal(locate_waiting(child, 0, 0, &writer), LIVE_GONE);
 	assert_int_equal(writer.uid, 7);
 	assert_string_equal(writer.comm, "kept");
 	struct live_request nobody = {.tid = 0, .len_bytes = 1};
 	struct live_buffer *buffer;
 	assert_int_equal(live_locate(&nobody, &buffer, &writer), LIVE_NOT_IN_CALL);
 	assert_null(buffer);
+}
+
+/* ---- buffers in mappings of files ---- */
+
+#define MAP_LEN (1 * MIB)
+
+enum whose { OWN_SHARED, OWN_PRIVATE, OTHER_FILE, SHARED_MEMORY, PLAIN };
+
+struct mapped_write {
+	const char *what;
+	enum whose piece[3]; /* each of a third of the write */
+	unsigned pieces;
+	enum whose array; /* where the iovecs are; used with more than one piece */
+	enum live_miss miss;
+};
+
+static int open_elsewhere(void)
+{
+	char name[] = "/tmp/stablefs-mapped-XXXXXX";
+	int fd = mkstemp(name);
+	unlink(name);
+	return ftruncate(fd, MAP_LEN) == 0 ? fd : -1;
+}
+
+/* MAP_LEN bytes of that kind; where they are of the file, it is the writer's to say what it holds
+ * (rig_shared.page). */
+static void *map_of(enum whose whose, const char *path)
+{
+	int flags = whose == OWN_PRIVATE || whose == PLAIN ? MAP_PRIVATE : MAP_SHARED;
+	bool own = whose == OWN_SHARED || whose == OWN_PRIVATE;
+	int fd = own ? open(path, O_RDWR) : whose == OTHER_FILE ? open_elsewhere() : -1;
+	void *p = mmap(
+		NULL, MAP_LEN, PROT_READ | PROT_WRITE, flags | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+	if (p != MAP_FAILED && !own)
+		memset(p, (int)whose, MAP_LEN);
+	return p;
+}
+
+static int mapped_body(struct rig *rig, const char *path, const void *arg)
+{
+	const struct mapped_write *w = arg;
+	struct iovec iov[3];
+	for (unsigned i = 0; i < w->pieces; i++)
+		iov[i] = (struct iovec){map_of(w->piece[i], path), 8192};
+	memcpy(rig->shared->page, iov, sizeof(iov)); /* before it is read */
+	struct iovec *array = map_of(w->array, path);
+	if (w->array == PLAIN)
+		memcpy(array, iov, sizeof(iov));
+	int fd = open(path, O_WRONLY | O_DIRECT);
+	ssize_t n = w->pieces == 1 ? pwrite(fd, iov[0].iov_base, 8192, 0)
+				   : pwritev(fd, array, (int)w->pieces, 0);
+	return n == 8192 * (ssize_t)w->pieces ? 0 : 1;
+}
+
+/* Look for it with the file's pages gone, so that each access to them asks us. */
+static void observe_without_pages(struct rig *rig, const struct live_request *req, const void *data)
+{
+	fuse_lowlevel_notify_inval_inode(rig->se, RIG_INO, 0, 0);
+	rig_observe(rig, req, data);
+}
+
+static void check_mapped(struct rig *rig, const struct mapped_write *w)
+{
+	rig->on_write = observe_without_pages;
+	int status = rig_run(rig, mapped_body, w);
+	rig->on_write = rig_observe;
+	const struct rig_seen *seen = &rig->seen[0];
+	if (status != 0 || rig->seen_count != 1)
+		fail_msg("%s: status %#x, %u requests", w->what, status, rig->seen_count);
+	if (seen->miss != w->miss || seen->same != (w->miss == LIVE_FOUND))
+		fail_msg("%s: %s, %s", w->what, live_miss_name(seen->miss),
+			seen->same ? "same" : "different");
+}
+
+static void memory_that_we_would_have_to_page_in_ourselves_is_left_alone(void **state)
+{
+	static const struct mapped_write all[] = {
+		{"shared", {OWN_SHARED}, 1, PLAIN, LIVE_OWN_MAPPING},
+		{"private", {OWN_PRIVATE}, 1, PLAIN, LIVE_OWN_MAPPING},
+		{"one piece of three", {PLAIN, PLAIN, OWN_SHARED}, 3, PLAIN, LIVE_OWN_MAPPING},
+		{"the iovecs", {PLAIN, PLAIN}, 2, OWN_SHARED, LIVE_OWN_MAPPING},
+		{"the iovecs, private", {PLAIN, PLAIN}, 2, OWN_PRIVATE, LIVE_OWN_MAPPING},
+	};
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		check_mapped(*state, &all[i]);
+}
+
+static void mappings_of_other_files_are_read(void **state)
+{
+	static const struct mapped_write all[] = {
+		{"a file elsewhere", {OTHER_FILE}, 1, PLAIN, LIVE_FOUND},
+		{"shared memory", {SHARED_MEMORY}, 1, PLAIN, LIVE_FOUND},
+		{"iovecs in a file elsewhere", {OTHER_FILE, PLAIN, SHARED_MEMORY}, 3, PLAIN,
+			LIVE_FOUND},
+	};
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		check_mapped(*state, &all[i]);
+}
+
+/* One call of two requests, of which the second reaches into a mapping of the file. */
+static int half_mapped_body(struct rig *rig, const char *path, const void *arg)
+{
+	uint8_t *memory = random_buffer(2 * MIB);
+	int fd = open(path, O_WRONLY | O_DIRECT), own = open(path, O_RDWR);
+	if (mmap(memory + 2 * MIB - 4096, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, own, 0) ==
+		MAP_FAILED)
+		return 1;
+	return pwrite(fd, memory, 2 * MIB, 0) == 2 * MIB ? 0 : 2;
+}
+
+static void only_the_requests_that_touch_such_memory_are_missed(void **state)
+{
+	struct rig *rig = *state;
+	assert_int_equal(rig_run(rig, half_mapped_body, NULL), 0);
+	assert_true(rig->seen_count >= 2 && rig->seen_count < RIG_MAX_SEEN);
+	for (unsigned i = 0; i < rig->seen_count; i++) {
+		bool last = i == rig->seen_count - 1;
+		assert_int_equal(rig->seen[i].miss, last ? LIVE_OWN_MAPPING : LIVE_FOUND);
+		assert_int_equal(rig->seen[i].same, !last);
+	}
+}
+
+/* ---- threads that do not wait ---- */
+
+static uint64_t time_lookup_ns(pid_t tid)
+{
+	struct live_request req = {.tid = tid, .len_bytes = 4096};
+	struct event_writer writer;
+	struct live_buffer *buffer;
+	uint64_t begun_ns = clock_monotonic_ns();
+	assert_int_equal(live_locate(&req, &buffer, &writer), LIVE_NOT_IN_CALL);
+	return clock_monotonic_ns() - begun_ns;
+}
+
+/* In full patience none can be shorter than that, and on a busy machine many are longer. */
+static void a_thread_that_never_waits_is_given_up_early(void **unused)
+{
+	(void)unused;
+	uint64_t shortest_ns = UINT64_MAX;
+	pid_t child = start_waiting(wait_running, -1);
+	usleep(20000); /* it has started */
+	for (unsigned i = 0; i < 200 && shortest_ns >= LIVE_PATIENCE_NS; i++) {
+		uint64_t ns = time_lookup_ns(child);
+		shortest_ns = ns < shortest_ns ? ns : shortest_ns;
+	}
+	stop_waiting(child);
+	assert_true(shortest_ns < LIVE_PATIENCE_NS);
 }
 
 /* ---- memory that changes, or goes away, while the write is in flight ---- */
@@ -514,6 +663,10 @@ int main(void)
 		cmocka_unit_test(a_thread_that_does_not_write_is_not_in_a_call),
 		cmocka_unit_test(a_thread_that_writes_elsewhere_does_not_match),
 		cmocka_unit_test(a_process_that_has_ended_is_gone),
+		cmocka_unit_test(memory_that_we_would_have_to_page_in_ourselves_is_left_alone),
+		cmocka_unit_test(mappings_of_other_files_are_read),
+		cmocka_unit_test(only_the_requests_that_touch_such_memory_are_missed),
+		cmocka_unit_test(a_thread_that_never_waits_is_given_up_early),
 		cmocka_unit_test(a_store_in_flight_is_seen_at_its_byte),
 		cmocka_unit_test(memory_that_goes_away_in_flight_leaves_the_bounce_copy),
 	};
