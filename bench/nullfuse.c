@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A FUSE server with an empty back end: one file, writes are dropped, reads are zeros. What the same
- * transport costs without an array: the limit of anything that sits behind libfuse.
+/* A FUSE server with an empty back end: one file, writes are dropped, reads are zeros. What the
+ * same transport costs without an array: the limit of anything that sits behind libfuse.
  *
  * Direct I/O, parallel direct writes where the library knows them, libfuse's own loop. */
 #define FUSE_USE_VERSION 314
@@ -36,9 +36,8 @@ static void null_init(void *userdata, struct fuse_conn_info *conn)
 
 static void reply_entry(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param e = {.ino = FILE_INO,
-		.attr_timeout = TIMEOUT_S,
-		.entry_timeout = TIMEOUT_S};
+	struct fuse_entry_param e = {
+		.ino = FILE_INO, .attr_timeout = TIMEOUT_S, .entry_timeout = TIMEOUT_S};
 	if (parent != FUSE_ROOT_ID || strcmp(name, FILE_NAME) != 0) {
 		fuse_reply_err(req, ENOENT);
 		return;
@@ -60,8 +59,8 @@ static void null_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	fuse_reply_attr(req, &st, TIMEOUT_S);
 }
 
-static void null_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-	struct fuse_file_info *fi)
+static void null_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	(void)attr;
 	(void)to_set;
@@ -88,8 +87,8 @@ static void null_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t s
 	fuse_reply_write(req, size);
 }
 
-static void null_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-	struct fuse_file_info *fi)
+static void null_read(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	(void)ino;
 	(void)off;

@@ -2,7 +2,8 @@
 /* What happened to data, as a value: made where it is noticed, completed and shown elsewhere.
  *
  * Damage on the media is a value and an event, never an assert. The layer that notices fills in
- * what it knows; the front end adds names (files, the process's comm and exe) before it shows it. */
+ * what it knows; the front end adds names (files, the process's comm and exe) before it shows it.
+ */
 #ifndef STABLEFS_BASE_EVENT_H
 #define STABLEFS_BASE_EVENT_H
 
@@ -38,16 +39,16 @@ struct event {
 	uint64_t ino; /* 0: no file known */
 	uint64_t file_offset_bytes;
 	uint32_t len_bytes;
-	uint32_t first_changed;  /* byte of the write; EVENT_MUTATION */
-	uint32_t changed_bytes;  /* EVENT_MUTATION */
-	enum event_blast blast;  /* EVENT_MUTATION */
-	int error;               /* -errno that the caller got, 0 where none */
-	int member;              /* index, -1: none */
-	uint64_t member_block;   /* data-area block of that member */
-	uint64_t volume_block;   /* first data block concerned, UINT64_MAX: none (parity) */
-	uint32_t volume_blocks;  /* how many */
-	uint64_t stripe;         /* UINT64_MAX: none */
-	const char *what;        /* static text: "guard", "ref tag", "read error", ... or NULL */
+	uint32_t first_changed; /* byte of the write; EVENT_MUTATION */
+	uint32_t changed_bytes; /* EVENT_MUTATION */
+	enum event_blast blast; /* EVENT_MUTATION */
+	int error;              /* -errno that the caller got, 0 where none */
+	int member;             /* index, -1: none */
+	uint64_t member_block;  /* data-area block of that member */
+	uint64_t volume_block;  /* first data block concerned, UINT64_MAX: none (parity) */
+	uint32_t volume_blocks; /* how many */
+	uint64_t stripe;        /* UINT64_MAX: none */
+	const char *what;       /* static text: "guard", "ref tag", "read error", ... or NULL */
 };
 
 /* Where events go. Called on the thread that noticed, which may be the engine's: it must not
@@ -59,10 +60,8 @@ struct event_sink {
 /* An event with its "unknown" marks in place. */
 static inline struct event event_new(enum event_kind kind)
 {
-	return (struct event){.kind = kind,
-		.member = -1,
-		.volume_block = UINT64_MAX,
-		.stripe = UINT64_MAX};
+	return (struct event){
+		.kind = kind, .member = -1, .volume_block = UINT64_MAX, .stripe = UINT64_MAX};
 }
 
 static inline void event_emit(struct event_sink *sink, const struct event *event)

@@ -90,8 +90,7 @@ static inline void list_splice_back(struct list *to, struct list *from)
 	list_init(from);
 }
 
-#define list_for_each(n, l)                                                                        \
-	for (struct list_node *n = (l)->head.next; n != &(l)->head; n = n->next)
+#define list_for_each(n, l) for (struct list_node *n = (l)->head.next; n != &(l)->head; n = n->next)
 
 /* The same where the body may remove @n. */
 #define list_for_each_safe(n, l)                                                                   \

@@ -33,8 +33,8 @@ int cli_fail(int err, const struct errmsg *why);
 /* Print the help of the current verb; returns CLI_DONE. */
 int cli_help(void);
 
-/* What getopt_long() said: 'h' is help, '?' and ':' are errors that it names. Returns -1 to go on, or the
- * exit status. */
+/* What getopt_long() said: 'h' is help, '?' and ':' are errors that it names. Returns -1 to go on,
+ * or the exit status. */
 int cli_common_option(int opt, char **argv);
 
 #endif

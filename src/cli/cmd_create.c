@@ -19,11 +19,11 @@ static const char usage[] =
 	"Usage: stablefs create [OPTION]... VOLUME...\n"
 	"Make a volume: member files in a directory, or on the given files and devices.\n\n"
 	"  --level LEVEL      raid5 (default), raid1 or single\n"
-	"  --members N        how many members (default: 4, 2, 1 by level; with a list: its length)\n"
-	"  --size SIZE        of data that the volume holds (default: 1G in a directory, else what fits)\n"
+	"  --members N        how many (default: 4, 2, 1 by level; with a list: its length)\n"
+	"  --size SIZE        of data that it holds (default: 1G in a directory, else what fits)\n"
 	"  --chunk SIZE       4K to 1M, a power of two (default 64K)\n"
 	"  --pi TYPE          none, t10 (default), crc32c or crc64\n"
-	"  --pi-check WHO     device: a member refuses what does not match its guard; none (default)\n"
+	"  --pi-check WHO     device: members refuse what does not match its guard; none (default)\n"
 	"  --system SIZE      of the area for names and extents (default: a sixteenth of --size)\n"
 	"  --label TEXT       a name for people, to 31 bytes\n"
 	"  --force            overwrite a volume or file system that is there\n"
@@ -47,8 +47,9 @@ static int parse_pi(const char *text, struct create_args *args)
 	if (!pi_parse(text, &args->options.pi))
 		return cli_usage("there is no PI '%s': none, t10, crc32c or crc64", text);
 	if (!pi_supported(args->options.pi))
-		return cli_usage("PI %s needs isa-l 2.31 or newer, and this program was built with an "
-				 "older one: choose crc32c or t10",
+		return cli_usage(
+			"PI %s needs isa-l 2.31 or newer, and this program was built with an "
+			"older one: choose crc32c or t10",
 			text);
 	return -1;
 }
@@ -83,8 +84,18 @@ static int parse_members(const char *text, struct create_args *args)
 	return -1;
 }
 
-enum { OPT_LEVEL = 256, OPT_MEMBERS, OPT_SIZE, OPT_CHUNK, OPT_PI, OPT_PI_CHECK, OPT_SYSTEM,
-	OPT_LABEL, OPT_FORCE, OPT_JSON };
+enum {
+	OPT_LEVEL = 256,
+	OPT_MEMBERS,
+	OPT_SIZE,
+	OPT_CHUNK,
+	OPT_PI,
+	OPT_PI_CHECK,
+	OPT_SYSTEM,
+	OPT_LABEL,
+	OPT_FORCE,
+	OPT_JSON
+};
 
 static const struct option long_options[] = {{"level", required_argument, NULL, OPT_LEVEL},
 	{"members", required_argument, NULL, OPT_MEMBERS},
@@ -175,7 +186,8 @@ static void print_made(const struct create_args *args, bool json, char *const *p
 		json_field_u64(&j, "size_bytes", o->size_bytes);
 		json_field_u64(&j, "chunk_bytes", o->chunk_bytes);
 		json_field_string(&j, "pi", pi_name(o->pi));
-		json_field_string(&j, "pi_check", o->pi_check == PI_CHECK_DEVICE ? "device" : "none");
+		json_field_string(
+			&j, "pi_check", o->pi_check == PI_CHECK_DEVICE ? "device" : "none");
 		json_object_end(&j);
 		json_finish(&j);
 		return;
@@ -204,7 +216,8 @@ static int run(int argc, char **argv)
 	if (!count)
 		return cli_usage("which VOLUME? A directory, or its members");
 	if (args.options.pi == PI_NONE && args.options.pi_check == PI_CHECK_DEVICE)
-		return cli_usage("--pi-check device has nothing to check without PI: choose a --pi");
+		return cli_usage(
+			"--pi-check device has nothing to check without PI: choose a --pi");
 	fill_defaults(&args, argv + optind, count);
 	struct errmsg why = {0};
 	struct progress progress = {.what = "create"};

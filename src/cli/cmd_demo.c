@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* stablefs demo: the experiment, end to end, in a scratch volume: each case with the mutator under
- * zero-copy, with the mutator under the bounce buffer (the cure), and without a mutator (the control). */
+ * zero-copy, with the mutator under the bounce buffer (the cure), and without a mutator (the
+ * control). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,9 @@
 
 static const char usage[] =
 	"Usage: stablefs demo [OPTION]... [EXPERIMENT]...\n"
-	"Run the experiment: direct writes of 64K while a second thread stores into the buffer, on\n"
-	"volumes made for it. Experiments (default: all): parity, victims, mirror, metadata, disk.\n\n"
+	"Run the experiment: direct writes of 64K while a second thread stores into the buffer,\n"
+	"on volumes made for it. Experiments (default: all): parity, victims, mirror, metadata,\n"
+	"disk.\n\n"
 	"  --count N    direct writes in each run (default 500)\n"
 	"  --hold TIME  keep each write open that long before its data is sampled (default 200us)\n"
 	"  --dir DIR    where the scratch volumes go (default: TMPDIR or /var/tmp)\n"
@@ -37,8 +39,9 @@ struct demo_args {
 static int create_volume(struct demo_world *w, const struct demo_experiment *e, struct errmsg *why)
 {
 	/* Twice the room that the files take, which is three chunks a write with strangers. */
-	const char *argv[] = {"create", "--level", e->level, "--members", e->members, "--size", "192M",
-		"--chunk", "64K", "--pi", e->pi, "--pi-check", e->pi_check, demo_volume(w), NULL};
+	const char *argv[] = {"create", "--level", e->level, "--members", e->members, "--size",
+		"192M", "--chunk", "64K", "--pi", e->pi, "--pi-check", e->pi_check, demo_volume(w),
+		NULL};
 	int err = demo_remove_volume(w, why);
 	return err < 0 ? err : demo_verb(w, argv, NULL, NULL, why);
 }
@@ -104,8 +107,8 @@ static int run_cell(struct demo_world *w, const struct demo_experiment *e,
 
 static void show_progress(const struct demo_experiment *e, enum demo_cell cell)
 {
-	static const char *const names[] = {"zero-copy, mutator", "bounce, mutator",
-		"zero-copy, still buffer"};
+	static const char *const names[] = {
+		"zero-copy, mutator", "bounce, mutator", "zero-copy, still buffer"};
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K%s: %s ...", e->name, names[cell]);
 	else if (cell == DEMO_ZEROCOPY)
@@ -115,8 +118,8 @@ static void show_progress(const struct demo_experiment *e, enum demo_cell cell)
 static void add_count(struct table *t, const struct demo_count *c)
 {
 	if (c->ran)
-		table_add_cell(t, "%llu of %llu", (unsigned long long)c->wrong,
-			(unsigned long long)c->of);
+		table_add_cell(
+			t, "%llu of %llu", (unsigned long long)c->wrong, (unsigned long long)c->of);
 	else
 		table_add_cell(t, "-");
 }
@@ -124,9 +127,9 @@ static void add_count(struct table *t, const struct demo_count *c)
 static void print_results(const struct demo_experiment *const *chosen, unsigned count,
 	const struct demo_outcome *results)
 {
-	struct table *t = table_new("llrrrl",
-		(const char *[]){"experiment", "", "zero-copy, mutator", "bounce, mutator",
-			"zero-copy, still", "a real kernel"});
+	struct table *t = table_new(
+		"llrrrl", (const char *[]){"experiment", "", "zero-copy, mutator",
+				  "bounce, mutator", "zero-copy, still", "a real kernel"});
 	for (unsigned i = 0; i < count; i++) {
 		table_add_cell(t, "%s", chosen[i]->title);
 		table_add_cell(t, "%s", chosen[i]->unit);
@@ -143,15 +146,16 @@ static void print_results(const struct demo_experiment *const *chosen, unsigned 
 static void print_truth(const struct demo_experiment *const *chosen, unsigned count,
 	const struct demo_outcome *results)
 {
-	printf("\nWrites changed in flight: by the mutator's own record, and as the daemon saw them in "
-	       "live memory\n");
+	printf("\nWrites changed in flight: by the mutator's own record, and as the daemon saw "
+	       "them in live memory\n");
 	for (unsigned i = 0; i < count; i++) {
 		const struct demo_count *c = &results[i].cells[DEMO_ZEROCOPY];
 		const struct demo_count *s = &results[i].cells[DEMO_STILL];
-		printf("  %-9s changed %llu, seen %llu (still buffer: %llu, %llu); observed %llu of "
-		       "%llu direct writes\n",
-			chosen[i]->name, (unsigned long long)c->changed, (unsigned long long)c->seen,
-			(unsigned long long)s->changed, (unsigned long long)s->seen,
+		printf("  %-9s changed %llu, seen %llu (still buffer: %llu, %llu); observed %llu "
+		       "of %llu direct writes\n",
+			chosen[i]->name, (unsigned long long)c->changed,
+			(unsigned long long)c->seen, (unsigned long long)s->changed,
+			(unsigned long long)s->seen,
 			(unsigned long long)(c->observed + s->observed),
 			(unsigned long long)(c->direct + s->direct));
 	}
@@ -243,7 +247,8 @@ static bool is_as_promised(const struct demo_outcome *results, unsigned count)
 {
 	bool promised = true;
 	for (unsigned i = 0; i < count; i++)
-		promised &= !results[i].cells[DEMO_BOUNCE].wrong && !results[i].cells[DEMO_STILL].wrong;
+		promised &=
+			!results[i].cells[DEMO_BOUNCE].wrong && !results[i].cells[DEMO_STILL].wrong;
 	return promised;
 }
 
@@ -280,8 +285,8 @@ static int show_all(const struct demo_args *args, const struct demo_experiment *
 		print_json(chosen, count, results, seconds);
 		return 0;
 	}
-	printf("%llu direct writes of 64K in each run; a second thread stores into the buffer (mutator) or "
-	       "does not (still)\n\n",
+	printf("%llu direct writes of 64K in each run; a second thread stores into the buffer "
+	       "(mutator) or does not (still)\n\n",
 		(unsigned long long)args->setup.count);
 	print_results(chosen, count, results);
 	print_truth(chosen, count, results);
@@ -289,14 +294,14 @@ static int show_all(const struct demo_args *args, const struct demo_experiment *
 		print_files(chosen[i], &results[i]);
 	if (picture)
 		demo_picture(picture, isatty(STDOUT_FILENO) && !getenv("NO_COLOR"));
-	printf("\n%.1f s. Try it yourself: stablefs create, mount -o dio=zerocopy,hold=200us, mutate, "
-	       "scrub.\n",
+	printf("\n%.1f s. Try it yourself: stablefs create, mount -o dio=zerocopy,hold=200us, "
+	       "mutate, scrub.\n",
 		seconds);
 	return 0;
 }
 
-static int run_demo(const struct demo_args *args, const struct demo_experiment *const *chosen,
-	unsigned count)
+static int run_demo(
+	const struct demo_args *args, const struct demo_experiment *const *chosen, unsigned count)
 {
 	struct errmsg why = {0};
 	uint64_t started = clock_monotonic_ns();
@@ -355,8 +360,8 @@ static int run(int argc, char **argv)
 		{"hold", required_argument, NULL, 'o'}, {"dir", required_argument, NULL, 'd'},
 		{"svg", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'}, {0}};
-	struct demo_args args = {.setup = {.count = 500, .block_bytes = DEMO_BLOCK_BYTES,
-					 .hold = "200us"}};
+	struct demo_args args = {
+		.setup = {.count = 500, .block_bytes = DEMO_BLOCK_BYTES, .hold = "200us"}};
 	const struct demo_experiment *chosen[64];
 	int status = -1;
 	args.dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
@@ -373,5 +378,5 @@ static int run(int argc, char **argv)
 	return run_demo(&args, chosen, (unsigned)count);
 }
 
-const struct cli_verb verb_demo = {"demo", "the experiment, end to end, in a scratch volume", usage,
-	run};
+const struct cli_verb verb_demo = {
+	"demo", "the experiment, end to end, in a scratch volume", usage, run};

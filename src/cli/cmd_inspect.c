@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stablefs inspect: superblocks, a stripe with its tuples, where a file lies, who shares its stripes. */
+/* stablefs inspect: superblocks, a stripe with its tuples, where a file lies, who shares its
+ * stripes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@ static const char usage[] =
 	"       stablefs inspect [OPTION]... stripe N VOLUME...|MOUNTPOINT\n"
 	"       stablefs inspect [OPTION]... file PATH VOLUME...|MOUNTPOINT\n"
 	"       stablefs inspect [OPTION]... shares PATH VOLUME...|MOUNTPOINT\n"
-	"Look at a superblock, at a stripe with its tuples, at a file's extents, or at the files that\n"
-	"share stripes with a file. PATH is absolute inside the volume, or below MOUNTPOINT.\n\n"
+	"Look at a superblock, at a stripe with its tuples, at a file's extents, or at the files\n"
+	"that share stripes with a file. PATH is absolute inside the volume, or below MOUNTPOINT.\n\n"
 	"  --json       as JSON\n"
 	"  -h, --help   this text\n";
 
@@ -30,8 +31,10 @@ static void print_scalar(const struct json_value *v)
 
 static void print_super(const struct json_value *doc)
 {
-	json_for_each (super, json_get(doc, "superblocks")) {
-		json_for_each (field, super) {
+	json_for_each(super, json_get(doc, "superblocks"))
+	{
+		json_for_each(field, super)
+		{
 			printf("%-14s ", field->key);
 			if (field->kind == JSON_OBJECT)
 				printf("at %llu, %llu bytes\n",
@@ -46,9 +49,10 @@ static void print_super(const struct json_value *doc)
 
 static void print_slot(const struct json_value *slot)
 {
-	struct table *t = table_new("rlllrl",
-		(const char *[]){"row", "state", "guard", "of data", "ref", "file"});
-	json_for_each (row, json_get(slot, "rows")) {
+	struct table *t = table_new(
+		"rlllrl", (const char *[]){"row", "state", "guard", "of data", "ref", "file"});
+	json_for_each(row, json_get(slot, "rows"))
+	{
 		char ref[24] = "", file[4200];
 		uint64_t tag = json_get_u64(row, "ref_tag", UINT64_MAX);
 		if (tag != UINT64_MAX)
@@ -59,8 +63,8 @@ static void print_slot(const struct json_value *slot)
 				(unsigned long long)json_get_u64(row, "file_offset", 0));
 		table_add_cell(t, "%llu", (unsigned long long)json_get_u64(row, "row", 0));
 		table_add_cell(t, "%s", json_get_string(row, "state", "?"));
-		table_add_cell(t, "%s", json_get_string(row, "guard",
-			json_get_string(row, "tuple", "-")));
+		table_add_cell(
+			t, "%s", json_get_string(row, "guard", json_get_string(row, "tuple", "-")));
 		table_add_cell(t, "%s", json_get_string(row, "guard_of_data", "-"));
 		table_add_cell(t, "%s", ref);
 		table_add_cell(t, "%s", file);
@@ -76,7 +80,8 @@ static void print_stripe(const struct json_value *doc)
 		(unsigned long long)json_get_u64(doc, "stripe", 0),
 		(unsigned long long)json_get_u64(doc, "parity_mismatches", 0),
 		(unsigned long long)json_get_u64(doc, "mirror_mismatches", 0));
-	json_for_each (slot, json_get(doc, "slots")) {
+	json_for_each(slot, json_get(doc, "slots"))
+	{
 		printf("\nmember %llu, %s%s, from block %llu on\n",
 			(unsigned long long)json_get_u64(slot, "member", 0),
 			json_get_string(slot, "role", "?"),
@@ -89,15 +94,17 @@ static void print_stripe(const struct json_value *doc)
 
 static void print_file(const struct json_value *doc)
 {
-	struct table *t = table_new("rrrrr", (const char *[]){"offset", "length", "volume block",
-						     "stripes", "first member"});
+	struct table *t = table_new("rrrrr",
+		(const char *[]){"offset", "length", "volume block", "stripes", "first member"});
 	printf("%s, inode %llu\n", json_get_string(doc, "path", "?"),
 		(unsigned long long)json_get_u64(doc, "ino", 0));
-	json_for_each (e, json_get(doc, "extents")) {
+	json_for_each(e, json_get(doc, "extents"))
+	{
 		table_add_cell(t, "%llu", (unsigned long long)json_get_u64(e, "file_offset", 0));
 		table_add_cell(t, "%llu", (unsigned long long)json_get_u64(e, "length", 0));
 		table_add_cell(t, "%llu", (unsigned long long)json_get_u64(e, "volume_block", 0));
-		table_add_cell(t, "%llu-%llu", (unsigned long long)json_get_u64(e, "first_stripe", 0),
+		table_add_cell(t, "%llu-%llu",
+			(unsigned long long)json_get_u64(e, "first_stripe", 0),
 			(unsigned long long)json_get_u64(e, "last_stripe", 0));
 		table_add_cell(t, "%llu", (unsigned long long)json_get_u64(e, "first_member", 0));
 	}
@@ -107,7 +114,7 @@ static void print_file(const struct json_value *doc)
 	const struct json_value *shares = json_get(doc, "shares_stripes_with");
 	if (shares)
 		printf("\nFiles in the same stripes:%s\n", shares->first ? "" : " none");
-	json_for_each (other, shares)
+	json_for_each(other, shares)
 		printf("  %s, %llu blocks\n", json_get_string(other, "path", "?"),
 			(unsigned long long)json_get_u64(other, "blocks", 0));
 }
@@ -136,7 +143,8 @@ static int ask_and_print(const struct inspect_kind *kind, const char *word, char
 	struct errmsg why = {0};
 	cleanup(cleanup_freep) char *text = NULL;
 	cleanup(json_value_freep) struct json_value *doc = NULL;
-	snprintf(line, sizeof(line), "inspect %s%s%s", kind->name, word ? " " : "", word ? word : "");
+	snprintf(line, sizeof(line), "inspect %s%s%s", kind->name, word ? " " : "",
+		word ? word : "");
 	int err = target_ask(args, count, line, &text, &why);
 	if (!err)
 		err = json_parse(text, strlen(text), &doc, &why);
@@ -151,8 +159,8 @@ static int ask_and_print(const struct inspect_kind *kind, const char *word, char
 
 static int run(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'}, {0}};
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
 	bool as_json = false;
 	for (int opt; (opt = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
 		int status = cli_common_option(opt, argv);
@@ -165,7 +173,8 @@ static int run(int argc, char **argv)
 		return cli_usage("what? super, stripe, file or shares");
 	const struct inspect_kind *kind = find_kind(argv[optind]);
 	if (!kind)
-		return cli_usage("cannot inspect '%s': super, stripe, file or shares", argv[optind]);
+		return cli_usage(
+			"cannot inspect '%s': super, stripe, file or shares", argv[optind]);
 	optind++;
 	const char *word = NULL;
 	if (kind->takes_word && optind < argc)
@@ -177,6 +186,7 @@ static int run(int argc, char **argv)
 	return ask_and_print(kind, word, argv + optind, (unsigned)(argc - optind), as_json);
 }
 
-const struct cli_verb verb_inspect = {"inspect", "a superblock, a stripe, a file's extents, who shares "
-						 "its stripes",
+const struct cli_verb verb_inspect = {"inspect",
+	"a superblock, a stripe, a file's extents, who shares "
+	"its stripes",
 	usage, run};

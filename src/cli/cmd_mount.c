@@ -27,7 +27,7 @@ static const char usage[] =
 	"Mount a volume; returns when it is usable. End it with umount(8) or fusermount3 -u.\n\n"
 	"  -f, --foreground   stay; end on SIGINT, SIGTERM or umount\n"
 	"  -o OPTION,...      options:\n"
-	"      dio=POLICY         what a direct write does: bounce (default): one copy at submission;\n"
+	"      dio=POLICY         of direct writes. bounce (default): one copy at submission;\n"
 	"                         zerocopy: guard, parity and data are sampled from live memory\n"
 	"      hold=TIME          keep direct writes open that long before their data is sampled\n"
 	"                         (200us, 1ms; default 0)\n"
@@ -107,9 +107,9 @@ static const struct valued_option {
 /* What the kernel or fusermount3 understands by itself. */
 static bool is_kernel_option(const char *name)
 {
-	static const char *const names[] = {"rw", "dev", "nodev", "suid", "nosuid", "exec", "noexec",
-		"atime", "noatime", "relatime", "norelatime", "diratime", "nodiratime", "sync",
-		"async", "dirsync", "lazytime", "nolazytime"};
+	static const char *const names[] = {"rw", "dev", "nodev", "suid", "nosuid", "exec",
+		"noexec", "atime", "noatime", "relatime", "norelatime", "diratime", "nodiratime",
+		"sync", "async", "dirsync", "lazytime", "nolazytime"};
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(names[i], name))
 			return true;
@@ -165,7 +165,7 @@ static int find_mountpoint(struct mount_args *a, const char *path, struct errmsg
 	struct stat st;
 	if (stat(path, &st) < 0 || !realpath(path, a->mountpoint))
 		return errmsg_set(why, -errno, "the mount point %s: %s%s", path, strerror(errno),
-			errno == ENOENT	   ? " (make it with mkdir)"
+			errno == ENOENT     ? " (make it with mkdir)"
 			: errno == ENOTCONN ? " (a dead mount is there: fusermount3 -u it)"
 					    : "");
 	if (!S_ISDIR(st.st_mode))
@@ -278,8 +278,8 @@ static int serve_volume(struct daemon *d, struct errmsg *why)
 	err = serve_files(d, v, why);
 	int closed = volume_close(v);
 	if (!err && closed < 0)
-		err = errmsg_set(why, closed, "the volume was not closed cleanly: %s",
-			strerror(-closed));
+		err = errmsg_set(
+			why, closed, "the volume was not closed cleanly: %s", strerror(-closed));
 	return err;
 }
 
@@ -346,7 +346,8 @@ static int run(int argc, char **argv)
 		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
 	struct mount_args args = {.front = {.allow_other = getuid() == 0}};
 	int status = -1;
-	for (int opt; status < 0 && (opt = getopt_long(argc, argv, ":fo:h", options, NULL)) != -1;) {
+	for (int opt;
+		status < 0 && (opt = getopt_long(argc, argv, ":fo:h", options, NULL)) != -1;) {
 		if (opt == 'f')
 			args.foreground = true;
 		else if (opt == 'o')

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stablefs scrub: compare parity, mirrors and guards; say what is wrong, where, and in which files. */
+/* stablefs scrub: compare parity, mirrors and guards; say what is wrong, where, and in which files.
+ */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,7 +43,8 @@ static void print_files(const struct json_value *report)
 {
 	struct table *t = table_new("lrrl", (const char *[]){"  file", "blocks", "lost", "where"});
 	unsigned shown = 0, total = 0;
-	json_for_each (file, json_get(report, "files")) {
+	json_for_each(file, json_get(report, "files"))
+	{
 		char offset[SIZE_TEXT_BYTES];
 		const struct json_value *ranges = json_get(file, "ranges");
 		uint64_t blocks = json_get_u64(file, "parity_blocks", 0) +
@@ -70,7 +72,8 @@ static void print_files(const struct json_value *report)
 
 static void print_members(const struct json_value *report)
 {
-	json_for_each (m, json_get(report, "members")) {
+	json_for_each(m, json_get(report, "members"))
+	{
 		uint64_t wrong = json_get_u64(m, "wrong_blocks", 0);
 		if (!json_get_bool(m, "present", true))
 			printf("  member %llu is missing\n",
@@ -226,5 +229,5 @@ static int run(int argc, char **argv)
 	return json_get_u64(report, "remaining", 0) ? CLI_DAMAGE : CLI_DONE;
 }
 
-const struct cli_verb verb_scrub = {"scrub", "compare parity, mirrors and guards; name the damage",
-	usage, run};
+const struct cli_verb verb_scrub = {
+	"scrub", "compare parity, mirrors and guards; name the damage", usage, run};

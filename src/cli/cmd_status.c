@@ -12,15 +12,17 @@
 
 static const char usage[] =
 	"Usage: stablefs status [OPTION]... VOLUME...|MOUNTPOINT\n"
-	"Say what a volume is, how full, and how its members are. Exit status 3 where one is missing.\n\n"
+	"Say what a volume is, how full, and how its members are. Exit status 3 where one is\n"
+	"missing.\n\n"
 	"  --json       as JSON\n"
 	"  -h, --help   this text\n";
 
 static void print_members(const struct json_value *status)
 {
-	struct table *t = table_new("rlrrrl",
-		(const char *[]){"member", "state", "reads", "writes", "errors", "path"});
-	json_for_each (m, json_get(status, "members")) {
+	struct table *t = table_new(
+		"rlrrrl", (const char *[]){"member", "state", "reads", "writes", "errors", "path"});
+	json_for_each(m, json_get(status, "members"))
+	{
 		table_add_cell(t, "%llu", (unsigned long long)json_get_u64(m, "index", 0));
 		table_add_cell(t, "%s", json_get_string(m, "state", "?"));
 		table_add_cell(t, "%llu", (unsigned long long)json_get_u64(m, "reads", 0));
@@ -44,8 +46,9 @@ static void print_status(const struct json_value *status)
 		label);
 	printf("level    %s, chunk %s, PI %s%s\n", json_get_string(status, "level", "?"), chunk,
 		json_get_string(status, "pi", "?"),
-		strcmp(json_get_string(status, "pi_check", ""), "device") ? ""
-									  : ", checked by the device");
+		strcmp(json_get_string(status, "pi_check", ""), "device")
+			? ""
+			: ", checked by the device");
 	printf("state    %s, generation %llu%s%s\n", json_get_string(status, "state", "?"),
 		(unsigned long long)json_get_u64(status, "generation", 0),
 		json_get(status, "mountpoint") ? ", mounted at " : ", not mounted",
@@ -57,8 +60,8 @@ static void print_status(const struct json_value *status)
 
 static int run(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'}, {0}};
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
 	bool as_json = false;
 	for (int opt; (opt = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
 		int status = cli_common_option(opt, argv);
@@ -85,5 +88,5 @@ static int run(int argc, char **argv)
 	return strcmp(json_get_string(status, "state", ""), "healthy") ? CLI_DAMAGE : CLI_DONE;
 }
 
-const struct cli_verb verb_status = {"status", "what a volume is and how its members are", usage,
-	run};
+const struct cli_verb verb_status = {
+	"status", "what a volume is and how its members are", usage, run};

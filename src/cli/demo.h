@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The demo: real volumes, real mounts, real races, on the verbs that users have. Every experiment
- * runs three times: zero-copy with the mutator, bounced with the mutator (the cure), and zero-copy with
- * a still buffer (the control). */
+ * runs three times: zero-copy with the mutator, bounced with the mutator (the cure), and zero-copy
+ * with a still buffer (the control). */
 #ifndef STABLEFS_CLI_DEMO_H
 #define STABLEFS_CLI_DEMO_H
 
@@ -15,10 +15,10 @@ enum demo_cell { DEMO_ZEROCOPY, DEMO_BOUNCE, DEMO_STILL, DEMO_CELLS };
 /* What one run of one experiment gave. */
 struct demo_count {
 	bool ran;
-	uint64_t wrong, of;	/* in the experiment's unit */
-	uint64_t writes;	/* direct writes of the mutator */
-	uint64_t changed;	/* of these: changed in flight, by the mutator's own record */
-	uint64_t seen;		/* of these: the daemon saw the change */
+	uint64_t wrong, of;        /* in the experiment's unit */
+	uint64_t writes;           /* direct writes of the mutator */
+	uint64_t changed;          /* of these: changed in flight, by the mutator's own record */
+	uint64_t seen;             /* of these: the daemon saw the change */
 	uint64_t observed, direct; /* direct writes with live memory sampled, of all (zero-copy) */
 	uint64_t writes_failed;
 };
@@ -36,7 +36,7 @@ struct demo_file {
 	uint64_t blocks_wrong;
 };
 
-#define DEMO_MAX_FILES	 16u
+#define DEMO_MAX_FILES   16u
 #define DEMO_MAX_VICTIMS 4096u
 
 /* One stripe, member by member, for the picture. */
@@ -46,8 +46,8 @@ struct demo_stripe {
 	struct demo_column {
 		char owner[64]; /* path, or "parity" */
 		bool parity, gone, mutated;
-	} columns[4];		/* by member */
-	uint32_t ruined_rows;	/* of the block column that is gone, bit i: row i */
+	} columns[4];         /* by member */
+	uint32_t ruined_rows; /* of the block column that is gone, bit i: row i */
 	struct demo_victim victim;
 };
 
@@ -73,10 +73,10 @@ struct demo_setup {
 struct demo_experiment {
 	const char *name;
 	const char *title;
-	const char *unit;  /* "4K parity rows wrong" */
+	const char *unit; /* "4K parity rows wrong" */
 	const char *level, *members, *pi, *pi_check;
 	const char *reality; /* what a real kernel gave */
-	bool strangers;	     /* the file is laid out between idle files */
+	bool strangers;      /* the file is laid out between idle files */
 	/* Measure, after the mutator ran on the mounted volume. May unmount. */
 	int (*measure)(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
 		struct demo_outcome *out, struct errmsg *why);
@@ -95,8 +95,8 @@ const char *demo_volume(const struct demo_world *w);
 
 /* Run this program with @argv (NULL-terminated, without its own name); *@out is what it printed, as
  * JSON, where @out is not NULL. @status gets the exit status; NULL: anything but 0 is an error. */
-int demo_verb(struct demo_world *w, const char *const *argv, int *status,
-	struct json_value **out, struct errmsg *why);
+int demo_verb(struct demo_world *w, const char *const *argv, int *status, struct json_value **out,
+	struct errmsg *why);
 int demo_mount(struct demo_world *w, const char *options, struct errmsg *why);
 int demo_unmount(struct demo_world *w, struct errmsg *why); /* also waits for the daemon's end */
 int demo_remove_volume(struct demo_world *w, struct errmsg *why);
@@ -104,13 +104,13 @@ int demo_hide_member(struct demo_world *w, unsigned index, struct errmsg *why);
 bool demo_interrupted(void);
 
 /* Read a JSON file of the control directory. */
-int demo_control(struct demo_world *w, const char *name, struct json_value **out,
-	struct errmsg *why);
+int demo_control(
+	struct demo_world *w, const char *name, struct json_value **out, struct errmsg *why);
 
 /* ---- demo_strangers.c: idle files between the mutator's blocks ---- */
 
-/* Write, in turn, one block of the mutator's file "a" and one of each of two idle files, so that each
- * stripe holds all three. */
+/* Write, in turn, one block of the mutator's file "a" and one of each of two idle files, so that
+ * each stripe holds all three. */
 int demo_strangers_write(struct demo_world *w, const struct demo_setup *setup, struct errmsg *why);
 /* With one member gone: read the idle files back and compare. */
 int demo_strangers_measure(struct demo_world *w, const struct demo_setup *setup,

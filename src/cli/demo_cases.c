@@ -16,7 +16,8 @@
 
 static void note_files(struct demo_outcome *out, const struct json_value *report, const char *key)
 {
-	json_for_each (file, json_get(report, "files")) {
+	json_for_each(file, json_get(report, "files"))
+	{
 		if (out->file_count == DEMO_MAX_FILES)
 			return;
 		struct demo_file *f = &out->files[out->file_count++];
@@ -32,8 +33,8 @@ static int scrub(struct demo_world *w, struct json_value **report, struct errmsg
 	return demo_verb(w, argv, &status, report, why);
 }
 
-static int measure_parity(struct demo_world *w, const struct demo_setup *setup,
-	enum demo_cell cell, struct demo_outcome *out, struct errmsg *why)
+static int measure_parity(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
+	struct demo_outcome *out, struct errmsg *why)
 {
 	cleanup(json_value_freep) struct json_value *report = NULL;
 	int err = scrub(w, &report, why);

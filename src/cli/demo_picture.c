@@ -22,7 +22,7 @@ static enum look look_of(const struct demo_stripe *p, unsigned member, unsigned 
 
 static const char *role_of(const struct demo_column *c)
 {
-	return c->gone	    ? "idle, yet RUINED"
+	return c->gone      ? "idle, yet RUINED"
 	       : c->mutated ? "changed in flight"
 	       : c->parity  ? "made of other bytes"
 			    : "idle, still whole";
@@ -118,8 +118,8 @@ static void svg_column(struct svg *s, const struct demo_stripe *p, unsigned m)
 	svg_text(s, x, 138, "font-size=\"14\" fill=\"#555\"", "%s", role_of(c));
 	for (unsigned row = 0; row < ROWS; row++)
 		fprintf(s->out,
-			"<rect x=\"%u\" y=\"%u\" width=\"190\" height=\"15\" rx=\"2\" fill=\"%s\"/>\n",
-			x, 150 + row * 18, fill[look_of(p, m, row)]);
+			"<rect x=\"%u\" y=\"%u\" width=\"190\" height=\"15\" fill=\"%s\"/>\n", x,
+			150 + row * 18, fill[look_of(p, m, row)]);
 }
 
 int demo_picture_svg(const struct demo_stripe *p, const char *path, struct errmsg *why)
@@ -135,7 +135,7 @@ int demo_picture_svg(const struct demo_stripe *p, const char *path, struct errms
 		"A program changed its O_DIRECT buffer in flight. Then member %u failed.",
 		p->victim.member);
 	svg_text(&s, 20, 60, "font-size=\"15\" fill=\"#555\"",
-		"Stripe %llu of a RAID5 array; each bar is a block of 4 KiB. Nobody ever wrote %s again.",
+		"Stripe %llu of a RAID5 array; each bar is a block of 4 KiB. Nobody wrote %s again.",
 		(unsigned long long)p->stripe, p->victim.path);
 	for (unsigned row = 0; row < ROWS; row += 5)
 		svg_text(&s, 20, 162 + row * 18, "font-size=\"13\" fill=\"#555\"", "row %u", row);
@@ -145,9 +145,11 @@ int demo_picture_svg(const struct demo_stripe *p, const char *path, struct errms
 		(unsigned long long)p->victim.file_block);
 	svg_text(&s, 290, 470, "font-size=\"15\" font-family=\"monospace\" xml:space=\"preserve\"",
 		"%s", p->victim.before);
-	svg_text(&s, 20, 498, "font-size=\"15\" fill=\"#c8102e\"", "and is now, rebuilt from parity:");
+	svg_text(&s, 20, 498, "font-size=\"15\" fill=\"#c8102e\"",
+		"and is now, rebuilt from parity:");
 	svg_text(&s, 290, 498,
-		"font-size=\"15\" fill=\"#c8102e\" font-family=\"monospace\" xml:space=\"preserve\"",
+		"font-size=\"15\" fill=\"#c8102e\" font-family=\"monospace\" "
+		"xml:space=\"preserve\"",
 		"%s", p->victim.after);
 	fputs("</svg>\n", s.out);
 	return fclose(s.out) == 0 ? 0 : errmsg_set(why, -errno, "%s: %s", path, strerror(errno));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Blast radius: idle files of other people between the mutator's blocks, and what is left of them when
- * a member fails.
+/* Blast radius: idle files of other people between the mutator's blocks, and what is left of them
+ * when a member fails.
  *
- * Each stripe of three data chunks holds one chunk of the mutator's file and one each of two idle files.
- * The idle files are written once, before, and never again. Each of their blocks says which it is, so
- * that what comes back can be compared with what was written without keeping a copy. */
+ * Each stripe of three data chunks holds one chunk of the mutator's file and one each of two idle
+ * files. The idle files are written once, before, and never again. Each of their blocks says which
+ * it is, so that what comes back can be compared with what was written without keeping a copy. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,8 @@
 static const char *const idle_names[IDLE_FILES] = {"payroll.db", "thesis.tex", "wedding.tar",
 	"ledger.xls", "kernel.git", "letters.mbox", "x-ray.dcm", "novel.odt"};
 
-/* The file that idle chunk @i (two for each of the mutator's writes) belongs to: files change after an
- * eighth of the run, in pairs. */
+/* The file that idle chunk @i (two for each of the mutator's writes) belongs to: files change after
+ * an eighth of the run, in pairs. */
 static unsigned idle_file(const struct demo_setup *setup, uint64_t i)
 {
 	uint64_t write = i / 2, per_pair = (setup->count + IDLE_FILES / 2 - 1) / (IDLE_FILES / 2);
@@ -62,7 +62,8 @@ static int append_chunk(int fd, const void *chunk, uint64_t index, struct errmsg
 static int append_idle(int fd, unsigned file, uint64_t index, uint8_t *chunk, struct errmsg *why)
 {
 	for (unsigned b = 0; b < CHUNK_BYTES / BLOCK_BYTES; b++)
-		fill_idle_block(chunk + b * BLOCK_BYTES, file, index * (CHUNK_BYTES / BLOCK_BYTES) + b);
+		fill_idle_block(
+			chunk + b * BLOCK_BYTES, file, index * (CHUNK_BYTES / BLOCK_BYTES) + b);
 	return append_chunk(fd, chunk, index, why);
 }
 
@@ -102,8 +103,8 @@ int demo_strangers_write(struct demo_world *w, const struct demo_setup *setup, s
 
 /* ---- where the blocks lie ---- */
 
-static int ask_extents(struct demo_world *w, const char *name, struct json_value **doc,
-	struct errmsg *why)
+static int ask_extents(
+	struct demo_world *w, const char *name, struct json_value **doc, struct errmsg *why)
 {
 	char path[80];
 	snprintf(path, sizeof(path), "/%s", name);
@@ -113,7 +114,8 @@ static int ask_extents(struct demo_world *w, const char *name, struct json_value
 
 static uint64_t volume_block_of(const struct json_value *doc, uint64_t file_block)
 {
-	json_for_each (e, json_get(doc, "extents")) {
+	json_for_each(e, json_get(doc, "extents"))
+	{
 		uint64_t first = json_get_u64(e, "file_offset", 0) / BLOCK_BYTES;
 		uint64_t count = json_get_u64(e, "length", 0) / BLOCK_BYTES;
 		if (file_block >= first && file_block < first + count)
@@ -188,11 +190,15 @@ static int look_at_file(struct demo_world *w, unsigned file, struct demo_outcome
 	int err = ask_extents(w, idle_names[file], &extents, why);
 	if (err < 0 || !blocks)
 		return err < 0 ? err : -ENOMEM;
-	cleanup(cleanup_closep) int fd = open_in_mount(w, idle_names[file], O_RDONLY | O_DIRECT, why);
+	cleanup(cleanup_closep) int fd =
+		open_in_mount(w, idle_names[file], O_RDONLY | O_DIRECT, why);
 	if (fd < 0)
 		return fd;
 	off_t size = lseek(fd, 0, SEEK_END);
-	struct idle_look look = {.file = file, .fd = fd, .extents = extents, .was = blocks,
+	struct idle_look look = {.file = file,
+		.fd = fd,
+		.extents = extents,
+		.was = blocks,
 		.is = blocks + BLOCK_BYTES};
 	for (uint64_t b = 0; b < (uint64_t)size / BLOCK_BYTES && !demo_interrupted(); b++) {
 		ssize_t n = pread(fd, look.is, BLOCK_BYTES, (off_t)(b * BLOCK_BYTES));
@@ -234,12 +240,14 @@ static int take_picture(struct demo_world *w, struct demo_outcome *out, struct e
 	int err = demo_verb(w, argv, NULL, &doc, why);
 	if (err < 0)
 		return err;
-	json_for_each (slot, json_get(doc, "slots")) {
+	json_for_each(slot, json_get(doc, "slots"))
+	{
 		uint64_t member = json_get_u64(slot, "member", 0);
 		if (member < 4)
 			fill_column(&p->columns[member], slot);
 	}
-	snprintf(p->columns[FAILED_MEMBER].owner, sizeof(p->columns[0].owner), "%s", p->victim.path);
+	snprintf(
+		p->columns[FAILED_MEMBER].owner, sizeof(p->columns[0].owner), "%s", p->victim.path);
 	for (unsigned i = 0; i < out->victim_count; i++)
 		if (out->victims[i].stripe == p->stripe)
 			p->ruined_rows |= 1u << out->victims[i].row;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The demo's scratch folder: one volume, one mount point, and this program's own verbs run as separate
- * processes, as a user would run them. */
+/* The demo's scratch folder: one volume, one mount point, and this program's own verbs run as
+ * separate processes, as a user would run them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -60,8 +60,9 @@ int demo_world_new(const char *parent, struct demo_world **out, struct errmsg *w
 	ssize_t n = readlink("/proc/self/exe", w->self, sizeof(w->self) - 1);
 	snprintf(w->dir, sizeof(w->dir), "%s/stablefs-demo-XXXXXX", parent);
 	if (n < 0 || !mkdtemp(w->dir)) {
-		int err = errmsg_set(why, -errno, "cannot make a folder in %s: %s (--dir takes another)",
-			parent, strerror(errno));
+		int err = errmsg_set(why, -errno,
+			"cannot make a folder in %s: %s (--dir takes another)", parent,
+			strerror(errno));
 		free(w);
 		return err;
 	}
@@ -94,9 +95,10 @@ static int spawn(struct demo_world *w, const char *const *argv, int out_fd, pid_
 		posix_spawn_file_actions_adddup2(&actions, out_fd, STDOUT_FILENO);
 	else
 		posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, w->log,
-		O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	int err = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+	posix_spawn_file_actions_addopen(
+		&actions, STDERR_FILENO, w->log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	int err =
+		posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	return -err;
 }
@@ -164,8 +166,8 @@ static int run(struct demo_world *w, const char *const *argv, int *status, char 
 	return errmsg_set(why, -EIO, "%s %s failed (status %d): %s", argv[0], argv[1], code, said);
 }
 
-int demo_verb(struct demo_world *w, const char *const *argv, int *status,
-	struct json_value **out, struct errmsg *why)
+int demo_verb(struct demo_world *w, const char *const *argv, int *status, struct json_value **out,
+	struct errmsg *why)
 {
 	const char *full[32] = {w->self};
 	cleanup(cleanup_freep) char *text = NULL;
@@ -229,7 +231,8 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 int demo_remove_volume(struct demo_world *w, struct errmsg *why)
 {
-	if (nftw(w->volume, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 && errno != ENOENT)
+	if (nftw(w->volume, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 &&
+		errno != ENOENT)
 		return errmsg_set(why, -errno, "cannot remove %s: %s", w->volume, strerror(errno));
 	return 0;
 }
@@ -244,8 +247,8 @@ int demo_hide_member(struct demo_world *w, unsigned index, struct errmsg *why)
 	return 0;
 }
 
-int demo_control(struct demo_world *w, const char *name, struct json_value **out,
-	struct errmsg *why)
+int demo_control(
+	struct demo_world *w, const char *name, struct json_value **out, struct errmsg *why)
 {
 	char path[PATH_MAX + 64];
 	snprintf(path, sizeof(path), "%s/.stablefs/%s", w->mountpoint, name);

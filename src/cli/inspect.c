@@ -203,8 +203,8 @@ static void write_cell(struct json *j, struct service *s, const struct stripe_ch
 		write_tuple(j, super->pi, check->tuples + at * pi_tuple_bytes(super->pi),
 			check->data + at * BLOCK_BYTES);
 	if (!geometry_has_parity(g) || slot < geometry_data_slots(g)) {
-		uint64_t block = geometry_volume_block(g, check->stripe,
-			geometry_has_parity(g) ? slot : 0, row);
+		uint64_t block = geometry_volume_block(
+			g, check->stripe, geometry_has_parity(g) ? slot : 0, row);
 		struct owner_name o = {s->fs, j};
 		json_field_u64(j, "volume_block", block);
 		if (s->fs)
@@ -213,8 +213,8 @@ static void write_cell(struct json *j, struct service *s, const struct stripe_ch
 	json_object_end(j);
 }
 
-static void write_slot(struct json *j, struct service *s, const struct stripe_check *check,
-	unsigned slot)
+static void write_slot(
+	struct json *j, struct service *s, const struct stripe_check *check, unsigned slot)
 {
 	const struct geometry *g = volume_geometry(s->volume);
 	unsigned member = geometry_member(g, check->stripe, slot);
@@ -222,7 +222,7 @@ static void write_slot(struct json *j, struct service *s, const struct stripe_ch
 	json_object_begin(j);
 	json_field_u64(j, "member", member);
 	json_field_string(j, "role",
-		!geometry_has_parity(g)		    ? "copy"
+		!geometry_has_parity(g)          ? "copy"
 		: slot == geometry_data_slots(g) ? "parity"
 						 : "data");
 	json_field_bool(j, "present", present);
@@ -260,15 +260,18 @@ int inspect_stripe(struct service *s, const char *number, FILE *out, struct errm
 	if (err < 0)
 		return err;
 	if (stripe >= g->stripes)
-		return errmsg_set(why, -ERANGE, "there is no stripe %s: the volume has %llu", number,
-			(unsigned long long)g->stripes);
+		return errmsg_set(why, -ERANGE, "there is no stripe %s: the volume has %llu",
+			number, (unsigned long long)g->stripes);
 	size_t cells = (size_t)geometry_slots(g) * g->chunk_blocks;
 	cleanup(cleanup_freep) uint8_t *data = mem_alloc_blocks(cells * BLOCK_BYTES);
 	cleanup(cleanup_freep) uint8_t *tuples = calloc(cells, PI_MAX_TUPLE_BYTES);
 	if (!data || !tuples)
 		return -ENOMEM;
 	struct stripe_look look = {.v = s->volume,
-		.check = {.mode = STRIPE_CHECK, .stripe = stripe, .done = looked, .data = data,
+		.check = {.mode = STRIPE_CHECK,
+			.stripe = stripe,
+			.done = looked,
+			.data = data,
 			.tuples = tuples}};
 	stripe_check(volume_engine(s->volume), &look.check);
 	volume_wait(s->volume, &look.waiter);
@@ -284,7 +287,7 @@ struct file_look {
 	/* Shares: the stripes of the file, as runs, in file order. */
 	struct stripe_run {
 		uint64_t first, count;
-	} *runs; /* owned */
+	} * runs; /* owned */
 	size_t count, room;
 	int err;
 };
@@ -406,7 +409,8 @@ int inspect_file(struct service *s, const char *path, bool shares, FILE *out, st
 	if (!s->fs)
 		return errmsg_set(why, -EUCLEAN, "the file system of the volume cannot be read");
 	size_t prefix = s->mountpoint ? strlen(s->mountpoint) : 0;
-	if (prefix && !strncmp(path, s->mountpoint, prefix) && (path[prefix] == '/' || !path[prefix]))
+	if (prefix && !strncmp(path, s->mountpoint, prefix) &&
+		(path[prefix] == '/' || !path[prefix]))
 		path = path[prefix] ? path + prefix : "/";
 	struct json j;
 	struct file_look look = {.s = s, .j = &j};

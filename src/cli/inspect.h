@@ -14,8 +14,8 @@ int inspect_super(struct service *s, FILE *out);
 /* @number: of the stripe, as text. Its blocks: member, tuple, guard computed, owner. */
 int inspect_stripe(struct service *s, const char *number, FILE *out, struct errmsg *why);
 
-/* @path: absolute, in the file system (or below the mount point). Its extents with stripes and members;
- * with @shares also the other files in these stripes. */
+/* @path: absolute, in the file system (or below the mount point). Its extents with stripes and
+ * members; with @shares also the other files in these stripes. */
 int inspect_file(struct service *s, const char *path, bool shares, FILE *out, struct errmsg *why);
 
 #endif

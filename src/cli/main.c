@@ -69,12 +69,12 @@ int cli_common_option(int opt, char **argv)
 static void print_help(FILE *out)
 {
 	fputs("Usage: stablefs VERB [OPTION]... [ARGUMENT]...\n\n"
-	      "A filesystem on an emulated RAID array with protection information, that shows what\n"
-	      "happens when a program changes its O_DIRECT buffer while a write is in flight.\n\n",
+	      "A filesystem on an emulated RAID array with protection information, that shows\n"
+	      "what happens when a program changes its O_DIRECT buffer while a write is in flight.\n\n",
 		out);
 	for (unsigned i = 0; i < VERBS; i++)
 		fprintf(out, "  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
-	fputs("\n'stablefs VERB --help' says more about a verb; each has a man page (stablefs-VERB).\n"
+	fputs("\n'stablefs VERB --help' says more; each verb has a man page (stablefs-VERB).\n"
 	      "VOLUME is a directory that holds member files, or the list of its members.\n"
 	      "Exit status: 0 done, 1 failed, 2 usage, 3 damage or mutation found.\n",
 		out);

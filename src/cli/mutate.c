@@ -194,8 +194,8 @@ static int seek_to(const struct mutator *m, off_t offset)
 	return positioned && lseek(m->fd, offset, SEEK_SET) < 0 ? -errno : 0;
 }
 
-/* Until the storing thread has stored once more: on a busy machine it may be waiting for a CPU, and a
- * write begun then would meet nobody. */
+/* Until the storing thread has stored once more: on a busy machine it may be waiting for a CPU, and
+ * a write begun then would meet nobody. */
 static void await_a_store(struct mutator *m)
 {
 	uint64_t done = atomic_load(&m->done);

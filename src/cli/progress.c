@@ -20,8 +20,8 @@ void progress_step(void *ctx, uint64_t done, uint64_t total)
 	p->shown_ns = now;
 	p->shown = true;
 	unsigned percent = total ? (unsigned)(100 * (double)done / (double)total) : 0;
-	fprintf(stderr, "%s%s: %u %% (%" PRIu64 " of %" PRIu64 ")%s", tty ? "\r\033[K" : "", p->what,
-		percent, done, total, tty ? "" : "\n");
+	fprintf(stderr, "%s%s: %u %% (%" PRIu64 " of %" PRIu64 ")%s", tty ? "\r\033[K" : "",
+		p->what, percent, done, total, tty ? "" : "\n");
 	fflush(stderr);
 }
 

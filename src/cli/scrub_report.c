@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* From damaged rows to the files that they concern.
  *
- * A wrong guard, a mirror or an unreadable block concerns the file that owns the block. A wrong parity row
- * concerns every file with a block in that row: whichever member fails, its block comes back wrong. */
+ * A wrong guard, a mirror or an unreadable block concerns the file that owns the block. A wrong
+ * parity row concerns every file with a block in that row: whichever member fails, its block comes
+ * back wrong. */
 #include "cli/scrub_report.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ struct report {
 	struct file_damage *files; /* owned */
 	size_t count, room;
 	const struct scrub_damage *now; /* being looked up */
-	uint64_t unowned[4];		/* blocks that no file owns */
+	uint64_t unowned[4];            /* blocks that no file owns */
 	uint64_t found;
 	int err;
 };

@@ -38,7 +38,8 @@ int service_scrub(struct service *s, bool repair,
 	uint64_t started = clock_monotonic_ns();
 	int err = volume_scrub(s->volume, repair, progress, ctx, &result);
 	if (!err)
-		err = scrub_report_write(s->volume, s->fs, &result, clock_monotonic_ns() - started, out);
+		err = scrub_report_write(
+			s->volume, s->fs, &result, clock_monotonic_ns() - started, out);
 	scrub_result_free(&result);
 	return err;
 }
@@ -126,7 +127,8 @@ static int query_scrub(struct service *s, const char *what, FILE *out)
 
 /* ---- dispatch ---- */
 
-/* What follows @word and a space in @line; "" where nothing does; NULL where another word stands. */
+/* What follows @word and a space in @line; "" where nothing does; NULL where another word stands.
+ */
 static const char *after_word(const char *line, const char *word)
 {
 	size_t len = strlen(word);

@@ -115,8 +115,8 @@ int target_close(struct target_volume *t)
 	return err < 0 ? err : closed;
 }
 
-static int ask_here(char *const *args, unsigned count, const char *line, char **reply,
-	struct errmsg *why)
+static int ask_here(
+	char *const *args, unsigned count, const char *line, char **reply, struct errmsg *why)
 {
 	struct target_volume t;
 	int err = target_open(args, count, false, &t, why);
@@ -138,8 +138,8 @@ static int ask_here(char *const *args, unsigned count, const char *line, char **
 	return err < 0 ? err : closed;
 }
 
-int target_ask(char *const *args, unsigned count, const char *line, char **reply,
-	struct errmsg *why)
+int target_ask(
+	char *const *args, unsigned count, const char *line, char **reply, struct errmsg *why)
 {
 	if (count == 1 && target_is_mount(args[0]))
 		return target_query(args[0], line, reply, why);

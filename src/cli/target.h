@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a verb is pointed at: a volume's members, or the mount point of one that is mounted. The same
- * questions go to either: through the control directory, or to the volume opened here. */
+/* What a verb is pointed at: a volume's members, or the mount point of one that is mounted. The
+ * same questions go to either: through the control directory, or to the volume opened here. */
 #ifndef STABLEFS_CLI_TARGET_H
 #define STABLEFS_CLI_TARGET_H
 
@@ -11,8 +11,8 @@
 /* True where @path is the root of a mounted stablefs. */
 bool target_is_mount(const char *path);
 
-/* Ask the daemon at @mountpoint: *@reply is its JSON document (the caller's, free()). -errno and @why
- * where it cannot be asked or answers with an error. */
+/* Ask the daemon at @mountpoint: *@reply is its JSON document (the caller's, free()). -errno and
+ * @why where it cannot be asked or answers with an error. */
 int target_query(const char *mountpoint, const char *line, char **reply, struct errmsg *why);
 
 /* A volume opened by this process. */
@@ -28,7 +28,7 @@ int target_open(char *const *args, unsigned count, bool write, struct target_vol
 int target_close(struct target_volume *t);
 
 /* Ask whatever @args are: a mount point (one argument) or a volume. */
-int target_ask(char *const *args, unsigned count, const char *line, char **reply,
-	struct errmsg *why);
+int target_ask(
+	char *const *args, unsigned count, const char *line, char **reply, struct errmsg *why);
 
 #endif

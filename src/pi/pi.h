@@ -22,8 +22,8 @@ enum pi_type {
 };
 
 #define PI_MAX_TUPLE_BYTES 16u
-#define PI_APP_ESCAPE	   0xffffu
-#define PI_APP_WRITTEN	   0x0000u
+#define PI_APP_ESCAPE      0xffffu
+#define PI_APP_WRITTEN     0x0000u
 
 /* A decoded tuple. All encoded fields are big-endian. */
 struct pi_tuple {
@@ -66,8 +66,8 @@ bool pi_is_escape(enum pi_type type, const uint8_t *tuple);
 
 /* Check one block against its encoded tuple. Application tags other than the escape are not
  * looked at. PI_NONE: PI_GOOD. */
-enum pi_verdict pi_verify(enum pi_type type, const void *block, uint64_t member_block,
-	const uint8_t *tuple);
+enum pi_verdict pi_verify(
+	enum pi_type type, const void *block, uint64_t member_block, const uint8_t *tuple);
 
 const char *pi_verdict_name(enum pi_verdict verdict); /* "guard", "ref tag", ... */
 

@@ -21,7 +21,7 @@
 enum raid_level { RAID_SINGLE = 0, RAID_RAID1 = 1, RAID_RAID5 = 5 };
 
 #define RAID_MAX_MEMBERS 16u
-#define RAID_MAX_SLOTS	 RAID_MAX_MEMBERS
+#define RAID_MAX_SLOTS   RAID_MAX_MEMBERS
 
 struct geometry {
 	enum raid_level level;
@@ -40,15 +40,15 @@ struct geometry_place {
 int geometry_check(const struct geometry *g, struct errmsg *why);
 
 unsigned geometry_data_slots(const struct geometry *g); /* chunks of data in a stripe */
-unsigned geometry_slots(const struct geometry *g);	/* = members */
+unsigned geometry_slots(const struct geometry *g);      /* = members */
 unsigned geometry_redundancy(const struct geometry *g); /* members that may be missing */
 bool geometry_has_parity(const struct geometry *g);
 uint64_t geometry_volume_blocks(const struct geometry *g);
 unsigned geometry_stripe_blocks(const struct geometry *g); /* data blocks of a stripe */
 
 struct geometry_place geometry_locate(const struct geometry *g, uint64_t volume_block);
-uint64_t geometry_volume_block(const struct geometry *g, uint64_t stripe, unsigned slot,
-	unsigned row);
+uint64_t geometry_volume_block(
+	const struct geometry *g, uint64_t stripe, unsigned slot, unsigned row);
 
 /* The member that holds @slot of @stripe. Left-symmetric: parity on members-1 - stripe % members,
  * data slot i on the i-th member behind it, in a ring (md's ALGORITHM_LEFT_SYMMETRIC). */
@@ -58,8 +58,8 @@ unsigned geometry_member(const struct geometry *g, uint64_t stripe, unsigned slo
 unsigned geometry_slot(const struct geometry *g, uint64_t stripe, unsigned member);
 
 /* The block of a member's data area that holds @row of @stripe. */
-static inline uint64_t geometry_member_block(const struct geometry *g, uint64_t stripe,
-	unsigned row)
+static inline uint64_t geometry_member_block(
+	const struct geometry *g, uint64_t stripe, unsigned row)
 {
 	return stripe * g->chunk_blocks + row;
 }

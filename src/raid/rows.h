@@ -91,8 +91,8 @@ static inline unsigned rows_find(const struct rows *r, unsigned from, bool in)
 
 /* The next run of consecutive rows at or after *@row: true, with its first row and length; *@row
  * moves behind it. Start with *@row = 0. */
-static inline bool rows_next_run(const struct rows *r, unsigned *row, unsigned *first,
-	unsigned *count)
+static inline bool rows_next_run(
+	const struct rows *r, unsigned *row, unsigned *first, unsigned *count)
 {
 	if (*row >= ROWS_MAX)
 		return false;

@@ -21,7 +21,8 @@ static void copy_number(struct json *j, const struct json_value *v)
 
 static void copy_items(struct json *j, const struct json_value *v)
 {
-	json_for_each (item, v) {
+	json_for_each(item, v)
+	{
 		if (v->kind == JSON_OBJECT)
 			json_key(j, item->key);
 		json_copy_value(j, item);

@@ -204,7 +204,9 @@ static int read_number(struct reader *r, struct json_value *v)
 	if (ret < 0)
 		return ret;
 	v->text_bytes = r->at - start;
-	v->text = strndup(r->text + start, v->text_bytes);
+	v->text = calloc(1, v->text_bytes + 1); /* the document need not end with a NUL */
+	if (v->text)
+		memcpy(v->text, r->text + start, v->text_bytes);
 	return v->text ? 0 : -ENOMEM;
 }
 
