@@ -23,7 +23,7 @@ static const char usage[] =
 	"  --size SIZE        of data that it holds (default: 1G in a directory, else what fits)\n"
 	"  --chunk SIZE       4K to 1M, a power of two (default 64K)\n"
 	"  --pi TYPE          none, t10 (default), crc32c or crc64\n"
-	"  --pi-check WHO     device: members refuse what does not match its guard; none (default)\n"
+	"  --pi-check WHO     device: members refuse what does not match its guard; or none\n"
 	"  --system SIZE      of the area for names and extents (default: a sixteenth of --size)\n"
 	"  --label TEXT       a name for people, to 31 bytes\n"
 	"  --force            overwrite a volume or file system that is there\n"

@@ -17,7 +17,8 @@ static const char usage[] =
 	"       stablefs inspect [OPTION]... file PATH VOLUME...|MOUNTPOINT\n"
 	"       stablefs inspect [OPTION]... shares PATH VOLUME...|MOUNTPOINT\n"
 	"Look at a superblock, at a stripe with its tuples, at a file's extents, or at the files\n"
-	"that share stripes with a file. PATH is absolute inside the volume, or below MOUNTPOINT.\n\n"
+	"that share stripes with a file. PATH is absolute inside the volume, or below\n"
+	"MOUNTPOINT.\n\n"
 	"  --json       as JSON\n"
 	"  -h, --help   this text\n";
 

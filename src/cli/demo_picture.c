@@ -135,7 +135,7 @@ int demo_picture_svg(const struct demo_stripe *p, const char *path, struct errms
 		"A program changed its O_DIRECT buffer in flight. Then member %u failed.",
 		p->victim.member);
 	svg_text(&s, 20, 60, "font-size=\"15\" fill=\"#555\"",
-		"Stripe %llu of a RAID5 array; each bar is a block of 4 KiB. Nobody wrote %s again.",
+		"Stripe %llu of a RAID5 array; each bar is 4 KiB. Nobody wrote %s again.",
 		(unsigned long long)p->stripe, p->victim.path);
 	for (unsigned row = 0; row < ROWS; row += 5)
 		svg_text(&s, 20, 162 + row * 18, "font-size=\"13\" fill=\"#555\"", "row %u", row);

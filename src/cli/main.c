@@ -69,8 +69,9 @@ int cli_common_option(int opt, char **argv)
 static void print_help(FILE *out)
 {
 	fputs("Usage: stablefs VERB [OPTION]... [ARGUMENT]...\n\n"
-	      "A filesystem on an emulated RAID array with protection information, that shows\n"
-	      "what happens when a program changes its O_DIRECT buffer while a write is in flight.\n\n",
+	      "A filesystem on an emulated RAID array with protection information, that\n"
+	      "shows what happens when a program changes its O_DIRECT buffer while a write is in\n"
+	      "flight.\n\n",
 		out);
 	for (unsigned i = 0; i < VERBS; i++)
 		fprintf(out, "  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
