@@ -231,15 +231,26 @@ wait_for_daemon() {
 # unmount MOUNTPOINT: and wait for its daemon, which must end well.
 unmount() {
 	local dir=$1 tries=0
-	until umount_path "$dir" 2>"$scratch/umount.err"; do
+	: >"$scratch/umount.err"
+	until umount_path "$dir" 2>>"$scratch/umount.err"; do
 		tries=$((tries + 1))
-		if ((tries > 50)); then
-			cat "$scratch/umount.err"
+		if ((tries > 50)) || ! is_mounted "$dir"; then
+			unmount_failed "$dir"
 			return 1
 		fi
 		sleep 0.1
 	done
 	[[ -z ${daemons[$dir]:-} ]] || wait_for_daemon "$dir" 120
+}
+
+# Say what is known: a daemon that ended by itself has taken its mount along.
+unmount_failed() {
+	local dir=$1
+	sort "$scratch/umount.err" | uniq -c
+	if [[ -n ${daemons[$dir]:-} ]] && ! is_mounted "$dir" && wait_for_daemon "$dir" 20; then
+		echo "the daemon of $dir had ended, with status 0, before it was unmounted:"
+	fi
+	tail -n 20 "$(daemon_log "$dir")"
 }
 
 # kill_daemon MOUNTPOINT: as a crash would end it; then the dead mount is taken away.
