@@ -10,10 +10,14 @@
  * Any thread; one reading of a buffer at a time. Reads nothing but the arguments and the buffer of
  * the call that is being served. Never asks our own file system for anything, which would wait for
  * us: so a buffer that lies, also in part, in a mapping of a file of the mount is not read, be its
- * pages present or not (they may go at any time). Three limits. A reading waits where the memory
- * must be paged in from elsewhere, and while the writer's process changes its mappings (it waits
- * for the process's mmap lock). A mapping of the mount that replaces a located buffer while the
- * write is in flight is not noticed. Nor is one that reaches the mount by a detour. */
+ * pages present or not (they may go at any time). Three limits:
+ *  - A reading waits where the memory must be paged in from elsewhere, and while a thread of the
+ *    writer's process holds its mmap lock. Should that thread wait for us meanwhile (mmap(2) of a
+ *    file that is open for direct I/O writes that file's dirty pages back under the lock), and can
+ *    nobody but the thread that reads serve it, then neither goes on until the mount is aborted.
+ *  - A mapping of the mount that replaces a located buffer while the write is in flight is not
+ *    noticed.
+ *  - Nor is one that reaches the mount by a detour (see live_maps.h). */
 #ifndef STABLEFS_INFLIGHT_LIVE_H
 #define STABLEFS_INFLIGHT_LIVE_H
 
