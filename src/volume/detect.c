@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "member/member.h"
 #include "volume/internal.h"
@@ -80,6 +82,19 @@ static int detect_others(const char *path, struct errmsg *why)
 	}
 }
 
+/* An ordinary file with bytes that nobody knows the format of is somebody's all the same. A file of
+ * holes alone (truncate -s) has been made for us. */
+static int detect_data(const char *path, struct errmsg *why)
+{
+	struct stat st;
+	cleanup(cleanup_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return errmsg_set(why, -errno, "cannot open %s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode) || lseek(fd, 0, SEEK_DATA) < 0)
+		return 0;
+	return refuse(path, "data", why);
+}
+
 static int read_size(
 	struct io_engine *io, const char *path, uint64_t *size_bytes, struct errmsg *why)
 {
@@ -104,5 +119,7 @@ int detect_content(struct io_engine *io, const char *path, uint64_t *size_bytes,
 	err = detect_volume(io, path, why);
 	if (err == 0 && engine_names_are_paths(io))
 		err = detect_others(path, why);
+	if (err == 0 && engine_names_are_paths(io))
+		err = detect_data(path, why);
 	return err;
 }

@@ -113,6 +113,12 @@ for filesystem in ext4 xfs; do
 		mk_volume --force --level single --members 1 --size 32M "$image"
 	rm -f "$image"
 done
+head -c 20M /dev/urandom >"$scratch/letters"
+refuses "create over an ordinary file with data is refused" 1 'letters.*--force' \
+	stablefs create --level single --members 1 "$scratch/letters"
+truncate -s 100M "$scratch/hole"
+check "create on a file that is one hole works" \
+	mk_volume --level single --members 1 "$scratch/hole"
 refuses "create over a character device is refused" "[12]" "/dev/null" \
 	stablefs create --level single --members 1 /dev/null
 truncate -s 1M "$scratch/small"
