@@ -15,8 +15,8 @@ static uint64_t goal_of(const struct inode *inode, uint64_t file_block)
 	return before.volume_block + before.blocks;
 }
 
-static int hole_fill(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end,
-	const struct extent *like)
+static int hole_fill(
+	struct fs *fs, struct inode *inode, uint64_t first, uint64_t end, const struct extent *like)
 {
 	while (first < end) {
 		struct extent e = *like;

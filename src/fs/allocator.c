@@ -17,7 +17,7 @@ struct run {
 
 struct allocator {
 	pthread_mutex_t lock; /* everything below */
-	uint64_t *bits;	      /* owned */
+	uint64_t *bits;       /* owned */
 	uint64_t blocks, stripe_blocks, free, deferred;
 	uint64_t cursor;
 	struct run *runs; /* owned: deferred ones */

@@ -26,12 +26,12 @@ uint64_t allocator_take(struct allocator *a, uint64_t goal, uint64_t want, uint6
 /* Give back what no committed extent points to. */
 void allocator_release(struct allocator *a, uint64_t block, uint64_t blocks);
 
-/* Give back at the next allocator_commit(), which runs when the transaction that freed the blocks is
- * committed. */
+/* Give back at the next allocator_commit(), which runs when the transaction that freed the blocks
+ * is committed. */
 void allocator_defer(struct allocator *a, uint64_t block, uint64_t blocks);
 void allocator_commit(struct allocator *a);
 
-uint64_t allocator_free_blocks(struct allocator *a);	 /* to be had now */
+uint64_t allocator_free_blocks(struct allocator *a);     /* to be had now */
 uint64_t allocator_deferred_blocks(struct allocator *a); /* to be had after a commit */
 
 #endif

@@ -8,10 +8,10 @@
 #include "base/crc32c.h"
 #include "base/endian.h"
 
-#define AREA_MAGIC   "SFSAREA\n"
-#define AREA_VERSION 1u
-#define WAL_MIN_BYTES (UINT64_C(512) << 10)
-#define WAL_MAX_BYTES (UINT64_C(64) << 20)
+#define AREA_MAGIC     "SFSAREA\n"
+#define AREA_VERSION   1u
+#define WAL_MIN_BYTES  (UINT64_C(512) << 10)
+#define WAL_MAX_BYTES  (UINT64_C(64) << 20)
 #define REGIONS_OFFSET UINT64_C(65536)
 
 /* Offsets of the header's fields. */

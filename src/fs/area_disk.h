@@ -12,12 +12,12 @@
 
 #define AREA_HEADER_BYTES  4096u
 #define AREA_HEADER_COPIES 2u
-#define AREA_MIN_BYTES	   (UINT64_C(2) << 20)
-#define AREA_PAGE_BYTES	   4096u
+#define AREA_MIN_BYTES     (UINT64_C(2) << 20)
+#define AREA_PAGE_BYTES    4096u
 
 struct area_layout {
 	uint64_t sequence; /* the header copy with the greater one counts */
-	uint64_t salt;	   /* of the page checksums: pages of an earlier file system do not verify */
+	uint64_t salt; /* of the page checksums: pages of an earlier file system do not verify */
 	uint64_t wal_offset, wal_bytes;
 	uint64_t db_offset, db_bytes;
 };

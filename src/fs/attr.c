@@ -69,8 +69,8 @@ static int setattr_inode(struct fs *fs, struct inode *inode, unsigned set,
 	return 0;
 }
 
-int fs_setattr(struct fs *fs, uint64_t ino, unsigned set, const struct stat *values,
-	struct stat *out)
+int fs_setattr(
+	struct fs *fs, uint64_t ino, unsigned set, const struct stat *values, struct stat *out)
 {
 	struct inode *inode;
 	int ret = fs_check_writable(fs);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Commits: one at a time, for everybody who asked before it began.
  *
- *	end the epoch -> flush the array -> [db_lock] rows follow memory, as far as that flush covers
+ *	end the epoch -> flush the array -> [db_lock] rows follow memory, as far as that flush
+ * covers
  *	the data -> COMMIT -> blocks that the transaction freed are free -> checkpoint if worth it
  *
  * Invariants: I1, I2, I5 of fs.h. C1: data written in an epoch <= E is durable after a flush that
- * began when the epoch was > E: a completion stores `unflushed` before it reads the epoch. C2: all rows
- * of inodes come before those of extents, and only among the latter may the transaction be divided
- * (where the log would not hold it): names never stand in a committed transaction without their
- * inodes. C3: a commit that fails stops all changes: memory and database have parted. */
+ * began when the epoch was > E: a completion stores `unflushed` before it reads the epoch. C2: all
+ * rows of inodes come before those of extents, and only among the latter may the transaction be
+ * divided (where the log would not hold it): names never stand in a committed transaction without
+ * their inodes. C3: a commit that fails stops all changes: memory and database have parted. */
 #include "fs/internal.h"
 
 #include <errno.h>
@@ -49,7 +50,7 @@ static void dirty_steal(struct fs *fs, struct list *out)
 	pthread_mutex_lock(&fs->table.lock);
 	list_splice_back(out, &fs->table.dirty);
 	fs->table.dirty_count = 0;
-	list_for_each(n, out)
+	list_for_each (n, out)
 		container_of(n, struct inode, dirty)->pins++;
 	pthread_mutex_unlock(&fs->table.lock);
 }
@@ -251,8 +252,8 @@ static void *commit_main(void *arg)
 	deadline_in(fs->commit_ns, &at);
 	pthread_mutex_lock(&fs->commit_lock);
 	while (!fs->stopping) {
-		if (!fs->wanted &&
-			pthread_cond_timedwait(&fs->commit_wake, &fs->commit_lock, &at) != ETIMEDOUT)
+		if (!fs->wanted && pthread_cond_timedwait(
+					   &fs->commit_wake, &fs->commit_lock, &at) != ETIMEDOUT)
 			continue;
 		fs->wanted = false;
 		pthread_mutex_unlock(&fs->commit_lock);

@@ -108,7 +108,8 @@ static int bind_all(sqlite3_stmt *stmt, const char *format, va_list args)
 			code = len ? sqlite3_bind_blob64(stmt, i, bytes, len, SQLITE_STATIC)
 				   : sqlite3_bind_zeroblob(stmt, i, 0);
 		} else if (*format == 'z') {
-			code = sqlite3_bind_text(stmt, i, va_arg(args, const char *), -1, SQLITE_STATIC);
+			code = sqlite3_bind_text(
+				stmt, i, va_arg(args, const char *), -1, SQLITE_STATIC);
 		}
 		if (code != SQLITE_OK)
 			return db_errno(code);
@@ -200,8 +201,8 @@ static int connection_open(struct db *db, struct sysarea *area, int flags, struc
 	if (ret < 0)
 		return ret;
 	sizes_choose(db);
-	int code = sqlite3_open_v2(AREA_DB_NAME, &db->handle, flags | SQLITE_OPEN_NOMUTEX,
-		area_vfs_name(db->vfs));
+	int code = sqlite3_open_v2(
+		AREA_DB_NAME, &db->handle, flags | SQLITE_OPEN_NOMUTEX, area_vfs_name(db->vfs));
 	if (code != SQLITE_OK)
 		return errmsg_set(why, db_errno(code), "the database cannot be opened");
 	sqlite3_extended_result_codes(db->handle, 1);
@@ -244,8 +245,8 @@ static int schema_check(struct db *db, struct errmsg *why)
 	if (ret == 0)
 		ret = pragma_number(db->handle, "PRAGMA user_version", &version);
 	if (ret < 0)
-		return errmsg_set(why, ret, "the database is damaged (%s)",
-			sqlite3_errmsg(db->handle));
+		return errmsg_set(
+			why, ret, "the database is damaged (%s)", sqlite3_errmsg(db->handle));
 	if (application != SCHEMA_APPLICATION_ID || version < 1)
 		return errmsg_set(why, -EUCLEAN, "the system area holds no file system");
 	if (version > SCHEMA_VERSION)

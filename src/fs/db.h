@@ -3,7 +3,8 @@
  * Owner thread: whoever holds the database lock.
  * Invariants: I1 no statement is left stepping when the lock is given up. I2 SQLite is never
  *   driven into SQLITE_FULL, which would roll the whole transaction back: db_reserve() is asked
- *   before an operation that grows the database, db_log_is_full() before any that writes. I3 a COMMIT that
+ *   before an operation that grows the database, db_log_is_full() before any that writes. I3 a
+ *   COMMIT that
  *   returned 0 is durable. */
 #ifndef STABLEFS_FS_DB_H
 #define STABLEFS_FS_DB_H
@@ -73,8 +74,8 @@ int db_open(struct db *db, struct sysarea *area, struct errmsg *why);
 int db_close(struct db *db);
 
 /* Bind by @format and step once: 'i' an int64_t, 'u' an uint64_t, 'b' pointer and size_t, 'z' a C
- * string. 1: a row is there (read it with sqlite3_column_*, go on with db_next(), end with db_end());
- * 0: done; or -errno. */
+ * string. 1: a row is there (read it with sqlite3_column_*, go on with db_next(), end with
+ * db_end()); 0: done; or -errno. */
 int db_run(struct db *db, enum db_statement s, const char *format, ...);
 int db_next(struct db *db, enum db_statement s);
 void db_end(struct db *db, enum db_statement s);

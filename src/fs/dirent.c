@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Directory entries. An entry's cookie is a hash of its name and a number among those of equal hash:
+/* Directory entries. An entry's cookie is a hash of its name and a number among those of equal
+ * hash:
  *
  *	bit 61 ... 16: hash (never 0)	bit 15 ... 0: number
  *
@@ -47,8 +48,8 @@ static bool row_is_named(sqlite3_stmt *row, int column, const char *name)
 }
 
 /* 1: found; 0: not, and *free is a cookie for the name; or -errno. */
-static int dirent_search(struct fs *fs, uint64_t parent, const char *name, struct dirent_row *out,
-	uint64_t *free)
+static int dirent_search(
+	struct fs *fs, uint64_t parent, const char *name, struct dirent_row *out, uint64_t *free)
 {
 	uint64_t first = first_cookie(fs, name);
 	sqlite3_stmt *row = db_row(&fs->db, DB_DIRENT_GET);
@@ -88,8 +89,8 @@ int dirent_insert(struct fs *fs, uint64_t parent, const char *name, struct inode
 	pthread_mutex_lock(&inode->lock);
 	uint32_t type = inode->attr.mode & S_IFMT;
 	pthread_mutex_unlock(&inode->lock);
-	ret = db_exec(&fs->db, DB_DIRENT_PUT, "uubuu", parent, cookie, name, strlen(name), inode->ino,
-		(uint64_t)type);
+	ret = db_exec(&fs->db, DB_DIRENT_PUT, "uubuu", parent, cookie, name, strlen(name),
+		inode->ino, (uint64_t)type);
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&inode->lock);
@@ -118,8 +119,8 @@ struct entry {
 	char name[FS_NAME_MAX + 1];
 };
 
-static void entry_set(struct entry *e, const void *name, size_t len, uint64_t ino, uint32_t type,
-	uint64_t cookie)
+static void entry_set(
+	struct entry *e, const void *name, size_t len, uint64_t ino, uint32_t type, uint64_t cookie)
 {
 	len = min_u64(len, FS_NAME_MAX);
 	memcpy(e->name, name, len);

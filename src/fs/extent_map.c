@@ -235,8 +235,7 @@ bool extent_map_find(const struct extent_map *map, uint64_t file_block, struct e
 	return true;
 }
 
-bool extent_map_find_before(
-	const struct extent_map *map, uint64_t file_block, struct extent *out)
+bool extent_map_find_before(const struct extent_map *map, uint64_t file_block, struct extent *out)
 {
 	struct place p = place_find(map, file_block);
 	if (place_valid(map, p) && extent_at(map, p)->file_block < file_block) {

@@ -14,10 +14,10 @@
 #include <stdint.h>
 
 enum extent_state {
-	EXTENT_CLEAN,	  /* its data is durable: the database holds it or may */
+	EXTENT_CLEAN,     /* its data is durable: the database holds it or may */
 	EXTENT_UNWRITTEN, /* allocated, reads as zeros; the database may hold it so */
-	EXTENT_PENDING,	  /* its first write is under way; reads as zeros */
-	EXTENT_WRITTEN,	  /* written, perhaps not durable: not for the database yet */
+	EXTENT_PENDING,   /* its first write is under way; reads as zeros */
+	EXTENT_WRITTEN,   /* written, perhaps not durable: not for the database yet */
 };
 
 struct extent {
@@ -41,8 +41,7 @@ void extent_map_clear(struct extent_map *map);
 /* The extent that covers @file_block, or the first behind it. False: none. */
 bool extent_map_find(const struct extent_map *map, uint64_t file_block, struct extent *out);
 /* The last extent that begins before @file_block. False: none. */
-bool extent_map_find_before(
-	const struct extent_map *map, uint64_t file_block, struct extent *out);
+bool extent_map_find_before(const struct extent_map *map, uint64_t file_block, struct extent *out);
 
 /* Add an extent whose range is a hole; merges it with neighbours that continue it. -ENOMEM. */
 int extent_map_insert(struct extent_map *map, const struct extent *extent);

@@ -61,12 +61,13 @@ static int zero_part(struct fs *fs, struct inode *inode, uint64_t from, uint64_t
 	pthread_mutex_lock(&inode->lock);
 	to = min_u64(to, inode->attr.size);
 	bool stored = from < to && extent_map_find(&inode->map, block, &e) &&
-		      e.file_block <= block && (e.state == EXTENT_CLEAN || e.state == EXTENT_WRITTEN);
+		      e.file_block <= block &&
+		      (e.state == EXTENT_CLEAN || e.state == EXTENT_WRITTEN);
 	pthread_mutex_unlock(&inode->lock);
 	if (!stored)
 		return 0;
-	uint64_t at = ((e.volume_block + (block - e.file_block)) << BLOCK_SHIFT) +
-		      from % BLOCK_BYTES;
+	uint64_t at =
+		((e.volume_block + (block - e.file_block)) << BLOCK_SHIFT) + from % BLOCK_BYTES;
 	atomic_store(&fs->unflushed, true);
 	return volume_write(fs->volume, at, zeros, (uint32_t)(to - from));
 }
@@ -127,7 +128,8 @@ struct request {
 static int mode_parse(int mode, uint64_t offset, uint64_t len, struct request *out)
 {
 	*out = (struct request){offset, offset + len, mode & FALLOC_FL_KEEP_SIZE,
-		mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE), !(mode & FALLOC_FL_PUNCH_HOLE)};
+		mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE),
+		!(mode & FALLOC_FL_PUNCH_HOLE)};
 	switch (mode) {
 	case 0:
 	case FALLOC_FL_KEEP_SIZE:

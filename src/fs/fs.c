@@ -61,8 +61,8 @@ int fs_format(struct volume *v, uid_t uid, gid_t gid, struct errmsg *why)
 static int allocator_load(struct fs *fs, struct errmsg *why)
 {
 	const struct geometry *g = volume_geometry(fs->volume);
-	int ret = allocator_new(
-		volume_blocks(fs->volume), geometry_stripe_blocks(g), &fs->allocator);
+	int ret =
+		allocator_new(volume_blocks(fs->volume), geometry_stripe_blocks(g), &fs->allocator);
 	if (ret < 0)
 		return ret;
 	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_ALL);
@@ -71,7 +71,8 @@ static int allocator_load(struct fs *fs, struct errmsg *why)
 		ret = allocator_mark(fs->allocator, (uint64_t)sqlite3_column_int64(row, 1),
 			(uint64_t)sqlite3_column_int64(row, 2));
 		if (ret < 0)
-			errmsg_set(why, ret, "inode %llu has blocks of another file, or outside the volume",
+			errmsg_set(why, ret,
+				"inode %llu has blocks of another file, or outside the volume",
 				(unsigned long long)sqlite3_column_int64(row, 0));
 		else
 			ret = db_next(&fs->db, DB_EXTENT_ALL);
@@ -172,8 +173,7 @@ static int fs_load(struct fs *fs, struct errmsg *why)
 	return ret < 0 ? errmsg_set(why, ret, "the database is damaged") : 0;
 }
 
-int fs_open(struct volume *v, const struct fs_options *options, struct fs **out,
-	struct errmsg *why)
+int fs_open(struct volume *v, const struct fs_options *options, struct fs **out, struct errmsg *why)
 {
 	struct fs *fs = fs_new(v, options);
 	if (!fs)

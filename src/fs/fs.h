@@ -4,7 +4,8 @@
  * Owner thread: any thread may call; one lock guards the database, a lock per inode its extent map
  * (order: database before inode; neither is held across I/O of the array, docs/locking.md).
  * Invariants: I1 data is durable before the extent that points to it is committed: a new extent is
- *   pending in memory until its data was written, and a commit flushes the array first. I2 blocks freed by a
+ *   pending in memory until its data was written, and a commit flushes the array first. I2 blocks
+ *   freed by a
  *   transaction are not used again before it is committed, nor while a transfer that mapped them
  *   is under way. I3 a byte never written reads as zero: holes, and the rest of fresh blocks.
  *   I4 an overwrite of allocated blocks needs no transaction, nor does its fdatasync. I5 what was
@@ -34,10 +35,11 @@ struct fs_options {
 
 /* Open what fs_format made; recovers the database after an unclean end, reclaims files that were
  * unlinked while open. -EUCLEAN: the database is damaged, -EPROTONOSUPPORT: a newer schema. */
-int fs_open(struct volume *v, const struct fs_options *options, struct fs **out,
-	struct errmsg *why);
+int fs_open(
+	struct volume *v, const struct fs_options *options, struct fs **out, struct errmsg *why);
 
-/* Commit everything and close. No transfer may be under way. 0 or the first error; freed in any case. */
+/* Commit everything and close. No transfer may be under way. 0 or the first error; freed in any
+ * case. */
 int fs_close(struct fs *fs);
 
 /* Everything so far is committed and durable (syncfs). */
@@ -60,12 +62,18 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st);
 
 /* What fs_setattr() is to change. */
 enum fs_set {
-	FS_SET_MODE = 1, FS_SET_UID = 2, FS_SET_GID = 4, FS_SET_SIZE = 8,
-	FS_SET_ATIME = 16, FS_SET_MTIME = 32, FS_SET_CTIME = 64,
-	FS_SET_ATIME_NOW = 128, FS_SET_MTIME_NOW = 256,
+	FS_SET_MODE = 1,
+	FS_SET_UID = 2,
+	FS_SET_GID = 4,
+	FS_SET_SIZE = 8,
+	FS_SET_ATIME = 16,
+	FS_SET_MTIME = 32,
+	FS_SET_CTIME = 64,
+	FS_SET_ATIME_NOW = 128,
+	FS_SET_MTIME_NOW = 256,
 };
-int fs_setattr(struct fs *fs, uint64_t ino, unsigned set, const struct stat *values,
-	struct stat *out);
+int fs_setattr(
+	struct fs *fs, uint64_t ino, unsigned set, const struct stat *values, struct stat *out);
 
 /* Regular files, directories (mkdir), devices, FIFOs, sockets: by the type bits of @mode. A
  * directory with the setgid bit passes its group, and to directories the bit, on. */
@@ -87,7 +95,7 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_par
 struct fs_dirent {
 	const char *name;
 	uint64_t ino;
-	uint32_t type;	 /* S_IFMT bits */
+	uint32_t type;   /* S_IFMT bits */
 	uint64_t cookie; /* continue behind this entry */
 };
 int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,
@@ -96,8 +104,8 @@ int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,
 /* Extended attributes: any namespace; values to 64 KiB. @size 0 asks for the length. Return the
  * length or -errno (-ENODATA, -ERANGE, -EEXIST by XATTR_CREATE ...). */
 ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size);
-int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size,
-	int flags);
+int fs_setxattr(
+	struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags);
 ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size);
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
 
@@ -123,11 +131,11 @@ struct fs_io {
 	enum stripe_kind kind;
 	uint64_t ino;
 	uint64_t offset_bytes;
-	uint32_t len_bytes;	/* at most 1 MiB */
-	struct source *source;	/* write; borrowed until done() */
-	uint8_t *data;		/* read; page-aligned for speed */
-	uint64_t hold_ns;	/* write */
-	bool keep_times;	/* write from the page cache: the kernel sends times itself */
+	uint32_t len_bytes;    /* at most 1 MiB */
+	struct source *source; /* write; borrowed until done() */
+	uint8_t *data;         /* read; page-aligned for speed */
+	uint64_t hold_ns;      /* write */
+	bool keep_times;       /* write from the page cache: the kernel sends times itself */
 	/* On the engine thread, or from within fs_submit() where nothing had to be read or written.
 	 * @err: 0 or -errno; io->done_bytes says how much was read (short at the end of file). */
 	void (*done)(struct fs_io *io, int err);

@@ -43,12 +43,12 @@ struct inode {
 	uint64_t ino;
 	/* The table's: */
 	struct inode *hash_next;
-	struct list_node lru;	/* idle ones */
-	struct list_node dirty;	 /* rows are out of date: the table's list, or a commit's */
+	struct list_node lru;    /* idle ones */
+	struct list_node dirty;  /* rows are out of date: the table's list, or a commit's */
 	struct list_node commit; /* a commit's second list */
 	struct list_node reclaim;
 	uint64_t lookups, opens, pins;
-	bool orphan; /* no link is left: goes when nothing refers to it */
+	bool orphan;    /* no link is left: goes when nothing refers to it */
 	bool no_xattrs; /* known to have none; under db_lock */
 
 	pthread_mutex_t lock; /* everything below */
@@ -59,7 +59,7 @@ struct inode {
 	 * written before (commit.c). */
 	uint64_t size_epoch, size_before;
 	uint64_t transaction; /* the last one that concerns its data or existence */
-	uint64_t cut;	      /* the last one that shortened it */
+	uint64_t cut;         /* the last one that shortened it */
 	/* Bytes behind the end of the file, in its last block, may not be zeros: after an open, a
 	 * truncation, or an overwrite there. Whoever lets the file grow across a gap zeroes them
 	 * first. */
@@ -68,9 +68,9 @@ struct inode {
 	bool map_loaded;
 	struct extent_map map;
 	struct range_set changed; /* file blocks whose rows are out of date */
-	struct list transfers;	  /* admitted */
-	struct list held;	  /* held back by a barrier */
-	struct list barriers;	  /* the first one holds */
+	struct list transfers;    /* admitted */
+	struct list held;         /* held back by a barrier */
+	struct list barriers;     /* the first one holds */
 };
 
 struct inode_table {
@@ -99,9 +99,9 @@ struct fs {
 	/* Epochs: data written in an epoch is durable after a flush that began after the epoch
 	 * ended. */
 	atomic_uint_fast64_t epoch;
-	atomic_bool unflushed; /* something was written since the last flush */
+	atomic_bool unflushed;            /* something was written since the last flush */
 	atomic_uint_fast64_t transaction; /* number of the one that is open or comes next */
-	atomic_uint_fast64_t changes;	  /* piled up since the last commit */
+	atomic_uint_fast64_t changes;     /* piled up since the last commit */
 	atomic_uint_fast64_t transfer_tag;
 	atomic_int error; /* the first failure of a commit: nothing is changed any more */
 	atomic_bool database_full;
@@ -130,7 +130,7 @@ void inode_discard(struct fs *fs, struct inode *inode);
 bool inode_detach(struct fs *fs, struct inode *inode);
 void inode_free(struct inode *inode); /* accepts NULL */
 
-void inode_reference(struct fs *fs, struct inode *inode); /* one lookup more */
+void inode_reference(struct fs *fs, struct inode *inode);  /* one lookup more */
 void inode_mark_dirty(struct fs *fs, struct inode *inode); /* inode->lock may be held */
 void inode_set_orphan(struct fs *fs, struct inode *inode, bool orphan);
 
@@ -177,15 +177,15 @@ int inode_read_row(struct fs *fs, uint64_t ino, struct inode_attr *attr, uint64_
 
 /* ---- data ---- */
 
-/* Who changes a part of a map keeps transfers away from it: those under way are waited for, new ones
- * are held back. [first, end) in file blocks. No lock held (barrier.c). */
+/* Who changes a part of a map keeps transfers away from it: those under way are waited for, new
+ * ones are held back. [first, end) in file blocks. No lock held (barrier.c). */
 struct barrier {
 	struct list_node node;
 	uint64_t first, end;
 	struct volume_waiter *waiter; /* borrowed: of whoever waits for it to hold */
 };
-void barrier_begin(struct fs *fs, struct inode *inode, struct barrier *b, uint64_t first,
-	uint64_t end);
+void barrier_begin(
+	struct fs *fs, struct inode *inode, struct barrier *b, uint64_t first, uint64_t end);
 /* Starts again what was held back. */
 void barrier_end(struct fs *fs, struct inode *inode, struct barrier *b);
 
@@ -200,14 +200,14 @@ struct piece {
 	struct transfer *transfer; /* borrowed */
 };
 struct transfer {
-	struct list_node node;	/* on inode->transfers or inode->held */
+	struct list_node node;  /* on inode->transfers or inode->held */
 	struct list_node ready; /* to be posted once the inode's lock is given up */
-	struct fs *fs;		/* borrowed */
-	struct inode *inode;	/* pinned */
-	struct fs_io *io;	/* the caller's */
-	uint64_t first, end;	/* file blocks */
-	uint64_t tag;		/* of the blocks whose first write this is */
-	bool parked;		/* waits for another one's first write of a block */
+	struct fs *fs;          /* borrowed */
+	struct inode *inode;    /* pinned */
+	struct fs_io *io;       /* the caller's */
+	uint64_t first, end;    /* file blocks */
+	uint64_t tag;           /* of the blocks whose first write this is */
+	bool parked;            /* waits for another one's first write of a block */
 	int err;
 	unsigned count, pending;
 	struct piece *pieces; /* owned where not @one */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Names that come and go: lookup, create, link, unlink. (rename.c moves them.)
  *
- * An operation changes the rows of entries at once and inodes in memory only; the inodes' rows follow
- * in the same transaction (commit.c), so both are committed together or not at all. What can fail
- * comes first: memory changes when nothing can fail any more. */
+ * An operation changes the rows of entries at once and inodes in memory only; the inodes' rows
+ * follow in the same transaction (commit.c), so both are committed together or not at all. What can
+ * fail comes first: memory changes when nothing can fail any more. */
 #include "fs/internal.h"
 
 #include <errno.h>
@@ -130,8 +130,8 @@ static int rows_create(struct fs *fs, const struct creation *c, struct inode *in
 {
 	int ret = 0;
 	if (c->target)
-		ret = db_exec(&fs->db, DB_SYMLINK_PUT, "ub", inode->ino, c->target,
-			strlen(c->target));
+		ret = db_exec(
+			&fs->db, DB_SYMLINK_PUT, "ub", inode->ino, c->target, strlen(c->target));
 	if (ret == 0)
 		ret = dirent_insert(fs, c->parent, c->name, inode);
 	if (ret < 0 && c->target)
@@ -233,8 +233,8 @@ int fs_readlink(struct fs *fs, uint64_t ino, char *target, size_t size)
 
 /* ---- link ---- */
 
-static int link_locked(struct fs *fs, uint64_t ino, uint64_t parent, const char *name,
-	struct stat *st)
+static int link_locked(
+	struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct stat *st)
 {
 	cleanup(inode_unpinp) struct inode *dir = NULL, *inode = NULL;
 	int ret = directory_get(fs, parent, &dir);

@@ -37,8 +37,7 @@ static int parts_clip(struct parts *p, const struct fs_extent *e, uint64_t first
 	uint64_t to = min_u64(e->volume_block + e->blocks, end);
 	if (from >= to)
 		return 0;
-	struct fs_extent part = {
-		e->ino, e->file_block + (from - e->volume_block), from, to - from};
+	struct fs_extent part = {e->ino, e->file_block + (from - e->volume_block), from, to - from};
 	return parts_add(p, &part);
 }
 
@@ -89,7 +88,7 @@ static int changed_collect(struct fs *fs, struct changed_inodes *out)
 {
 	pthread_mutex_lock(&fs->table.lock);
 	out->inodes = calloc(fs->table.dirty_count + 1, sizeof(struct inode *));
-	list_for_each(n, &fs->table.dirty) {
+	list_for_each (n, &fs->table.dirty) {
 		struct inode *inode = container_of(n, struct inode, dirty);
 		if (!out->inodes || !inode->map_loaded || out->count == fs->table.dirty_count)
 			continue;

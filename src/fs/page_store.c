@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define PAGE	  AREA_PAGE_BYTES
+#define PAGE      AREA_PAGE_BYTES
 #define RUN_BYTES (256u * PAGE)
 
 /* SQLite's header on page 1: the database's size in pages (file format, section 1.3.7). */
@@ -83,7 +83,8 @@ int page_store_open(struct page_store *ps, struct sysarea *area, const struct ar
 	uint8_t *page = mem_alloc_blocks(PAGE);
 	int ret = ps->run && page ? page_load(ps, 0, page) : -ENOMEM;
 	if (ret == 0)
-		ps->size = min_u64((uint64_t)get_be32(page + HEADER_PAGES_OFFSET) * PAGE, ps->capacity);
+		ps->size = min_u64(
+			(uint64_t)get_be32(page + HEADER_PAGES_OFFSET) * PAGE, ps->capacity);
 	if (ret == -EUCLEAN) {
 		/* Torn, perhaps, and whole in the log: only that knows the size then. */
 		ps->size = ps->capacity;

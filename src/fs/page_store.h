@@ -11,7 +11,7 @@
 struct page_store {
 	struct sysarea *area; /* borrowed */
 	uint64_t offset, capacity, salt;
-	uint64_t size;	 /* of the file that SQLite sees; a multiple of the page */
+	uint64_t size;   /* of the file that SQLite sees; a multiple of the page */
 	uint64_t mended; /* pages */
 	/* Consecutive pages not yet written, so that a checkpoint makes few transfers. */
 	uint8_t *run; /* owned */

@@ -2,8 +2,8 @@
 /* Inodes that no name leads to and nothing refers to: their blocks and rows are given back.
  *
  * A file with many extents goes in steps, its inode's row last: after a crash between two steps it
- * is found by its link count of 0 and reclaimed at the next open. Rows and blocks go together in each
- * step, so no committed row ever points to a block that is free. */
+ * is found by its link count of 0 and reclaimed at the next open. Rows and blocks go together in
+ * each step, so no committed row ever points to a block that is free. */
 #include "fs/internal.h"
 
 #include <errno.h>
@@ -69,8 +69,8 @@ static int rows_drop(struct fs *fs, struct inode *inode)
 	return ret;
 }
 
-/* Nothing refers to it, so nobody else touches it (db_lock keeps others from finding it). 1: there is
- * more to do. */
+/* Nothing refers to it, so nobody else touches it (db_lock keeps others from finding it). 1: there
+ * is more to do. */
 static int inode_reclaim(struct fs *fs, struct inode *inode)
 {
 	int ret = S_ISREG(inode->attr.mode) ? extents_drop(fs, inode) : 0;

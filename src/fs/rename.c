@@ -14,9 +14,9 @@
 struct side {
 	uint64_t parent;
 	const char *name;
-	struct inode *dir;	/* pinned */
+	struct inode *dir; /* pinned */
 	struct dirent_row entry;
-	struct inode *inode;	/* pinned; NULL: no such entry */
+	struct inode *inode; /* pinned; NULL: no such entry */
 };
 
 struct move {

@@ -2,8 +2,8 @@
 /* Shorter and longer files.
  *
  * What a truncation cuts off in the middle of a block stays on the array: zeroing it would destroy
- * bytes that come back if the truncation is not committed. It is remembered instead (tail_stale), and
- * zeroed when the file grows across it, after that commit. */
+ * bytes that come back if the truncation is not committed. It is remembered instead (tail_stale),
+ * and zeroed when the file grows across it, after that commit. */
 #include "fs/internal.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Between inodes in memory and their rows. What is in memory is the truth; a row is made to follow it
- * at a commit, so far as that commit's flush covers the data (I1 of fs.h).
+/* Between inodes in memory and their rows. What is in memory is the truth; a row is made to follow
+ * it at a commit, so far as that commit's flush covers the data (I1 of fs.h).
  *
  * An extent is written so that a reader after a crash sees durable bytes or zeros:
  *
@@ -60,8 +60,8 @@ int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch)
 	if (!wanted)
 		return 0;
 	return db_exec(&fs->db, DB_INODE_PUT, "uuuuuuuuiiiuu", inode->ino, (uint64_t)a.mode,
-		(uint64_t)a.nlink, (uint64_t)a.uid, (uint64_t)a.gid, a.rdev, a.size, blocks, a.atime,
-		a.mtime, a.ctime, a.parent, a.cookie);
+		(uint64_t)a.nlink, (uint64_t)a.uid, (uint64_t)a.gid, a.rdev, a.size, blocks,
+		a.atime, a.mtime, a.ctime, a.parent, a.cookie);
 }
 
 /* ---- extents to rows ---- */
@@ -107,7 +107,8 @@ static bool row_of(const struct extent *e, uint64_t epoch, struct row *out)
 }
 
 /* Collect what the rows of a range are to be (under inode->lock), and move on what is durable. */
-static int range_collect(struct inode *inode, struct range range, uint64_t epoch, struct row_list *out)
+static int range_collect(
+	struct inode *inode, struct range range, uint64_t epoch, struct row_list *out)
 {
 	struct extent e;
 	uint64_t at = range.first;
@@ -157,7 +158,8 @@ static int range_widen(struct fs *fs, uint64_t ino, struct range *range)
 	return ret < 0 ? ret : 0;
 }
 
-static int rows_replace(struct fs *fs, uint64_t ino, struct range range, const struct row_list *rows)
+static int rows_replace(
+	struct fs *fs, uint64_t ino, struct range range, const struct row_list *rows)
 {
 	uint64_t end = min_u64(range.end, FS_MAX_BLOCKS);
 	int ret = db_exec(&fs->db, DB_EXTENT_DELETE, "uuu", ino, range.first, end);

@@ -237,8 +237,8 @@ static void read_settle(struct transfer *t)
 {
 	struct inode_attr *a = &t->inode->attr;
 	int64_t now = time_now_ns();
-	if (t->fs->read_only || (a->atime > a->mtime && a->atime > a->ctime &&
-				       now - a->atime < RELATIME_NS))
+	if (t->fs->read_only ||
+		(a->atime > a->mtime && a->atime > a->ctime && now - a->atime < RELATIME_NS))
 		return;
 	a->atime = now;
 	t->inode->times_dirty = true;
@@ -248,7 +248,7 @@ static void read_settle(struct transfer *t)
 /* Those that waited for this one: prepare them in the order of their admission (T3). */
 static void unpark(struct inode *inode, struct list *ready)
 {
-	list_for_each(n, &inode->transfers) {
+	list_for_each (n, &inode->transfers) {
 		struct transfer *t = container_of(n, struct transfer, node);
 		if (!t->parked)
 			continue;

@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 
-
 /* ---- the header ---- */
 
 static int header_write(struct sysarea *area, const struct area_layout *layout, unsigned slot)
@@ -91,8 +90,8 @@ static bool name_is_wal(const char *name)
 	return strcmp(name, AREA_DB_NAME "-wal") == 0;
 }
 
-static int vfs_open(sqlite3_vfs *base, const char *name, sqlite3_file *file, int flags,
-	int *out_flags)
+static int vfs_open(
+	sqlite3_vfs *base, const char *name, sqlite3_file *file, int flags, int *out_flags)
 {
 	struct area_vfs *vfs = base->pAppData;
 	struct area_file *f = (struct area_file *)file;

@@ -85,8 +85,8 @@ static int db_write(sqlite3_file *f, const void *buf, int len, sqlite3_int64 off
 		return SQLITE_READONLY;
 	if (len != (int)AREA_PAGE_BYTES)
 		return SQLITE_IOERR_WRITE;
-	return area_sqlite_code(page_store_write(&vfs->pages, (uint64_t)offset, buf),
-		SQLITE_IOERR_WRITE);
+	return area_sqlite_code(
+		page_store_write(&vfs->pages, (uint64_t)offset, buf), SQLITE_IOERR_WRITE);
 }
 
 static int db_truncate(sqlite3_file *f, sqlite3_int64 size)

@@ -25,8 +25,8 @@ static struct copy_state copy_scan(const struct wal_image *wal, unsigned copy, u
 	uint64_t have = 0, at = WAL_HEADER_BYTES;
 	for (;;) {
 		uint64_t want = min_u64(have ? PIECE_BYTES : AREA_PAGE_BYTES, wal->capacity - have);
-		if (want == 0 || sysarea_read_copy(wal->area, copy, wal->offset + have, bytes + have,
-					 want) < 0)
+		if (want == 0 || sysarea_read_copy(wal->area, copy, wal->offset + have,
+					 bytes + have, want) < 0)
 			break;
 		state.readable = true;
 		if (have == 0 && !wal_scan_begin(&scan, bytes))

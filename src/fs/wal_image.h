@@ -11,9 +11,9 @@
 struct wal_image {
 	struct sysarea *area; /* borrowed */
 	uint64_t offset, capacity;
-	uint8_t *bytes;	    /* owned mapping of @capacity: untouched pages cost nothing */
-	uint64_t size;	    /* of the file that SQLite sees; 0: there is none */
-	uint64_t used;	    /* end of what was written since the log last began anew */
+	uint8_t *bytes; /* owned mapping of @capacity: untouched pages cost nothing */
+	uint64_t size;  /* of the file that SQLite sees; 0: there is none */
+	uint64_t used;  /* end of what was written since the log last began anew */
 	uint64_t dirty_from, dirty_end; /* not yet on the members; empty where from >= end */
 };
 

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WAL_HEADER_BYTES 32u
+#define WAL_HEADER_BYTES       32u
 #define WAL_FRAME_HEADER_BYTES 24u
 
 struct wal_scan {

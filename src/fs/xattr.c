@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#define VALUE_MAX 65536u
+#define VALUE_MAX    65536u
 #define NAME_MAX_LEN 255u
 
 static int xattr_name_check(const char *name)
@@ -39,8 +39,8 @@ static ssize_t value_copy(sqlite3_stmt *row, void *value, size_t size)
 	return (ssize_t)len;
 }
 
-static ssize_t value_read(struct fs *fs, struct inode *inode, const char *name, void *value,
-	size_t size)
+static ssize_t value_read(
+	struct fs *fs, struct inode *inode, const char *name, void *value, size_t size)
 {
 	if (has_none(fs, inode))
 		return -ENODATA;
@@ -132,7 +132,8 @@ static int set_locked(struct fs *fs, struct inode *inode, const char *name, cons
 		return -EEXIST;
 	if (!there && (flags & XATTR_REPLACE))
 		return -ENODATA;
-	int ret = db_exec(&fs->db, DB_XATTR_PUT, "ubb", inode->ino, name, strlen(name), value, size);
+	int ret =
+		db_exec(&fs->db, DB_XATTR_PUT, "ubb", inode->ino, name, strlen(name), value, size);
 	if (ret < 0)
 		return ret;
 	inode->no_xattrs = false;
@@ -140,8 +141,8 @@ static int set_locked(struct fs *fs, struct inode *inode, const char *name, cons
 	return 0;
 }
 
-int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size,
-	int flags)
+int fs_setxattr(
+	struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags)
 {
 	struct inode *inode;
 	int ret = xattr_name_check(name);

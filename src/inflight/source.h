@@ -24,8 +24,8 @@ struct source;
 
 /* What a source has seen, for the event and the statistics. "Differ": from the bounce copy. */
 struct source_findings {
-	uint64_t samples;	/* readings of live memory that succeeded */
-	uint64_t failed;	/* samples that got the bounce copy: memory was not readable */
+	uint64_t samples;       /* readings of live memory that succeeded */
+	uint64_t failed;        /* samples that got the bounce copy: memory was not readable */
 	uint32_t first_changed; /* lowest byte that differed; UINT32_MAX: none */
 	uint32_t changed_bytes; /* most bytes that differed in one pass over the write */
 };
@@ -40,8 +40,8 @@ struct source_ops {
 
 struct source {
 	const struct source_ops *ops;
-	bool stable;		/* I2 holds: samples need no scratch */
-	const uint8_t *bounce;	/* borrowed: the copy made at submission */
+	bool stable;           /* I2 holds: samples need no scratch */
+	const uint8_t *bounce; /* borrowed: the copy made at submission */
 	uint32_t len_bytes;
 	struct event_writer writer;
 	struct source_findings found;

@@ -24,7 +24,8 @@ struct intent_log;
 struct intent_wait {
 	struct list_node node;
 	uint64_t region;
-	/* Engine thread, never from within intent_write_begin(). An error: no member took the mark. */
+	/* Engine thread, never from within intent_write_begin(). An error: no member took the
+	 * mark. */
 	void (*marked)(struct intent_wait *wait, int err);
 };
 

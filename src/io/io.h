@@ -177,8 +177,8 @@ static inline void io_engine_freep(struct io_engine **io)
 /* How a volume makes its engines: one for the stripes, one for the system area, over the same
  * members. @ctx is what the factory is made for (a sim_world, or nothing). */
 struct io_factory {
-	int (*engine_new)(const struct io_factory *factory, struct io_engine **out,
-		struct errmsg *why);
+	int (*engine_new)(
+		const struct io_factory *factory, struct io_engine **out, struct errmsg *why);
 	void *ctx;
 };
 

@@ -38,23 +38,23 @@ struct io_factory sim_factory(struct sim_world *world);
  * overlaps the range reaches the disk. The first armed one that fires is the only one for that
  * transfer. io_zero() counts as a write. Arming a fault changes nothing in the order of events. */
 enum sim_fault_kind {
-	SIM_READ_ERROR,     /* the read fails with -EIO */
-	SIM_WRITE_ERROR,    /* the write fails with -EIO, nothing stored */
-	SIM_FLUSH_ERROR,    /* the flush fails with -EIO, nothing becomes durable; any range */
-	SIM_BIT_FLIP,       /* one bit of what the read returns (in the range) is flipped, on the
+	SIM_READ_ERROR,  /* the read fails with -EIO */
+	SIM_WRITE_ERROR, /* the write fails with -EIO, nothing stored */
+	SIM_FLUSH_ERROR, /* the flush fails with -EIO, nothing becomes durable; any range */
+	SIM_BIT_FLIP,    /* one bit of what the read returns (in the range) is flipped, on the
 	                       medium too */
-	SIM_TORN_WRITE,     /* acknowledged; a proper prefix of its 512-byte sectors is stored */
-	SIM_LOST_WRITE,     /* acknowledged; nothing stored */
-	SIM_MISDIRECTED,    /* acknowledged; stored one block (4 KiB) further, except what would be
+	SIM_TORN_WRITE,  /* acknowledged; a proper prefix of its 512-byte sectors is stored */
+	SIM_LOST_WRITE,  /* acknowledged; nothing stored */
+	SIM_MISDIRECTED, /* acknowledged; stored one block (4 KiB) further, except what would be
 	                       beyond the end */
-	SIM_STALE_READ,     /* the read returns, for each sector, what was there before the newest
+	SIM_STALE_READ,  /* the read returns, for each sector, what was there before the newest
 	                       write to it */
-	SIM_GONE,           /* this transfer and all later ones of the disk fail with -ENODEV, until
+	SIM_GONE,        /* this transfer and all later ones of the disk fail with -ENODEV, until
 	                       disarmed; a flush sets it off only where it has no range */
 };
 struct sim_fault {
 	enum sim_fault_kind kind;
-	const char *name; /* borrowed while armed */
+	const char *name;                 /* borrowed while armed */
 	uint64_t offset_bytes, len_bytes; /* len 0: to the end */
 	unsigned count, per_mille;
 };
@@ -84,8 +84,8 @@ uint64_t sim_world_writes(const struct sim_world *world);
  * -ENOMEM. A disk that is removed while open fails its transfers with -ENODEV. */
 int sim_disk_peek(struct sim_world *world, const char *name, uint64_t offset_bytes, void *buf,
 	uint64_t len_bytes);
-int sim_disk_poke(struct sim_world *world, const char *name, uint64_t offset_bytes,
-	const void *buf, uint64_t len_bytes);
+int sim_disk_poke(struct sim_world *world, const char *name, uint64_t offset_bytes, const void *buf,
+	uint64_t len_bytes);
 int sim_disk_remove(struct sim_world *world, const char *name);
 
 #endif

@@ -67,8 +67,8 @@ struct member_xfer {
 	unsigned iov_count; /* at most IO_MAX_IOV */
 	/* blocks * pi_tuple_bytes(); write: what to store; read: filled. NULL without PI. */
 	uint8_t *tuples;
-	/* On the owner thread, never from within member_read() or member_write(). 0, -EIO and the like
-	 * from the medium, -EILSEQ (write refused, I4), -ENOMEM. */
+	/* On the owner thread, never from within member_read() or member_write(). 0, -EIO and the
+	 * like from the medium, -EILSEQ (write refused, I4), -ENOMEM. */
 	void (*done)(struct member_xfer *xfer, int err);
 	/* The member's. */
 	struct io_req io;

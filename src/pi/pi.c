@@ -132,8 +132,8 @@ static bool ref_matches(const struct pi_layout *l, uint64_t member_block, const 
 
 /* The order of checks is I2: the guard is the dear one, and a block that a misdirected write has
  * put here has a good guard. */
-enum pi_verdict pi_verify(enum pi_type type, const void *block, uint64_t member_block,
-	const uint8_t *tuple)
+enum pi_verdict pi_verify(
+	enum pi_type type, const void *block, uint64_t member_block, const uint8_t *tuple)
 {
 	const struct pi_layout *l = layout_of(type);
 	if (type == PI_NONE)

@@ -127,8 +127,8 @@ struct geometry_place geometry_locate(const struct geometry *g, uint64_t volume_
 	};
 }
 
-uint64_t geometry_volume_block(const struct geometry *g, uint64_t stripe, unsigned slot,
-	unsigned row)
+uint64_t geometry_volume_block(
+	const struct geometry *g, uint64_t stripe, unsigned slot, unsigned row)
 {
 	return stripe * geometry_stripe_blocks(g) + slot * g->chunk_blocks + row;
 }

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* One stripe as a whole: what is wrong with it, and putting it right. Scrub, resync, healing after a
- * bad read, and mending after a refused write are all made of this.
+/* One stripe as a whole: what is wrong with it, and putting it right. Scrub, resync, healing after
+ * a bad read, and mending after a refused write are all made of this.
  *
  *	check_begin	read every chunk that is there
  *	chunks_read	a chunk with a medium error is read again row by row
  *	examine		guards, mirrors, parity: what is wrong
- *	mend_row	(REPAIR, RESYNC) decide for each row what is right; note what must be written
+ *	mend_row	(REPAIR, RESYNC) decide for each row what is right; note what must be
+ * written
  *	write_back	under a marked region, like any write
  *	check_end
  *
- * What counts as right, in this order: a block that passes its check; a rebuilt block that matches the
- * tuple of the damaged one, or equals the damaged one (then its tuple is at fault); after a crash
- * (RESYNC) also a block that had been overwritten when the power went: it fails its old tuple, cannot be
- * rebuilt, and gets a new one. Without PI data counts as right against parity, and the first mirror
- * against the others. A row with a lost block keeps its parity: it may be all that is left.
+ * What counts as right, in this order: a block that passes its check; a rebuilt block that matches
+ * the tuple of the damaged one, or equals the damaged one (then its tuple is at fault); after a
+ * crash (RESYNC) also a block that had been overwritten when the power went: it fails its old
+ * tuple, cannot be rebuilt, and gets a new one. Without PI data counts as right against parity, and
+ * the first mirror against the others. A row with a lost block keeps its parity: it may be all that
+ * is left.
  *
  * Owner thread: the engine's; the stripe is held exclusively. */
 #include <stdlib.h>
@@ -27,10 +29,10 @@ struct check_op {
 	struct stripe_state *state; /* NULL: held by a write, not ours to release */
 	struct stripe_part *part;   /* the same */
 	struct stripe_view view;
-	uint8_t *blocks;	    /* [slot][row]; the caller's or the arena's */
-	uint8_t *tuples;	    /* [slot][row]; the caller's or owned */
-	uint8_t *spare;		    /* arena: one block */
-	struct slot_xfer *xfers;    /* owned */
+	uint8_t *blocks;         /* [slot][row]; the caller's or the arena's */
+	uint8_t *tuples;         /* [slot][row]; the caller's or owned */
+	uint8_t *spare;          /* arena: one block */
+	struct slot_xfer *xfers; /* owned */
 	unsigned xfer_count, pending;
 	bool power_lost;
 	struct rows rewrite[RAID_MAX_SLOTS];
@@ -141,8 +143,8 @@ static void check_begin(struct check_op *op)
 		chunks_read(op);
 }
 
-void stripe_check_start(struct stripe_engine *eng, struct stripe_state *state,
-	struct stripe_part *part)
+void stripe_check_start(
+	struct stripe_engine *eng, struct stripe_state *state, struct stripe_part *part)
 {
 	struct check_op *op = calloc(1, sizeof(*op));
 	if (!op) {
@@ -156,8 +158,8 @@ void stripe_check_start(struct stripe_engine *eng, struct stripe_state *state,
 	check_begin(op);
 }
 
-void stripe_check_held(struct stripe_engine *eng, const struct stripe_view *view,
-	struct stripe_check *check)
+void stripe_check_held(
+	struct stripe_engine *eng, const struct stripe_view *view, struct stripe_check *check)
 {
 	struct check_op *op = calloc(1, sizeof(*op));
 	if (!op) {
@@ -225,9 +227,10 @@ static void examine_guards(struct check_op *op, unsigned slot)
 {
 	const struct stripe_engine *eng = op->eng;
 	for (unsigned row = 0; op->tuples && row < chunk_rows(op); row++) {
-		uint64_t block = geometry_member_block(&eng->config.geometry, op->check->stripe, row);
-		enum pi_verdict v = pi_verify(eng->config.pi, block_at(op, slot, row), block,
-			tuple_at(op, slot, row));
+		uint64_t block =
+			geometry_member_block(&eng->config.geometry, op->check->stripe, row);
+		enum pi_verdict v = pi_verify(
+			eng->config.pi, block_at(op, slot, row), block, tuple_at(op, slot, row));
 		if (v >= PI_BAD_REF && !rows_has(&op->check->unreadable[slot], row))
 			rows_add(&op->check->guard_bad[slot], row);
 	}
@@ -315,8 +318,8 @@ static void set_right(struct check_op *op, unsigned slot, unsigned row)
 	rows_add(&op->rewrite[slot], row);
 }
 
-/* Is the rebuilt block in op->spare what @slot should hold? Where no tuple could be read, the others
- * have passed their checks. */
+/* Is the rebuilt block in op->spare what @slot should hold? Where no tuple could be read, the
+ * others have passed their checks. */
 static bool rebuilt_is_right(const struct check_op *op, unsigned slot, unsigned row)
 {
 	const struct stripe_engine *eng = op->eng;
@@ -444,11 +447,11 @@ static void emit_repaired(struct check_op *op, const struct slot_xfer *x)
 	event.member_block = x->xfer.block;
 	event.volume_blocks = x->xfer.blocks;
 	if (!with_parity(op) || x->slot < op->eng->data_slots)
-		event.volume_block = geometry_volume_block(g, op->check->stripe,
-			with_parity(op) ? x->slot : 0, x->row);
+		event.volume_block = geometry_volume_block(
+			g, op->check->stripe, with_parity(op) ? x->slot : 0, x->row);
 	event.what = rows_has(&op->check->unreadable[x->slot], x->row)  ? "unreadable"
 		     : rows_has(&op->check->guard_bad[x->slot], x->row) ? "guard"
-		     : with_parity(op)					? "parity"
+		     : with_parity(op)                                  ? "parity"
 									: "mirror";
 	event_emit(op->eng->config.events, &event);
 }

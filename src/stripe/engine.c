@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The stripe engine's frame: what is posted to it, how requests are cut into parts, flushes.
  *
- * Owner thread: whoever calls stripe_engine_run(). Posting takes post_lock for a list operation and wakes
- * the engine; everything else is the engine thread's alone. */
+ * Owner thread: whoever calls stripe_engine_run(). Posting takes post_lock for a list operation and
+ * wakes the engine; everything else is the engine thread's alone. */
 #include "stripe/internal.h"
 
 #include <stdlib.h>
 #include "base/clock.h"
 
 #define ARENA_DEFAULT_BYTES (UINT64_C(64) << 20)
-#define TICK_NS		    NS_PER_S
+#define TICK_NS             NS_PER_S
 
 int stripe_engine_new(const struct stripe_config *config, struct stripe_engine **out)
 {
@@ -121,7 +121,8 @@ void part_finish(struct stripe_engine *eng, struct stripe_part *part)
 static bool in_volume(const struct stripe_engine *eng, const struct stripe_req *req)
 {
 	uint64_t end = geometry_volume_blocks(&eng->config.geometry) * BLOCK_BYTES;
-	return req->len_bytes && req->offset_bytes <= end && req->len_bytes <= end - req->offset_bytes;
+	return req->len_bytes && req->offset_bytes <= end &&
+	       req->len_bytes <= end - req->offset_bytes;
 }
 
 static void count_request(struct stripe_engine *eng, const struct stripe_req *req)
@@ -133,11 +134,12 @@ static void count_request(struct stripe_engine *eng, const struct stripe_req *re
 		counter_add(&eng->count.held, 1);
 }
 
-/* Cut @req at the borders of stripes. The request counts as one piece more while that goes on, so that
- * it cannot end early. */
+/* Cut @req at the borders of stripes. The request counts as one piece more while that goes on, so
+ * that it cannot end early. */
 static void request_split(struct stripe_engine *eng, struct stripe_req *req)
 {
-	uint64_t stripe_bytes = (uint64_t)geometry_stripe_blocks(&eng->config.geometry) * BLOCK_BYTES;
+	uint64_t stripe_bytes =
+		(uint64_t)geometry_stripe_blocks(&eng->config.geometry) * BLOCK_BYTES;
 	req->err = 0;
 	req->pieces = 1;
 	for (uint32_t at = 0; at < req->len_bytes;) {
@@ -150,8 +152,8 @@ static void request_split(struct stripe_engine *eng, struct stripe_req *req)
 		part->req = req;
 		part->req_offset = at;
 		part->offset_bytes = (uint32_t)(offset % stripe_bytes);
-		part->len_bytes = (uint32_t)min_u64(req->len_bytes - at,
-			stripe_bytes - part->offset_bytes);
+		part->len_bytes =
+			(uint32_t)min_u64(req->len_bytes - at, stripe_bytes - part->offset_bytes);
 		at += part->len_bytes;
 		req->pieces++;
 		eng->busy++;
@@ -251,9 +253,8 @@ static void flush_start(struct stripe_engine *eng)
 		if (!eng->config.members[i])
 			continue;
 		leader->pending++;
-		leader->members[i] = (struct member_flush){.member = eng->config.members[i],
-			.done = member_flushed,
-			.owner = leader};
+		leader->members[i] = (struct member_flush){
+			.member = eng->config.members[i], .done = member_flushed, .owner = leader};
 		member_flush(&leader->members[i]);
 	}
 	if (--leader->pending == 0)
@@ -312,9 +313,9 @@ struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng)
 {
 	const struct engine_counters *c = &eng->count;
 #define LOAD(field) .field = atomic_load_explicit(&c->field, memory_order_relaxed)
-	return (struct stripe_stats){LOAD(reads), LOAD(writes), LOAD(read_bytes),
-		LOAD(write_bytes), LOAD(plan_full), LOAD(plan_rmw), LOAD(plan_rcw),
-		LOAD(plan_degraded), LOAD(plan_copy), LOAD(merged), LOAD(repaired_blocks),
-		LOAD(unrepairable_blocks), LOAD(refused_writes), LOAD(degraded_reads), LOAD(held)};
+	return (struct stripe_stats){LOAD(reads), LOAD(writes), LOAD(read_bytes), LOAD(write_bytes),
+		LOAD(plan_full), LOAD(plan_rmw), LOAD(plan_rcw), LOAD(plan_degraded),
+		LOAD(plan_copy), LOAD(merged), LOAD(repaired_blocks), LOAD(unrepairable_blocks),
+		LOAD(refused_writes), LOAD(degraded_reads), LOAD(held)};
 #undef LOAD
 }

@@ -21,13 +21,13 @@
 
 /* The part of a request (or a check) that lies in one stripe. */
 struct stripe_part {
-	struct list_node node;	    /* in the stripe's queue, then in its operation */
-	struct stripe_req *req;	    /* borrowed; NULL for a check */
+	struct list_node node;      /* in the stripe's queue, then in its operation */
+	struct stripe_req *req;     /* borrowed; NULL for a check */
 	struct stripe_check *check; /* borrowed; NULL for a request */
-	uint32_t offset_bytes;	    /* in the data of the stripe */
+	uint32_t offset_bytes;      /* in the data of the stripe */
 	uint32_t len_bytes;
-	uint32_t req_offset;	    /* of its first byte in the request */
-	bool alone;		    /* a write that must not be merged with others */
+	uint32_t req_offset; /* of its first byte in the request */
+	bool alone;          /* a write that must not be merged with others */
 	int err;
 };
 
@@ -36,8 +36,8 @@ struct stripe_state {
 	struct stripe_state *next; /* in its hash chain */
 	uint64_t stripe;
 	unsigned readers;
-	bool exclusive;	   /* a write or a check has it */
-	struct list queue; /* of stripe_part, in order of arrival */
+	bool exclusive;          /* a write or a check has it */
+	struct list queue;       /* of stripe_part, in order of arrival */
 	struct list_node settle; /* in to_settle: something may start */
 };
 
@@ -64,10 +64,10 @@ struct stripe_engine {
 
 	struct stripe_state *states[STATE_BUCKETS];
 	struct list to_settle; /* of stripe_state */
-	unsigned busy;	       /* parts granted or waiting */
+	unsigned busy;         /* parts granted or waiting */
 	unsigned next_copy;    /* raid1 reads take turns */
 	struct list flushes_waiting;
-	struct list flushes_sharing;		/* served by flush_running, the first of them */
+	struct list flushes_sharing; /* served by flush_running, the first of them */
 	struct stripe_flush *flush_running;
 	uint64_t last_tick_ns;
 	atomic_bool has_owner;
@@ -88,11 +88,11 @@ static inline void assert_engine_thread(const struct stripe_engine *eng)
 	(void)eng;
 }
 
-/* A stripe and who holds its slots, as an operation found it at its start: a member that goes meanwhile
- * stays open until the operations that know it have ended. */
+/* A stripe and who holds its slots, as an operation found it at its start: a member that goes
+ * meanwhile stays open until the operations that know it have ended. */
 struct stripe_view {
 	uint64_t stripe;
-	uint32_t missing;		      /* bit i: slot i is on a missing member */
+	uint32_t missing;                      /* bit i: slot i is on a missing member */
 	struct member *member[RAID_MAX_SLOTS]; /* by slot; borrowed */
 };
 
@@ -135,25 +135,24 @@ void stripe_lock_settle(struct stripe_engine *eng);
 
 /* ---- the operations: started with the stripe theirs, they release it ---- */
 
-void stripe_read_start(struct stripe_engine *eng, struct stripe_state *state,
-	struct stripe_part *part);
+void stripe_read_start(
+	struct stripe_engine *eng, struct stripe_state *state, struct stripe_part *part);
 /* @parts: one or more writes that do not share a block; emptied. */
-void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state,
-	struct list *parts);
-void stripe_check_start(struct stripe_engine *eng, struct stripe_state *state,
-	struct stripe_part *part);
+void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state, struct list *parts);
+void stripe_check_start(
+	struct stripe_engine *eng, struct stripe_state *state, struct stripe_part *part);
 
 /* Look at a stripe that the caller holds exclusively, with the members of its view; done() as in
  * stripe.h, the stripe is not released. (The writer's way to mend a stripe in the middle of an
  * operation.) */
-void stripe_check_held(struct stripe_engine *eng, const struct stripe_view *view,
-	struct stripe_check *check);
+void stripe_check_held(
+	struct stripe_engine *eng, const struct stripe_view *view, struct stripe_check *check);
 
 /* ---- xfer.c: one run of rows of one slot ---- */
 
 struct slot_xfer {
 	struct member_xfer xfer;
-	struct iovec one;  /* the vector where there is one piece */
+	struct iovec one;   /* the vector where there is one piece */
 	unsigned slot, row; /* first row of the chunk; xfer.blocks rows */
 	void *op;
 	int err;

@@ -7,9 +7,9 @@
  * Nothing starts from within another operation's end: enqueue and release only mark the stripe, and
  * stripe_lock_settle(), called by the run loop, starts what may start. So the stack stays flat.
  *
- * Writes that wait for the same stripe start as one operation as long as they share no block: several
- * small writes become fewer and fuller ones. A later write never overtakes an earlier one that it
- * overlaps, nor a read or check between them. */
+ * Writes that wait for the same stripe start as one operation as long as they share no block:
+ * several small writes become fewer and fuller ones. A later write never overtakes an earlier one
+ * that it overlaps, nor a read or check between them. */
 #include "stripe/internal.h"
 
 #include <stdlib.h>

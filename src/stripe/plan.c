@@ -94,8 +94,8 @@ static void plan_set_rows(struct plan *out, const struct plan_ways *ways)
 }
 
 /* The old data of @slot that its ways need. */
-static struct rows data_needed(const struct plan_input *in, const struct plan_ways *ways,
-	unsigned slot)
+static struct rows data_needed(
+	const struct plan_input *in, const struct plan_ways *ways, unsigned slot)
 {
 	struct rows needed = ways->rebuild;
 	needed = rows_or(needed, rows_and(ways->rmw, in->write[slot]));

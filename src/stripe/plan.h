@@ -47,10 +47,10 @@ struct plan_input {
 };
 
 struct plan {
-	uint8_t row[ROWS_MAX];		     /* enum plan_row */
-	struct rows read[RAID_MAX_SLOTS];    /* per slot, with the parity; raid1: one copy */
-	struct rows write[RAID_MAX_SLOTS];   /* the same; raid1: every copy present */
-	unsigned read_ios, write_ios;	     /* runs: one I/O each */
+	uint8_t row[ROWS_MAX];             /* enum plan_row */
+	struct rows read[RAID_MAX_SLOTS];  /* per slot, with the parity; raid1: one copy */
+	struct rows write[RAID_MAX_SLOTS]; /* the same; raid1: every copy present */
+	unsigned read_ios, write_ios;      /* runs: one I/O each */
 	unsigned read_blocks, write_blocks;
 };
 

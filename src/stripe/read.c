@@ -2,15 +2,16 @@
 /* Reads: verified, from another copy or rebuilt from parity where a block is missing or damaged.
  *
  *	stripe_read_start	cut the range into wants: one run of rows of one slot each
- *	want_start --> want_read		verified: done; a row that fails becomes a want of its own
- *	want_start --> want_rebuild --> others_read	D_m = P ^ xor of the others, compared with D_m's tuple;
- *			where that fails, each row becomes a want of its own
- *	want_lost		nothing verifies: the request fails, an event says which block
- *	want_done --> read_finish	the last one: copy out, heal what was found damaged, release
+ *	want_start -> want_read		verified: done; a failed row becomes its own want
+ *	want_start -> want_rebuild -> others_read
+ *				D_m = P ^ xor of the others, compared with D_m's tuple;
+ *				where that fails, each row becomes a want of its own
+ *	want_lost		nothing verifies: the request fails, an event says where
+ *	want_done -> read_finish	the last one: copy out, heal what was damaged, release
  *
- * I4: no byte of a block that failed its check is given, unless the rebuilt block equals it (then it is
- * the tuple that is damaged). What is written back is check.c's work, posted when a rebuild succeeded.
- * Owner thread: the engine's; the stripe is held shared. */
+ * I4: no byte of a block that failed its check is given, unless the rebuilt block equals it (then
+ * it is the tuple that is damaged). What is written back is check.c's work, posted when a rebuild
+ * succeeded. Owner thread: the engine's; the stripe is held shared. */
 #include "stripe/internal.h"
 
 #include <stdlib.h>
@@ -23,10 +24,10 @@ struct read_op;
 struct want {
 	struct read_op *op;
 	unsigned slot, row, rows;
-	uint8_t *dest;	/* rows blocks, in op->blocks */
-	uint32_t avoid; /* slots (raid1: copies) that are missing or gave bad blocks */
-	bool suspect;	/* dest holds what the medium gave and failed its check */
-	int err;	/* what it failed with; -EILSEQ where two ways failed differently */
+	uint8_t *dest;   /* rows blocks, in op->blocks */
+	uint32_t avoid;  /* slots (raid1: copies) that are missing or gave bad blocks */
+	bool suspect;    /* dest holds what the medium gave and failed its check */
+	int err;         /* what it failed with; -EILSEQ where two ways failed differently */
 	uint8_t *tuples; /* owned: of dest, "never written" where they could not be read */
 	struct slot_xfer plain;
 	/* To rebuild from: the other slots' rows, tuples, transfers. Owned; blocks of the arena. */
@@ -41,9 +42,9 @@ struct read_op {
 	struct stripe_part *part;
 	struct stripe_view view;
 	unsigned first_block, block_count; /* in the data of the stripe */
-	uint8_t *blocks;		   /* where whole blocks go: the request's memory, or bounce */
-	uint8_t *bounce;		   /* arena, for ranges that are not whole blocks */
-	unsigned wants;			   /* under way */
+	uint8_t *blocks; /* where whole blocks go: the request's memory, or bounce */
+	uint8_t *bounce; /* arena, for ranges that are not whole blocks */
+	unsigned wants;  /* under way */
 	bool heal;
 	int err;
 };
@@ -151,8 +152,10 @@ static bool rebuilt_is_right(const struct want *w, unsigned i, const uint8_t *re
 	const struct stripe_engine *eng = w->op->eng;
 	if (!eng->tuple_bytes)
 		return true;
-	uint64_t block = geometry_member_block(&eng->config.geometry, w->op->view.stripe, w->row + i);
-	enum pi_verdict v = pi_verify(eng->config.pi, rebuilt, block, w->tuples + i * eng->tuple_bytes);
+	uint64_t block =
+		geometry_member_block(&eng->config.geometry, w->op->view.stripe, w->row + i);
+	enum pi_verdict v =
+		pi_verify(eng->config.pi, rebuilt, block, w->tuples + i * eng->tuple_bytes);
 	if (v == PI_GOOD || v == PI_ESCAPED)
 		return true;
 	return w->suspect && memcmp(rebuilt, w->dest + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == 0;
@@ -167,7 +170,8 @@ static bool xor_rows(struct want *w)
 		unsigned n = 0;
 		for (unsigned slot = 0; slot < eng->slots; slot++)
 			if (slot != w->slot)
-				sources[n++] = w->others + ((size_t)slot * w->rows + i) * BLOCK_BYTES;
+				sources[n++] =
+					w->others + ((size_t)slot * w->rows + i) * BLOCK_BYTES;
 		uint8_t *row = rebuilt + (size_t)i * BLOCK_BYTES;
 		parity_xor(sources, n, row, BLOCK_BYTES);
 		if (!rebuilt_is_right(w, i, row))
@@ -234,8 +238,8 @@ static void read_other(struct want *w, unsigned slot)
 	struct slot_xfer *x = &w->others_xfers[w->others_count++];
 	slot_xfer_init(eng, x, &w->op->view, slot, w->row, w->rows);
 	x->op = w;
-	x->one = (struct iovec){w->others + (size_t)slot * w->rows * BLOCK_BYTES,
-		(size_t)w->rows * BLOCK_BYTES};
+	x->one = (struct iovec){
+		w->others + (size_t)slot * w->rows * BLOCK_BYTES, (size_t)w->rows * BLOCK_BYTES};
 	if (eng->tuple_bytes)
 		x->xfer.tuples = w->others_tuples + (size_t)slot * w->rows * eng->tuple_bytes;
 	x->xfer.done = other_read;
@@ -342,8 +346,8 @@ static void start_wants(struct read_op *op)
 		read_finish(op);
 }
 
-void stripe_read_start(struct stripe_engine *eng, struct stripe_state *state,
-	struct stripe_part *part)
+void stripe_read_start(
+	struct stripe_engine *eng, struct stripe_state *state, struct stripe_part *part)
 {
 	struct read_op *op = calloc(1, sizeof(*op));
 	if (!op) {

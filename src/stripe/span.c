@@ -26,8 +26,8 @@ unsigned span_cut(const struct geometry *g, struct stripe_part *part, struct spa
 					 part->offset_bytes};
 		s->partial = s->byte || end - at < BLOCK_BYTES;
 		if (!s->partial)
-			s->rows = (unsigned)min_u64((end - at) / BLOCK_BYTES,
-				g->chunk_blocks - s->row);
+			s->rows = (unsigned)min_u64(
+				(end - at) / BLOCK_BYTES, g->chunk_blocks - s->row);
 		s->len_bytes = s->partial ? (uint32_t)min_u64(BLOCK_BYTES - s->byte, end - at)
 					  : s->rows * BLOCK_BYTES;
 		at += s->len_bytes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Spans: what a write operation stores, cut so that each lies in one slot and is either a run of whole
- * blocks or a part of one block. A span knows how to get its blocks' bytes at each sampling point:
- * from its request's source, over the old block where it covers only a part.
+/* Spans: what a write operation stores, cut so that each lies in one slot and is either a run of
+ * whole blocks or a part of one block. A span knows how to get its blocks' bytes at each sampling
+ * point: from its request's source, over the old block where it covers only a part.
  * Engine thread. */
 #ifndef STABLEFS_STRIPE_SPAN_H
 #define STABLEFS_STRIPE_SPAN_H
@@ -11,13 +11,13 @@
 struct span {
 	struct stripe_part *part;
 	unsigned slot, row, rows; /* data slot; raid1 and single: 0 */
-	bool partial;		  /* of a single row: bytes [byte, byte + len_bytes) */
+	bool partial;             /* of a single row: bytes [byte, byte + len_bytes) */
 	uint32_t byte, len_bytes;
-	uint32_t source_offset;	  /* of its first byte in the source */
+	uint32_t source_offset; /* of its first byte in the source */
 	/* The old block under a partial span, NULL: zeros. Set before the first sample. */
 	const uint8_t *under;
 	const uint8_t *at_parity; /* what sample(PARITY) gave */
-	const uint8_t *ready;	  /* a stable source's bytes: every further sample is this */
+	const uint8_t *ready;     /* a stable source's bytes: every further sample is this */
 	/* One buffer of rows blocks for each copy that is sampled on its own. */
 	uint8_t *scratch[RAID_MAX_SLOTS];
 	unsigned scratch_count;

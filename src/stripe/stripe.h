@@ -20,14 +20,14 @@
 struct stripe_engine;
 
 struct stripe_config {
-	struct io_engine *io;		/* borrowed, outlives the engine */
+	struct io_engine *io; /* borrowed, outlives the engine */
 	struct geometry geometry;
 	enum pi_type pi;
 	struct member *members[RAID_MAX_MEMBERS]; /* borrowed; NULL: missing */
-	struct intent_log *intent;	/* borrowed */
-	struct event_sink *events;	/* borrowed; may be NULL */
-	bool read_only;			/* no repair is written back */
-	uint64_t arena_bytes;		/* registered memory for scratch buffers; 0: default */
+	struct intent_log *intent;                /* borrowed */
+	struct event_sink *events;                /* borrowed; may be NULL */
+	bool read_only;                           /* no repair is written back */
+	uint64_t arena_bytes; /* registered memory for scratch buffers; 0: default */
 };
 
 int stripe_engine_new(const struct stripe_config *config, struct stripe_engine **out);
@@ -42,7 +42,8 @@ void stripe_buffer_free(struct stripe_engine *eng, void *buf, uint32_t len_bytes
 enum stripe_kind { STRIPE_READ, STRIPE_WRITE };
 
 enum stripe_flags {
-	/* The blocks were just allocated: bytes outside the range are zeros, old content is dead. */
+	/* The blocks were just allocated: bytes outside the range are zeros, old content is
+	 * dead. */
 	STRIPE_FRESH = 1,
 };
 
@@ -56,15 +57,17 @@ struct stripe_req {
 	/* Write: where the bytes come from, from source_offset on. Borrowed until done(). */
 	struct source *source;
 	uint32_t source_offset;
-	/* Write: keep it open for that long before its data is sampled (0: not); on mirrors also between
-	 * the samples of one member and the next, which no two disks take at the same moment. */
+	/* Write: keep it open for that long before its data is sampled (0: not); on mirrors also
+	 * between the samples of one member and the next, which no two disks take at the same
+	 * moment. */
 	uint64_t hold_ns;
 	/* Read: page-aligned where offset and length are whole blocks (then no copy), else any. */
 	uint8_t *data;
 	/* Who asks, for events. */
 	uint64_t ino;
 	uint64_t file_offset_bytes;
-	/* 0; -EILSEQ (refused by a PI disk, or damage beyond repair found by PI); -EIO; -ESHUTDOWN. */
+	/* 0; -EILSEQ (refused by a PI disk, or damage beyond repair found by PI); -EIO;
+	 * -ESHUTDOWN. */
 	void (*done)(struct stripe_req *req, int err);
 	/* The engine's. */
 	struct list_node node;
@@ -88,7 +91,9 @@ struct stripe_flush {
 };
 void stripe_flush(struct stripe_engine *eng, struct stripe_flush *flush);
 
-/* Look at one stripe as a whole: what scrub and resync are made of. Takes the stripe like a write. */
+/* Look at one stripe as a whole: what scrub and resync are made of. Takes the stripe like a
+
+ * write. */
 enum stripe_check_mode {
 	STRIPE_CHECK,  /* look only */
 	STRIPE_REPAIR, /* rebuild what PI shows wrong where that verifies, then make parity and
@@ -102,10 +107,10 @@ struct stripe_check {
 	uint64_t stripe;
 	void (*done)(struct stripe_check *check, int err); /* engine thread */
 	/* Results, per slot rows. */
-	struct rows guard_bad[RAID_MAX_SLOTS];	/* failed guard or ref tag, per slot */
+	struct rows guard_bad[RAID_MAX_SLOTS];  /* failed guard or ref tag, per slot */
 	struct rows unreadable[RAID_MAX_SLOTS]; /* the medium gave an error */
-	struct rows mirror_bad;   /* raid1: rows where copies differ */
-	struct rows parity_bad;   /* raid5: rows whose parity is not the XOR of the data (compared
+	struct rows mirror_bad;                 /* raid1: rows where copies differ */
+	struct rows parity_bad; /* raid5: rows whose parity is not the XOR of the data (compared
 				   * only where every slot is present) */
 	struct rows rebuilt[RAID_MAX_SLOTS]; /* REPAIR, RESYNC: written back */
 	struct rows lost[RAID_MAX_SLOTS];    /* data beyond repair */
@@ -134,8 +139,9 @@ void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct 
 
 struct stripe_stats {
 	uint64_t reads, writes, read_bytes, write_bytes; /* requests */
-	uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded, plan_copy; /* stripe operations by way */
-	uint64_t merged;	  /* requests that shared a stripe operation with another */
+	uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded,
+		plan_copy; /* stripe operations by way */
+	uint64_t merged;   /* requests that shared a stripe operation with another */
 	uint64_t repaired_blocks, unrepairable_blocks, refused_writes, degraded_reads;
 	uint64_t held;
 };

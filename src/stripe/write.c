@@ -15,8 +15,8 @@
  * A policy shows only in what the samples give: the same bytes each time (bounce), or whatever the
  * writer's memory holds by then (live). No step stages anything.
  *
- * Owner thread: the engine's. Deliberately not done here: choosing (plan.c), locking (lock.c), repair of
- * what was read (check.c). */
+ * Owner thread: the engine's. Deliberately not done here: choosing (plan.c), locking (lock.c),
+ * repair of what was read (check.c). */
 #include "stripe/write.h"
 
 #include <stdlib.h>
@@ -420,8 +420,8 @@ static unsigned sample_run(struct write_op *op, unsigned data_slot, unsigned cop
 }
 
 /* Returns how many entries of @iov the run took. */
-static unsigned send_run(struct write_op *op, unsigned slot, unsigned row, unsigned rows,
-	struct iovec *iov)
+static unsigned send_run(
+	struct write_op *op, unsigned slot, unsigned row, unsigned rows, struct iovec *iov)
 {
 	bool has_parity = write_has_parity(op);
 	struct slot_xfer *x = &op->xfers[op->xfer_count++];
@@ -430,10 +430,12 @@ static unsigned send_run(struct write_op *op, unsigned slot, unsigned row, unsig
 	x->xfer.iov = iov;
 	x->xfer.done = run_written;
 	if (has_parity && slot == op->eng->data_slots) {
-		iov[0] = (struct iovec){write_block_at(op, op->parity, row), (size_t)rows * BLOCK_BYTES};
+		iov[0] = (struct iovec){
+			write_block_at(op, op->parity, row), (size_t)rows * BLOCK_BYTES};
 		x->xfer.iov_count = 1;
 	} else {
-		x->xfer.iov_count = sample_run(op, has_parity ? slot : 0, has_parity ? 0 : slot, x, iov);
+		x->xfer.iov_count =
+			sample_run(op, has_parity ? slot : 0, has_parity ? 0 : slot, x, iov);
 	}
 	/* Mirrors store the same tuples; with parity each slot has its own. */
 	x->xfer.tuples = write_tuple_at(op, op->tuples, has_parity ? slot : 0, row);
@@ -456,8 +458,9 @@ static void send_data(struct write_op *op)
 	send_slots(op);
 }
 
-/* Mirrors store the same bytes, each at its own time: a held write keeps its samples of them apart, as
- * it keeps those of parity and data apart. The slots of a parity stripe store different bytes. */
+/* Mirrors store the same bytes, each at its own time: a held write keeps its samples of them apart,
+ * as it keeps those of parity and data apart. The slots of a parity stripe store different
+ * bytes. */
 static void send_slots(struct write_op *op)
 {
 	unsigned slots = op->eng->slots;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A write operation: what write.c (the pipeline) and write_mend.c (what it does about damage) share.
- * Engine thread. */
+/* A write operation: what write.c (the pipeline) and write_mend.c (what it does about damage)
+ * share. Engine thread. */
 #ifndef STABLEFS_STRIPE_WRITE_H
 #define STABLEFS_STRIPE_WRITE_H
 
@@ -16,19 +16,19 @@ struct write_op {
 	struct span *spans; /* owned */
 	unsigned span_count;
 	unsigned row_first, row_count; /* the rows that the operation touches lie in there */
-	void *tables;		       /* owned: span_at, old_tuples and tuples lie in it */
-	struct span **span_at;	       /* [data slot][row - row_first], NULL: not written */
+	void *tables;                  /* owned: span_at, old_tuples and tuples lie in it */
+	struct span **span_at;         /* [data slot][row - row_first], NULL: not written */
 	uint8_t *old_tuples, *tuples;  /* [slot][row - row_first]; NULL without PI */
 	struct plan plan;
 	uint8_t *old[RAID_MAX_SLOTS]; /* arena: row_count blocks each, where read or rebuilt */
-	uint8_t *parity;	      /* arena: row_count blocks; NULL: the level has none */
+	uint8_t *parity;              /* arena: row_count blocks; NULL: the level has none */
 	struct slot_xfer *xfers;      /* owned: of the current phase, with iovs behind */
 	struct iovec *iovs;
 	unsigned xfer_count, pending;
 	uint64_t hold_ns;
-	unsigned next_slot;	 /* the next to be sent its data */
-	struct iovec *next_iov;	 /* into iovs */
-	bool marking; /* intent_write_begin() was called */
+	unsigned next_slot;     /* the next to be sent its data */
+	struct iovec *next_iov; /* into iovs */
+	bool marking;           /* intent_write_begin() was called */
 	struct intent_wait intent;
 	struct io_req alarm;
 	struct write_mend *mend; /* owned; where damage was met */
@@ -44,8 +44,8 @@ static inline struct span **write_span_at(const struct write_op *op, unsigned sl
 	return &op->span_at[slot * op->row_count + row - op->row_first];
 }
 
-static inline uint8_t *write_tuple_at(const struct write_op *op, uint8_t *tuples, unsigned slot,
-	unsigned row)
+static inline uint8_t *write_tuple_at(
+	const struct write_op *op, uint8_t *tuples, unsigned slot, unsigned row)
 {
 	return tuples ? tuples + (slot * op->row_count + row - op->row_first) * op->eng->tuple_bytes
 		      : NULL;
@@ -82,8 +82,8 @@ void write_split(struct write_op *op);
 
 /* ---- write_mend.c ---- */
 
-/* Old data or parity is damaged (@err: how). Goes on with write_old_data_ready() once there is a way
- * that needs only what is right, else with write_finish(). */
+/* Old data or parity is damaged (@err: how). Goes on with write_old_data_ready() once there is a
+ * way that needs only what is right, else with write_finish(). */
 void write_mend_old_data(struct write_op *op, int err);
 
 /* The writers whose bytes were in a transfer that failed hear of it; of a failed parity all do. */

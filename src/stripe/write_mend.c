@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a write does about damage, found before it begins or made by what failed.
  *
- *	write_mend_old_data	old data or parity cannot be used: mend the stripe (check.c), then take
+ *	write_mend_old_data	old data or parity cannot be used: mend the stripe (check.c), then
+ * take
  *		--> old_data_mended	from its image what the plan wants, by the first way that
  *					wants nothing lost
  *	write_mend_stripe	refused or failed transfers: old blocks here, new ones there
@@ -10,8 +11,8 @@
  *					a data slot is missing, and only the parity knows its block:
  *					P' = D_m ^ xor of what the members hold now
  *
- * Owner thread: the engine's; the stripe is held exclusively. Deliberately not done: a degraded stripe
- * in which a block besides the missing one cannot be read stays as it is. */
+ * Owner thread: the engine's; the stripe is held exclusively. Deliberately not done: a degraded
+ * stripe in which a block besides the missing one cannot be read stays as it is. */
 #include "stripe/write.h"
 
 #include <stdlib.h>
@@ -22,7 +23,7 @@ struct write_mend {
 	struct write_op *op;
 	struct stripe_check check;
 	uint8_t *image; /* arena: the whole stripe, [slot][row of the chunk] */
-	int err;	/* what to say where nothing helps */
+	int err;        /* what to say where nothing helps */
 };
 
 static uint32_t image_bytes(const struct stripe_engine *eng)
@@ -70,8 +71,8 @@ static struct rows bad_rows(const struct stripe_check *check, unsigned slot)
 
 /* ---- old data that cannot be used ---- */
 
-/* The rows of @slot that the image has not got right after a repair: data that is lost, and parity that
- * was bad beside it. */
+/* The rows of @slot that the image has not got right after a repair: data that is lost, and parity
+ * that was bad beside it. */
 static struct rows rows_lost(const struct write_mend *mend, unsigned slot)
 {
 	const struct write_op *op = mend->op;
@@ -139,8 +140,8 @@ void write_mend_old_data(struct write_op *op, int err)
 
 /* ---- who hears of a failed transfer ---- */
 
-static void emit_write_failure(struct write_op *op, const struct slot_xfer *x,
-	const struct stripe_req *req)
+static void emit_write_failure(
+	struct write_op *op, const struct slot_xfer *x, const struct stripe_req *req)
 {
 	const struct geometry *g = &op->eng->config.geometry;
 	struct event event = event_new(x->err == -EILSEQ ? EVENT_REFUSED : EVENT_MEMBER_ERROR);
@@ -156,8 +157,8 @@ static void emit_write_failure(struct write_op *op, const struct slot_xfer *x,
 	event.volume_blocks = x->xfer.blocks;
 	event.stripe = op->view.stripe;
 	if (!write_has_parity(op) || x->slot < op->eng->data_slots)
-		event.volume_block = geometry_volume_block(g, event.stripe,
-			write_has_parity(op) ? x->slot : 0, x->row);
+		event.volume_block = geometry_volume_block(
+			g, event.stripe, write_has_parity(op) ? x->slot : 0, x->row);
 	event.what = x->err == -EILSEQ ? "guard" : "write error";
 	event_emit(op->eng->config.events, &event);
 }
@@ -190,8 +191,8 @@ void write_blame(struct write_op *op, const struct slot_xfer *x)
 /* ---- a stripe that was written in part ---- */
 
 /* D_m of one row, into @out: what the writer wants there, else what the old parity says. */
-static void missing_block(const struct write_mend *mend, unsigned missing, unsigned row,
-	uint8_t *out)
+static void missing_block(
+	const struct write_mend *mend, unsigned missing, unsigned row, uint8_t *out)
 {
 	const struct write_op *op = mend->op;
 	const struct span *s = *write_span_at(op, missing, row);
@@ -262,8 +263,8 @@ static void stripe_seen(struct stripe_check *check, int err)
 			parity_anew(mend, missing, i);
 		slot_xfer_init(op->eng, x, &op->view, parity, row, rows);
 		x->op = op;
-		x->one = (struct iovec){write_block_at(op, op->parity, row),
-			(size_t)rows * BLOCK_BYTES};
+		x->one = (struct iovec){
+			write_block_at(op, op->parity, row), (size_t)rows * BLOCK_BYTES};
 		x->xfer.tuples = write_tuple_at(op, op->tuples, parity, row);
 		x->xfer.done = parity_written;
 		op->pending++;
@@ -275,7 +276,7 @@ static void stripe_seen(struct stripe_check *check, int err)
 
 static void stripe_mended(struct stripe_check *check, int err)
 {
-	(void)err; /* what could not be mended stays visible to scrub; the writers hear their error */
+	(void)err; /* what stays wrong is visible to scrub; the writers hear their error */
 	write_finish(container_of(check, struct write_mend, check)->op, 0);
 }
 
@@ -283,7 +284,8 @@ void write_mend_stripe(struct write_op *op)
 {
 	if (op->xfer_count < 2)
 		write_finish(op, 0);
-	else if (op->view.missing && write_has_parity(op) && !slot_missing(&op->view, op->eng->data_slots))
+	else if (op->view.missing && write_has_parity(op) &&
+		 !slot_missing(&op->view, op->eng->data_slots))
 		mend_start(op, STRIPE_CHECK, 0, stripe_seen);
 	else
 		mend_start(op, STRIPE_REPAIR, 0, stripe_mended);

@@ -2,7 +2,6 @@
 /* One transfer of a run of rows of one slot: from stripe terms to member terms and back. */
 #include "stripe/internal.h"
 
-
 void slot_xfer_init(struct stripe_engine *eng, struct slot_xfer *x, const struct stripe_view *view,
 	unsigned slot, unsigned row, unsigned rows)
 {
