@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Files that are open, their transfers, and the thread that has the kernel drop pages. */
+/* Files that are open, the marks of what was read of them, and the thread that has the kernel drop
+ * pages. */
 #include "fuse/coherence.h"
 
 #include <assert.h>
@@ -8,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/block.h"
 
 #define BUCKETS 1024u
@@ -16,14 +18,21 @@
  * newer than the write, yet its neighbours must go. */
 #define DROP_TRIES 8
 
+/* Files beyond 8 TiB that are open both ways have all their direct writes drop pages. */
+#define MAX_REGIONS (UINT64_C(1) << 23)
+
 struct coherence_inode {
 	struct coherence_inode *next; /* in its bucket */
 	uint64_t ino;
 	struct list files;  /* struct coherence_file; under the table's lock */
 	unsigned may_dirty; /* of them; under the table's lock */
 	atomic_bool may_have_privs, times_stale;
-	pthread_mutex_t lock;      /* reads, writes; taken last */
-	struct list reads, writes; /* struct coherence_io under way */
+	atomic_uint direct;   /* of them; changed under the table's lock */
+	pthread_mutex_t lock; /* all below; taken last */
+	uint64_t *marks;      /* owned; one a region: 0, or the number of the last read */
+	uint64_t regions;     /* that marks has room for */
+	uint64_t reads;
+	bool all_marked; /* for good: a region too far off, or no memory */
 };
 
 struct coherence {
@@ -51,15 +60,30 @@ static struct coherence_drop *next_drop(struct coherence *c)
 	return n ? container_of(n, struct coherence_drop, node) : NULL;
 }
 
+/* What was dropped needs no mark, unless it was read again meanwhile (I2). */
+static void marks_clear(const struct coherence_drop *d)
+{
+	struct coherence_inode *i = d->marked;
+	pthread_mutex_lock(&i->lock);
+	for (unsigned n = 0; n < 2; n++) {
+		uint64_t region = d->first_region + n;
+		if (d->marks[n] && region < i->regions && i->marks[region] == d->marks[n])
+			i->marks[region] = 0;
+	}
+	pthread_mutex_unlock(&i->lock);
+}
+
 static void *drop_all(void *arg)
 {
 	struct coherence *c = arg;
 	struct coherence_drop *d;
 	while ((d = next_drop(c))) {
-		for (int i = 0; i < DROP_TRIES; i++)
-			if (c->drop(c->ctx, d) != -EBUSY)
-				break;
+		int err = -EBUSY;
+		for (int i = 0; i < DROP_TRIES && err == -EBUSY; i++)
+			err = c->drop(c->ctx, d);
 		c->drops++;
+		if (d->marked && err != -EBUSY)
+			marks_clear(d);
 		d->done(d);
 	}
 	return NULL;
@@ -127,8 +151,6 @@ static struct coherence_inode *inode_find_or_add(struct coherence *c, uint64_t i
 		return NULL;
 	i->ino = ino;
 	list_init(&i->files);
-	list_init(&i->reads);
-	list_init(&i->writes);
 	pthread_mutex_init(&i->lock, NULL);
 	i->may_have_privs = true;
 	i->next = *bucket_of(c, ino);
@@ -145,6 +167,7 @@ static void inode_drop(struct coherence *c, struct coherence_inode *i)
 		at = &(*at)->next;
 	*at = i->next;
 	pthread_mutex_destroy(&i->lock);
+	free(i->marks);
 	free(i);
 }
 
@@ -162,6 +185,7 @@ struct coherence_file *coherence_open(
 	if (file->inode) {
 		list_push_back(&file->inode->files, &file->node);
 		file->inode->may_dirty += may_dirty;
+		file->inode->direct += direct;
 	}
 	pthread_mutex_unlock(&c->table_lock);
 	if (file->inode)
@@ -176,6 +200,7 @@ bool coherence_release(struct coherence *c, struct coherence_file *file)
 	pthread_mutex_lock(&c->table_lock);
 	list_remove(&file->node);
 	i->may_dirty -= file->may_dirty;
+	i->direct -= file->direct;
 	bool stale = list_empty(&i->files) && i->times_stale;
 	inode_drop(c, i);
 	pthread_mutex_unlock(&c->table_lock);
@@ -248,36 +273,64 @@ void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino)
 	free(c);
 }
 
-/* ---- transfers ---- */
+/* ---- marks ---- */
 
-static void overlaps_mark(struct list *others, struct coherence_io *io)
+static bool marks_make_room(struct coherence_inode *i, uint64_t regions)
 {
-	list_for_each (n, others) {
-		struct coherence_io *other = container_of(n, struct coherence_io, node);
-		if (other->first_page <= io->last_page && io->first_page <= other->last_page)
-			other->overlapped = io->overlapped = true;
-	}
+	if (regions <= i->regions)
+		return true;
+	uint64_t room = max_u64(regions, 2 * i->regions);
+	uint64_t *marks = regions <= MAX_REGIONS ? realloc(i->marks, room * sizeof(*marks)) : NULL;
+	if (!marks)
+		return false;
+	memset(marks + i->regions, 0, (room - i->regions) * sizeof(*marks));
+	i->marks = marks;
+	i->regions = room;
+	return true;
 }
 
-void coherence_begin(struct coherence_file *file, struct coherence_io *io, bool write,
-	uint64_t offset_bytes, uint32_t len_bytes)
+static uint64_t last_region(uint64_t offset_bytes, uint32_t len_bytes)
+{
+	return (offset_bytes + (len_bytes ? len_bytes - 1 : 0)) / COHERENCE_REGION_BYTES;
+}
+
+/* Without a direct open no direct write is under way: it would be open until its answer. */
+void coherence_read_begins(struct coherence_file *file, uint64_t offset_bytes, uint32_t len_bytes)
 {
 	struct coherence_inode *i = file->inode;
-	uint64_t last_byte = offset_bytes + (len_bytes ? len_bytes - 1 : 0);
-	*io = (struct coherence_io){.write = write,
-		.first_page = offset_bytes / BLOCK_BYTES,
-		.last_page = last_byte / BLOCK_BYTES};
+	if (!i->direct)
+		return;
+	uint64_t last = last_region(offset_bytes, len_bytes);
 	pthread_mutex_lock(&i->lock);
-	overlaps_mark(write ? &i->reads : &i->writes, io);
-	list_push_back(write ? &i->writes : &i->reads, &io->node);
+	i->reads++;
+	if (marks_make_room(i, last + 1)) {
+		for (uint64_t r = offset_bytes / COHERENCE_REGION_BYTES; r <= last; r++)
+			i->marks[r] = i->reads;
+	} else {
+		i->all_marked = true;
+	}
 	pthread_mutex_unlock(&i->lock);
 }
 
-bool coherence_end(struct coherence_file *file, struct coherence_io *io)
+/* A write by a descriptor that was made direct after its open (fcntl) was not expected: reads have
+ * left no marks. */
+bool coherence_write_ended(struct coherence_file *file, uint64_t offset_bytes, uint32_t len_bytes,
+	struct coherence_drop *drop)
 {
-	pthread_mutex_lock(&file->inode->lock);
-	list_remove(&io->node);
-	bool must_drop = io->write && io->overlapped;
-	pthread_mutex_unlock(&file->inode->lock);
-	return must_drop;
+	struct coherence_inode *i = file->inode;
+	uint64_t first = offset_bytes / COHERENCE_REGION_BYTES;
+	uint64_t last = last_region(offset_bytes, len_bytes);
+	*drop = (struct coherence_drop){.ino = file->ino,
+		.offset_bytes = first * COHERENCE_REGION_BYTES,
+		.len_bytes = (last + 1 - first) * COHERENCE_REGION_BYTES,
+		.marked = i,
+		.first_region = first};
+	pthread_mutex_lock(&i->lock);
+	bool marked = i->all_marked || !file->direct;
+	for (uint64_t r = first; r <= last && r < i->regions; r++) {
+		drop->marks[r - first] = i->marks[r];
+		marked |= i->marks[r] != 0;
+	}
+	pthread_mutex_unlock(&i->lock);
+	return marked;
 }

@@ -5,14 +5,15 @@
  * a direct write, under a lock that keeps buffered writers out where the file is open both ways
  * (wire_caps.coherent_direct; where a kernel cannot, direct opens go through its page-cache path,
  * which does the same). What it does not see is a page that is read, by a buffered reader, a
- * mapping or readahead, while the direct write is under way: it may hold the bytes from before, and
- * would be believed for good. So:
+ * mapping or readahead, between that and the end of the write: it may hold the bytes from before,
+ * and would be believed for good. Such a read may be answered even before we hear of the write. So
+ * reads into the page cache leave a mark on the region of the file that they touch:
  *
- * Invariants: I1 a direct write that overlapped in time with a read of the same pages is answered
- *   only after these pages were dropped. I2 the dropping is done by a thread of its own: it waits
- *   for pages that other requests, ours to serve, have locked. I3 an open file is known here before
- *   the kernel hears that it is open.
- * Owner thread: any; a lock a file orders its transfers, one lock the table. */
+ * Invariants: I1 a direct write into a marked region is answered only after the region's pages were
+ *   dropped. I2 a mark goes away when its region was dropped and not read again since the drop
+ *   began. I3 dropping is done by a thread of its own: it waits for pages that other requests, ours
+ *   to serve, have locked. I4 an open file is known here before the kernel hears that it is open.
+ * Owner thread: any; one lock for the table of files, one a file for its marks. */
 #ifndef STABLEFS_FUSE_COHERENCE_H
 #define STABLEFS_FUSE_COHERENCE_H
 
@@ -32,13 +33,7 @@ struct coherence_file {
 	bool may_dirty; /* opened for writing, through the page cache */
 };
 
-/* A transfer under way. Embedded in its request. */
-struct coherence_io {
-	struct list_node node;
-	uint64_t first_page, last_page;
-	bool write;
-	bool overlapped; /* a direct write and a read were under way together */
-};
+#define COHERENCE_REGION_BYTES (UINT64_C(1) << 20)
 
 /* What the kernel is to drop: pages of a file, or all that it knows of it. A request to the thread,
  * embedded in another; done() runs on that thread and may free it. */
@@ -48,6 +43,10 @@ struct coherence_drop {
 	bool inode; /* its name, and with it the inode where nothing else holds that */
 	uint64_t offset_bytes, len_bytes; /* of pages; 0, 0: the whole file */
 	void (*done)(struct coherence_drop *drop);
+	/* Of coherence_write_ended(): the marks that this answers. */
+	struct coherence_inode *marked; /* NULL: none */
+	uint64_t first_region;
+	uint64_t marks[2];
 };
 
 /* How it is dropped: libfuse's notifications, or a test's own. 0 or -errno. */
@@ -66,12 +65,14 @@ struct coherence_file *coherence_open(
 /* True: it was the last, and the inode's times in the kernel are still stale. */
 bool coherence_release(struct coherence *c, struct coherence_file *file);
 
-/* A read (of any kind) or a direct write of @file begins. */
-void coherence_begin(struct coherence_file *file, struct coherence_io *io, bool write,
-	uint64_t offset_bytes, uint32_t len_bytes);
+/* The kernel reads for its page cache: before the transfer begins. */
+void coherence_read_begins(struct coherence_file *file, uint64_t offset_bytes, uint32_t len_bytes);
 
-/* It has ended. True: pages that were read meanwhile must be dropped before the answer (I1). */
-bool coherence_end(struct coherence_file *file, struct coherence_io *io);
+/* A direct write of at most COHERENCE_REGION_BYTES is done, and not answered. True: @drop says what
+ * is to be dropped before the answer (I1); the caller sets done() and requests it. @file stays open
+ * until then. */
+bool coherence_write_ended(struct coherence_file *file, uint64_t offset_bytes, uint32_t len_bytes,
+	struct coherence_drop *drop);
 
 /* Some open of @ino may have left dirty pages with the kernel. */
 bool coherence_may_be_dirty(struct coherence *c, uint64_t ino);

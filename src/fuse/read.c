@@ -10,8 +10,6 @@
 struct read_req {
 	fuse_req_t req;
 	struct front *f;
-	struct coherence_file *file;
-	struct coherence_io io;
 	struct fs_io fs_io;
 	bool direct;
 	uint64_t begun_ns;
@@ -37,7 +35,6 @@ static void read_done(struct fs_io *fs_io, int err)
 	struct read_req *r = container_of(fs_io, struct read_req, fs_io);
 	struct front *f = r->f;
 	struct buffer *b = buffer_of(r);
-	coherence_end(r->file, &r->io);
 	count(r, err ? 0 : fs_io->done_bytes);
 	if (err < 0)
 		reply_err(r->req, err);
@@ -67,11 +64,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	}
 	struct buffer *b = session_take_buffer();
 	struct read_req *r = (struct read_req *)b->state;
-	*r = (struct read_req){.req = req,
-		.f = f,
-		.file = file_of(fi),
-		.direct = direct,
-		.begun_ns = clock_monotonic_ns()};
+	*r = (struct read_req){
+		.req = req, .f = f, .direct = direct, .begun_ns = clock_monotonic_ns()};
 	r->fs_io = (struct fs_io){.kind = STRIPE_READ,
 		.ino = ino,
 		.offset_bytes = (uint64_t)offset,
@@ -79,6 +73,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		.data = buffer_payload(b),
 		.done = read_done};
 	front_transfer_begin(f);
-	coherence_begin(r->file, &r->io, false, r->fs_io.offset_bytes, r->fs_io.len_bytes);
+	if (wire_request_fills_cache())
+		coherence_read_begins(file_of(fi), r->fs_io.offset_bytes, r->fs_io.len_bytes);
 	fs_submit(f->fs, &r->fs_io);
 }

@@ -16,7 +16,7 @@ _Static_assert(
 
 static _Thread_local struct {
 	const struct fuse_in_header *request;
-	bool kills_privs;
+	bool kills_privs, fills_cache;
 	bool parallel;
 } here;
 
@@ -32,11 +32,20 @@ static bool kills_privs(const void *body)
 	}
 }
 
+/* Direct reads name their owner, in all kernels that have the flag (2.6.25); reads of pages have
+ * none. */
+static bool fills_cache(const void *body)
+{
+	return wire_opcode() == FUSE_READ &&
+	       !(((const struct fuse_read_in *)body)->read_flags & FUSE_READ_LOCKOWNER);
+}
+
 /* Looked at now: libfuse edits requests while it decodes them. */
 void wire_request_set(const void *mem)
 {
 	here.request = mem;
 	here.kills_privs = mem && kills_privs(here.request + 1);
+	here.fills_cache = mem && fills_cache(here.request + 1);
 }
 
 unsigned wire_opcode(void)
@@ -49,6 +58,11 @@ unsigned wire_opcode(void)
 bool wire_request_kills_privs(void)
 {
 	return here.kills_privs;
+}
+
+bool wire_request_fills_cache(void)
+{
+	return here.fills_cache;
 }
 
 void wire_mark_parallel(bool on)

@@ -19,7 +19,7 @@
 struct wire_caps {
 	bool ready;           /* FUSE_INIT was answered */
 	bool coherent_direct; /* FUSE_DIRECT_IO_ALLOW_MMAP: the kernel writes dirty pages back
-				 * before direct reads, drops pages before direct writes (6.6) */
+			       * before direct reads, drops pages before direct writes (6.6) */
 	bool kill_privs;      /* FUSE_HANDLE_KILLPRIV_V2: we clear suid, sgid and capabilities */
 };
 
@@ -29,6 +29,7 @@ void wire_request_set(const void *mem);
 /* Of the calling thread's request. */
 unsigned wire_opcode(void);          /* 0: none; WIRE_OPCODES - 1: one not known */
 bool wire_request_kills_privs(void); /* a write or truncation that takes suid and sgid away */
+bool wire_request_fills_cache(void); /* a read for the page cache of the kernel */
 
 /* While @on, the calling thread's open and create replies say FOPEN_PARALLEL_DIRECT_WRITES. */
 void wire_mark_parallel(bool on);

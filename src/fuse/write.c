@@ -8,7 +8,7 @@
  *	write_done (engine thread)
  *	  record: counters; an event where the bytes changed in flight
  *	  the source is freed: from here on the writer's memory is not read
- *	  pages that somebody read meanwhile are dropped (coherence.h)
+ *	  pages that somebody may have read meanwhile are dropped (coherence.h)
  *	answer -> the writer goes on
  *
  * The bounce copy is the buffer that the request was received in: the kernel's one copy is ours. */
@@ -24,7 +24,6 @@ struct write_req {
 	fuse_req_t req;
 	struct front *f;
 	struct coherence_file *file;
-	struct coherence_io io;
 	struct coherence_drop drop;
 	struct fs_io fs_io;
 	struct source bounce; /* used where @live is NULL */
@@ -148,14 +147,12 @@ static void write_done(struct fs_io *fs_io, int err)
 	source_free(w->live);
 	if (w->direct && front_leaves_times_stale(w->f))
 		coherence_set_times_stale(w->file);
-	if (!w->direct || !coherence_end(w->file, &w->io)) {
+	if (!w->direct ||
+		!coherence_write_ended(w->file, fs_io->offset_bytes, fs_io->len_bytes, &w->drop)) {
 		answer(w);
 		return;
 	}
-	w->drop = (struct coherence_drop){.ino = fs_io->ino,
-		.offset_bytes = fs_io->offset_bytes,
-		.len_bytes = fs_io->len_bytes,
-		.done = pages_dropped};
+	w->drop.done = pages_dropped;
 	coherence_drop(w->f->coherence, &w->drop);
 }
 
@@ -166,8 +163,6 @@ static void submit(struct write_req *w, const struct fuse_file_info *fi)
 	struct front *f = w->f;
 	source_choose(w, fi);
 	front_transfer_begin(f);
-	if (w->direct)
-		coherence_begin(w->file, &w->io, true, w->fs_io.offset_bytes, w->fs_io.len_bytes);
 	fs_submit(f->fs, &w->fs_io);
 }
 

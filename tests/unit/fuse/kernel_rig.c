@@ -179,8 +179,13 @@ uint64_t rig_send_write(struct kernel_rig *rig, const struct rig_file *file, uin
 uint64_t rig_send_read(
 	struct kernel_rig *rig, const struct rig_file *file, uint64_t offset, uint32_t len)
 {
-	struct fuse_read_in in = {
-		.fh = file->fh, .offset = offset, .size = len, .flags = (uint32_t)file->flags};
+	bool direct = file->flags & O_DIRECT;
+	struct fuse_read_in in = {.fh = file->fh,
+		.offset = offset,
+		.size = len,
+		.read_flags = direct ? FUSE_READ_LOCKOWNER : 0,
+		.lock_owner = direct ? 1 : 0,
+		.flags = (uint32_t)file->flags};
 	return rig_send(rig, FUSE_READ, file->node, &in, sizeof(in), NULL, 0);
 }
 

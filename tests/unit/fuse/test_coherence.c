@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#define PAGE 4096u
+#define PAGE   4096u
+#define REGION COHERENCE_REGION_BYTES
 
 struct rig {
 	struct coherence *c;
@@ -45,63 +46,78 @@ static void rig_fini(struct rig *rig)
 	coherence_free(rig->c, NULL, NULL);
 }
 
-static void a_write_overlapped_by_a_read_must_drop_whichever_began_first(void **unused)
+static bool must_drop(struct rig *rig, uint64_t offset, uint32_t len)
+{
+	return coherence_write_ended(rig->direct, offset, len, &rig->drop);
+}
+
+/* It may have been answered before the write was even received. */
+static void a_write_where_the_cache_was_read_must_drop_the_region(void **unused)
 {
 	(void)unused;
 	struct rig rig;
-	struct coherence_io read, write;
 	rig_init(&rig);
-	coherence_begin(rig.cached, &read, false, 0, 2 * PAGE);
-	coherence_begin(rig.direct, &write, true, PAGE, PAGE);
-	assert_true(coherence_end(rig.direct, &write));
-	coherence_begin(rig.direct, &write, true, PAGE, PAGE);
-	assert_false(coherence_end(rig.cached, &read));
-	assert_true(coherence_end(rig.direct, &write));
+	coherence_read_begins(rig.cached, REGION + 3 * PAGE, PAGE);
+	assert_true(must_drop(&rig, REGION, PAGE));
+	assert_int_equal(rig.drop.ino, 7);
+	assert_int_equal(rig.drop.offset_bytes, REGION);
+	assert_int_equal(rig.drop.len_bytes, REGION);
 	rig_fini(&rig);
 }
 
-static void a_read_that_ended_before_the_write_began_does_not_count(void **unused)
+static void a_write_across_two_regions_drops_both(void **unused)
 {
 	(void)unused;
 	struct rig rig;
-	struct coherence_io read, write;
 	rig_init(&rig);
-	coherence_begin(rig.cached, &read, false, 0, PAGE);
-	coherence_end(rig.cached, &read);
-	coherence_begin(rig.direct, &write, true, 0, PAGE);
-	assert_false(coherence_end(rig.direct, &write));
+	coherence_read_begins(rig.cached, 2 * REGION, PAGE);
+	assert_true(must_drop(&rig, 2 * REGION - PAGE, 2 * PAGE));
+	assert_int_equal(rig.drop.offset_bytes, REGION);
+	assert_int_equal(rig.drop.len_bytes, 2 * REGION);
 	rig_fini(&rig);
 }
 
-/* Half a page each: the page that they share is what the kernel has cached. */
-static void transfers_of_one_page_overlap_though_their_bytes_do_not(void **unused)
+static void writes_elsewhere_and_to_other_files_need_not_drop(void **unused)
 {
 	(void)unused;
 	struct rig rig;
-	struct coherence_io read, write;
 	rig_init(&rig);
-	coherence_begin(rig.direct, &write, true, 0, 512);
-	coherence_begin(rig.cached, &read, false, 3584, 512);
-	coherence_end(rig.cached, &read);
-	assert_true(coherence_end(rig.direct, &write));
+	struct coherence_file *other = coherence_open(rig.c, 8, true, false);
+	coherence_read_begins(other, 0, PAGE);
+	coherence_read_begins(rig.cached, REGION, PAGE);
+	assert_false(must_drop(&rig, REGION - PAGE, PAGE));
+	assert_false(must_drop(&rig, 2 * REGION, PAGE));
 	rig_fini(&rig);
 }
 
-static void neighbours_other_files_and_other_writes_do_not_overlap(void **unused)
+static void reads_without_a_direct_open_leave_no_mark(void **unused)
 {
 	(void)unused;
 	struct rig rig;
-	struct coherence_io read, elsewhere, write, second;
 	rig_init(&rig);
-	struct coherence_file *other = coherence_open(rig.c, 8, false, false);
-	coherence_begin(rig.direct, &write, true, PAGE, PAGE);
-	coherence_begin(rig.cached, &read, false, 0, PAGE);
-	coherence_begin(other, &elsewhere, false, PAGE, PAGE);
-	coherence_begin(rig.direct, &second, true, PAGE, PAGE);
-	assert_false(coherence_end(rig.direct, &write));
-	assert_false(coherence_end(rig.direct, &second));
-	coherence_end(rig.cached, &read);
-	coherence_end(other, &elsewhere);
+	coherence_release(rig.c, rig.direct);
+	coherence_read_begins(rig.cached, 0, PAGE);
+	rig.direct = coherence_open(rig.c, 7, true, true);
+	assert_false(must_drop(&rig, 0, PAGE));
+	rig_fini(&rig);
+}
+
+static void a_direct_write_by_an_ordinary_open_always_drops(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_init(&rig);
+	assert_true(coherence_write_ended(rig.cached, 0, PAGE, &rig.drop));
+	rig_fini(&rig);
+}
+
+static void beyond_what_can_be_marked_every_write_drops(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_init(&rig);
+	coherence_read_begins(rig.cached, UINT64_C(1) << 60, PAGE);
+	assert_true(must_drop(&rig, 0, PAGE));
 	rig_fini(&rig);
 }
 
@@ -109,6 +125,51 @@ static void drop_done(struct coherence_drop *drop)
 {
 	struct rig *rig = container_of(drop, struct rig, drop);
 	sem_post(&rig->done);
+}
+
+static void drop_now(struct rig *rig)
+{
+	rig->drop.done = drop_done;
+	coherence_drop(rig->c, &rig->drop);
+	sem_wait(&rig->done);
+}
+
+static void a_drop_takes_the_mark_away(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_init(&rig);
+	coherence_read_begins(rig.cached, 0, PAGE);
+	assert_true(must_drop(&rig, 0, PAGE));
+	drop_now(&rig);
+	assert_false(must_drop(&rig, 0, PAGE));
+	rig_fini(&rig);
+}
+
+static void a_read_since_the_drop_began_keeps_the_mark(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_init(&rig);
+	coherence_read_begins(rig.cached, 0, PAGE);
+	assert_true(must_drop(&rig, 0, PAGE));
+	coherence_read_begins(rig.cached, 0, PAGE);
+	drop_now(&rig);
+	assert_true(must_drop(&rig, 0, PAGE));
+	rig_fini(&rig);
+}
+
+static void a_drop_that_failed_keeps_the_mark(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_init(&rig);
+	rig.busy = 1000;
+	coherence_read_begins(rig.cached, 0, PAGE);
+	assert_true(must_drop(&rig, 0, PAGE));
+	drop_now(&rig);
+	assert_true(must_drop(&rig, 0, PAGE));
+	rig_fini(&rig);
 }
 
 static void pages_that_are_dirtied_meanwhile_are_dropped_in_another_try(void **unused)
@@ -179,10 +240,15 @@ static void privileges_are_looked_for_until_none_were_found(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_write_overlapped_by_a_read_must_drop_whichever_began_first),
-		cmocka_unit_test(a_read_that_ended_before_the_write_began_does_not_count),
-		cmocka_unit_test(transfers_of_one_page_overlap_though_their_bytes_do_not),
-		cmocka_unit_test(neighbours_other_files_and_other_writes_do_not_overlap),
+		cmocka_unit_test(a_write_where_the_cache_was_read_must_drop_the_region),
+		cmocka_unit_test(a_write_across_two_regions_drops_both),
+		cmocka_unit_test(writes_elsewhere_and_to_other_files_need_not_drop),
+		cmocka_unit_test(reads_without_a_direct_open_leave_no_mark),
+		cmocka_unit_test(a_direct_write_by_an_ordinary_open_always_drops),
+		cmocka_unit_test(beyond_what_can_be_marked_every_write_drops),
+		cmocka_unit_test(a_drop_takes_the_mark_away),
+		cmocka_unit_test(a_read_since_the_drop_began_keeps_the_mark),
+		cmocka_unit_test(a_drop_that_failed_keeps_the_mark),
 		cmocka_unit_test(pages_that_are_dirtied_meanwhile_are_dropped_in_another_try),
 		cmocka_unit_test(requested_drops_are_done_before_the_end),
 		cmocka_unit_test(only_files_open_for_writing_may_be_dirty),
