@@ -66,7 +66,7 @@ static void write_file(struct json *j, struct fs *fs, uint64_t ino)
 struct strangers {
 	const struct geometry *geometry;
 	struct fs *fs;
-	uint64_t ino, first_block, last_block; /* of the file: what was written */
+	uint64_t ino; /* whose write it was */
 	struct {
 		uint64_t ino, blocks;
 	} found[MAX_STRANGERS];
@@ -75,25 +75,22 @@ struct strangers {
 	uint64_t volume_blocks;
 };
 
+/* Other blocks of the writer's own file are no strangers. */
 static bool stranger_found(void *ctx, const struct fs_extent *part)
 {
 	struct strangers *s = ctx;
-	uint64_t from = part->file_block, to = part->file_block + part->blocks;
-	uint64_t own = 0;
-	if (part->ino == s->ino && from <= s->last_block && to > s->first_block)
-		own = min_u64(to, s->last_block + 1) - max_u64(from, s->first_block);
-	if (own == part->blocks)
+	if (part->ino == s->ino)
 		return true;
 	for (unsigned i = 0; i < s->count; i++) {
 		if (s->found[i].ino == part->ino) {
-			s->found[i].blocks += part->blocks - own;
+			s->found[i].blocks += part->blocks;
 			return true;
 		}
 	}
 	if (s->count == MAX_STRANGERS)
 		return false;
 	s->found[s->count].ino = part->ino;
-	s->found[s->count++].blocks = part->blocks - own;
+	s->found[s->count++].blocks = part->blocks;
 	return true;
 }
 
@@ -147,10 +144,10 @@ static bool extent_found(void *ctx, const struct fs_extent *x)
 
 static void strangers_find(struct strangers *s, const struct event *e)
 {
-	struct runs r = {.first_block = s->first_block, .last_block = s->last_block};
 	/* Only what lies at or behind the first changed byte can differ. */
 	uint64_t changed = e->file_offset_bytes + min_u64(e->first_changed, e->len_bytes - 1);
-	r.first_block = changed / BLOCK_BYTES;
+	struct runs r = {.first_block = changed / BLOCK_BYTES,
+		.last_block = (e->file_offset_bytes + e->len_bytes - 1) / BLOCK_BYTES};
 	fs_file_extents(s->fs, e->ino, extent_found, &r);
 	for (unsigned i = 0; i < r.count; i++)
 		run_look(s, r.run[i].volume_block, r.run[i].blocks);
@@ -190,8 +187,6 @@ static void write_mutation(struct json *j, const struct event *e, struct fs *fs,
 	struct strangers s = {.geometry = volume_geometry(v),
 		.fs = fs,
 		.ino = e->ino,
-		.first_block = e->file_offset_bytes / BLOCK_BYTES,
-		.last_block = (e->file_offset_bytes + e->len_bytes - 1) / BLOCK_BYTES,
 		.volume_block = UINT64_MAX};
 	strangers_find(&s, e);
 	enum event_blast blast = blast_of(e, v, &s);

@@ -247,8 +247,7 @@ int sysarea_read(struct sysarea *area, uint64_t offset_bytes, void *buf, uint64_
 
 /* ---- members that fail ---- */
 
-/* Leave out member @index, and have the others' superblocks say so, before anything goes on (I6).
- * */
+/* Leave out member @index; the others' superblocks say so before anything goes on (I6). */
 static int drop(struct sysarea *area, unsigned index, int err)
 {
 	struct member *failed = area->copies[index];

@@ -99,6 +99,8 @@ event_names_the_mutator() {
 			$last == *'"file":"/a"'* && $last == *'"pid":'* ]]
 }
 check "an event names process, call and file" event_names_the_mutator
+a_lone_file_has_no_strangers() { ! grep -q '"blast":"strangers"' "$mnt/.stablefs/events.jsonl"; }
+check "a file alone in its stripes endangers nobody else" a_lone_file_has_no_strangers
 scrub_finds() {
 	expect_status 3 stablefs scrub --json "$1" && expect_stdout '"path": "/a"'
 }
