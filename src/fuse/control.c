@@ -40,6 +40,7 @@ struct handle {
 	char *text;            /* owned */
 	size_t len;
 	struct query *query; /* owned; of CONTROL_QUERY */
+	unsigned users;      /* the open, and replies that are being sent; under control.lock */
 };
 
 struct control {
@@ -108,6 +109,25 @@ static void handle_free(struct handle *h)
 	query_free(h->query);
 	free(h->text);
 	free(h);
+}
+
+/* A reader closes as soon as it has its reply, which may be before we are done with sending it. */
+static void handle_use(struct control *c, struct handle *h)
+{
+	pthread_mutex_lock(&c->lock);
+	h->users++;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void handle_unuse(struct control *c, struct handle *h)
+{
+	pthread_mutex_lock(&c->lock);
+	bool last = --h->users == 0;
+	if (last)
+		list_remove(&h->node);
+	pthread_mutex_unlock(&c->lock);
+	if (last)
+		handle_free(h);
 }
 
 void control_stop(struct control *c)
@@ -259,6 +279,7 @@ void control_open(struct control *c, fuse_req_t req, uint64_t ino, struct fuse_f
 		reply_err(req, -ENOMEM);
 		return;
 	}
+	h->users = 1;
 	pthread_mutex_lock(&c->lock);
 	list_push_back(&c->handles, &h->node);
 	pthread_mutex_unlock(&c->lock);
@@ -271,11 +292,7 @@ void control_open(struct control *c, fuse_req_t req, uint64_t ino, struct fuse_f
 void control_release(struct control *c, uint64_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
-	pthread_mutex_lock(&c->lock);
-	list_remove(&h->node);
-	pthread_mutex_unlock(&c->lock);
-	handle_free(h);
+	handle_unuse(c, (struct handle *)(uintptr_t)fi->fh);
 }
 
 static void read_events(struct front *f, fuse_req_t req, size_t size, off_t offset)
@@ -295,12 +312,13 @@ void control_read(struct control *c, fuse_req_t req, uint64_t ino, size_t size, 
 		read_events(c->f, req, size, offset);
 		return;
 	}
-	if (h->query) {
-		query_read(h->query, req, size);
-		return;
-	}
+	handle_use(c, h);
 	size_t at = min_u64((uint64_t)offset, h->len);
-	fuse_reply_buf(req, h->text + at, min_u64(size, h->len - at));
+	if (h->query)
+		query_read(h->query, req, size);
+	else
+		fuse_reply_buf(req, h->text + at, min_u64(size, h->len - at));
+	handle_unuse(c, h);
 }
 
 /* ---- settings ---- */
