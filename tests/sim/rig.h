@@ -38,6 +38,7 @@ struct rig {
 	struct io_engine *io;
 	struct member *members[RAID_MAX_MEMBERS]; /* open; also those that count as missing */
 	uint32_t missing;			  /* bit i: member i */
+	bool no_resync;				  /* rig_reboot() leaves marked regions as they are */
 	struct intent_log *intent;
 	struct stripe_engine *eng;
 	struct event_sink sink;
@@ -60,6 +61,9 @@ void rig_power_cut_after(struct rig *rig, uint64_t n);
 /* The power comes back after a cut (or fails now); nothing may be under way. Regions that the log has
  * marked are brought into agreement (STRIPE_RESYNC), as at the start of a volume. */
 void rig_reboot(struct rig *rig);
+
+/* The same, with another cut at the @n-th write behind the start. The power may be off on return. */
+void rig_reboot_cut(struct rig *rig, uint64_t n);
 
 /* From now on @index counts as missing; what is under way ends first. */
 void rig_remove_member(struct rig *rig, unsigned index);

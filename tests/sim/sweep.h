@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* What the sweeps share: the volumes that they go over, their arguments, and how they report.
+ *
+ * A sweep speaks TAP, one case a volume. Its arguments are [SEED [ROUNDS [CASE]]], so that one that
+ * failed can be run alone and longer; STABLEFS_TEST_SEED gives the seed too. */
+#ifndef STABLEFS_TESTS_SIM_SWEEP_H
+#define STABLEFS_TESTS_SIM_SWEEP_H
+
+#include "rig.h"
+
+struct sweep_volume {
+	enum raid_level level;
+	unsigned members;
+};
+
+static const struct sweep_volume sweep_volumes[] = {{RAID_SINGLE, 1}, {RAID_RAID1, 2},
+	{RAID_RAID1, 3}, {RAID_RAID5, 3}, {RAID_RAID5, 4}, {RAID_RAID5, 5}};
+#define SWEEP_VOLUMES (sizeof(sweep_volumes) / sizeof(sweep_volumes[0]))
+
+struct sweep {
+	uint64_t seed;
+	unsigned rounds;
+	int only; /* a case number, from 1 on; 0: all */
+	int cases, failures;
+};
+
+static inline struct sweep sweep_start(const char *name, int argc, char **argv, unsigned rounds)
+{
+	struct sweep s = {.rounds = rounds};
+	s.seed = random_start(name, 0x57ab1e).state;
+	if (argc > 1)
+		s.seed = strtoull(argv[1], NULL, 0);
+	if (argc > 2)
+		s.rounds = (unsigned)strtoul(argv[2], NULL, 0);
+	if (argc > 3)
+		s.only = atoi(argv[3]);
+	return s;
+}
+
+/* True where the next case is to be run. */
+static inline bool sweep_next(struct sweep *s)
+{
+	s->cases++;
+	return !s->only || s->only == s->cases;
+}
+
+static inline void sweep_report(struct sweep *s, bool good, const char *what)
+{
+	printf("%s %d - %s\n", good ? "ok" : "not ok", s->cases, what);
+	if (!good)
+		printf("# again: arguments %#llx %u %d\n", (unsigned long long)s->seed, s->rounds,
+			s->cases);
+	fflush(stdout);
+	s->failures += !good;
+}
+
+static inline int sweep_end(const struct sweep *s)
+{
+	printf("1..%d\n", s->only ? 1 : s->cases);
+	return s->failures ? 1 : 0;
+}
+
+static inline void sweep_name(char *out, size_t size, const struct rig_config *c, const char *more)
+{
+	snprintf(out, size, "%s x%u, chunk %u, pi %s, %s", raid_level_name(c->level), c->members,
+		c->chunk_blocks, pi_name(c->pi), more);
+}
+
+#endif
