@@ -78,6 +78,8 @@ static int rows_write(struct fs *fs, uint64_t epoch)
 		struct inode *inode = container_of(n, struct inode, commit);
 		if (ret == 0)
 			ret = inode_write_extents(fs, inode, epoch);
+		if (ret == 0) /* how many blocks it has is known only now */
+			ret = inode_write_row(fs, inode, epoch);
 		if (ret == 0)
 			ret = log_room(fs);
 		inode_unpin(fs, inode);

@@ -204,7 +204,9 @@ static int range_write(struct fs *fs, struct inode *inode, struct range range, u
 	struct row_list rows = {0};
 	pthread_mutex_lock(&inode->lock);
 	ret = range_collect(inode, range, epoch, &rows);
-	inode->db_blocks += row_list_blocks(&rows) - before;
+	uint64_t blocks = inode->db_blocks + row_list_blocks(&rows) - before;
+	inode->attr_dirty |= blocks != inode->db_blocks;
+	inode->db_blocks = blocks;
 	pthread_mutex_unlock(&inode->lock);
 	if (ret == 0)
 		ret = rows_replace(fs, inode->ino, range, &rows);

@@ -8,7 +8,7 @@
 
 #define RIG_REGION_BLOCKS UINT64_C(16)
 #define RIG_SYSTEM_BYTES  65536u
-#define RIG_MAX_TURNS	  1000000u
+#define RIG_MAX_TURNS     1000000u
 
 const char *rig_disk(unsigned member)
 {
@@ -52,8 +52,9 @@ static void member_create(struct rig *rig, unsigned index)
 	probe.super.index = index;
 	memset(probe.super.member_uuid, (int)index + 1, sizeof(probe.super.member_uuid));
 	struct member *m;
-	assert_int_equal(io_open(rig->io, rig_disk(index), IO_OPEN_CREATE,
-				 probe.super.member_bytes, &probe.file, NULL), 0);
+	assert_int_equal(io_open(rig->io, rig_disk(index), IO_OPEN_CREATE, probe.super.member_bytes,
+				 &probe.file, NULL),
+		0);
 	assert_int_equal(member_open(rig->io, rig_disk(index), &probe, &m), 0);
 	assert_int_equal(member_super_write(m), 0);
 	assert_int_equal(intent_format(m), 0);
@@ -75,8 +76,8 @@ static void open_all(struct rig *rig)
 		assert_int_equal(member_open(rig->io, rig_disk(i), &probe, &rig->members[i]), 0);
 		config.members[i] = rig->missing >> i & 1 ? NULL : rig->members[i];
 	}
-	assert_int_equal(intent_load(rig->io, config.members, rig->config.members, &rig->intent,
-				 &why), 0);
+	assert_int_equal(
+		intent_load(rig->io, config.members, rig->config.members, &rig->intent, &why), 0);
 	config.intent = rig->intent;
 	assert_int_equal(stripe_engine_new(&config, &rig->eng), 0);
 }
@@ -133,11 +134,12 @@ void rig_power_cut_after(struct rig *rig, uint64_t n)
 	sim_world_cut_power_after(rig->world, n);
 }
 
-/* As a volume does: a region is synced when all its stripes are. Ends early when the power is cut. */
+/* As a volume does: a region is synced when all its stripes are. Ends early when the power is cut.
+ * */
 static void resync(struct rig *rig)
 {
-	uint64_t region_stripes = member_super(rig->members[0])->region_blocks /
-				  rig->config.chunk_blocks;
+	uint64_t region_stripes =
+		member_super(rig->members[0])->region_blocks / rig->config.chunk_blocks;
 	for (uint64_t stripe = 0; stripe < rig->config.stripes; stripe++) {
 		uint64_t region = stripe / region_stripes;
 		bool last = (stripe + 1) % region_stripes == 0 || stripe + 1 == rig->config.stripes;
@@ -336,8 +338,8 @@ static void check_done(struct stripe_check *check, int err)
 	w->err = err;
 }
 
-int rig_check(struct rig *rig, enum stripe_check_mode mode, uint64_t stripe,
-	struct stripe_check *out)
+int rig_check(
+	struct rig *rig, enum stripe_check_mode mode, uint64_t stripe, struct stripe_check *out)
 {
 	struct check_wait w = {.check = {.mode = mode, .stripe = stripe, .done = check_done}};
 	stripe_check(rig->eng, &w.check);
@@ -385,7 +387,8 @@ void rig_peek(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row, voi
 {
 	unsigned index = geometry_member(&rig->geometry, stripe, slot);
 	assert_int_equal(sim_disk_peek(rig->world, rig_disk(index),
-				 data_offset(rig, stripe, slot, row), block, BLOCK_BYTES), 0);
+				 data_offset(rig, stripe, slot, row), block, BLOCK_BYTES),
+		0);
 }
 
 static void rot(struct rig *rig, unsigned index, uint64_t offset_bytes)
@@ -412,8 +415,8 @@ void rig_rot_tuple(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row
 				pi_tuple_bytes(rig->config.pi));
 }
 
-void rig_arm(struct rig *rig, enum sim_fault_kind kind, uint64_t stripe, unsigned slot, unsigned row,
-	unsigned rows, unsigned count)
+void rig_arm(struct rig *rig, enum sim_fault_kind kind, uint64_t stripe, unsigned slot,
+	unsigned row, unsigned rows, unsigned count)
 {
 	struct sim_fault fault = {.kind = kind,
 		.name = rig_disk(geometry_member(&rig->geometry, stripe, slot)),

@@ -37,8 +37,8 @@ struct rig {
 	struct sim_world *world;
 	struct io_engine *io;
 	struct member *members[RAID_MAX_MEMBERS]; /* open; also those that count as missing */
-	uint32_t missing;			  /* bit i: member i */
-	bool no_resync;				  /* rig_reboot() leaves marked regions as they are */
+	uint32_t missing;                         /* bit i: member i */
+	bool no_resync; /* rig_reboot() leaves marked regions as they are */
 	struct intent_log *intent;
 	struct stripe_engine *eng;
 	struct event_sink sink;
@@ -55,14 +55,16 @@ void rig_free(struct rig *rig); /* accepts NULL; nothing under way */
 /* Close everything in order and open it again: what is durable or in a disk's cache stays. */
 void rig_reopen(struct rig *rig);
 
-/* Cut the power when the @n-th write from now is about to reach a disk; that one is torn or lost. */
+/* Cut the power when the @n-th write from now is about to reach a disk; that one is torn or lost.
+ * */
 void rig_power_cut_after(struct rig *rig, uint64_t n);
 
-/* The power comes back after a cut (or fails now); nothing may be under way. Regions that the log has
- * marked are brought into agreement (STRIPE_RESYNC), as at the start of a volume. */
+/* The power comes back after a cut (or fails now); nothing may be under way. Regions that the log
+ * has marked are brought into agreement (STRIPE_RESYNC), as at the start of a volume. */
 void rig_reboot(struct rig *rig);
 
-/* The same, with another cut at the @n-th write behind the start. The power may be off on return. */
+/* The same, with another cut at the @n-th write behind the start. The power may be off on return.
+ * */
 void rig_reboot_cut(struct rig *rig, uint64_t n);
 
 /* From now on @index counts as missing; what is under way ends first. */
@@ -78,7 +80,7 @@ struct rig_io {
 	struct rig *rig;
 	struct stripe_req req;
 	struct source bounce; /* the source, unless the test sets another */
-	uint8_t *data;	      /* page-aligned; owned, but for rig_io_start() of a caller's */
+	uint8_t *data;        /* page-aligned; owned, but for rig_io_start() of a caller's */
 	bool ended;
 	int err;
 };
@@ -103,8 +105,8 @@ bool rig_reads(struct rig *rig, uint64_t volume_block, unsigned tag); /* and no 
 
 /* ---- whole stripes ---- */
 
-int rig_check(struct rig *rig, enum stripe_check_mode mode, uint64_t stripe,
-	struct stripe_check *out);
+int rig_check(
+	struct rig *rig, enum stripe_check_mode mode, uint64_t stripe, struct stripe_check *out);
 
 /* Every stripe of the volume, added up. */
 struct rig_scrub {
@@ -129,8 +131,8 @@ void rig_rot_data(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row)
 void rig_rot_tuple(struct rig *rig, uint64_t stripe, unsigned slot, unsigned row);
 
 /* Arm a fault for the data of @rows rows of a slot. @count 0: for ever. */
-void rig_arm(struct rig *rig, enum sim_fault_kind kind, uint64_t stripe, unsigned slot, unsigned row,
-	unsigned rows, unsigned count);
+void rig_arm(struct rig *rig, enum sim_fault_kind kind, uint64_t stripe, unsigned slot,
+	unsigned row, unsigned rows, unsigned count);
 
 /* Events of a kind since the last rig_events_forget(). */
 unsigned rig_events(const struct rig *rig, enum event_kind kind);

@@ -2,7 +2,8 @@
 /* Sweep: the power is cut at every write of a short workload, the n-th of which is torn or lost.
  * After reboot and resync of the marked regions:
  *	a sector that was flushed and not written since reads as flushed;
- *	one that was written since reads as flushed or as one of those writes left it (a block that was
+ *	one that was written since reads as flushed or as one of those writes left it (a block that
+ * was
  *	under way may be torn at a sector, as on any disk);
  *	nothing fails its check, and parity and mirrors agree everywhere. */
 #include "sweep.h"
@@ -64,7 +65,7 @@ static bool sector_is_allowed(const struct versions *v, uint64_t at, const uint8
 /* ---- the workload: rounds of a few concurrent writes, some of them followed by a flush ---- */
 
 #define ROUND_WRITES 6u
-#define ROUNDS	     5u
+#define ROUNDS       5u
 
 static struct rig_io *random_write(struct rig *rig)
 {
@@ -124,8 +125,8 @@ static struct finding look(struct rig *rig, const struct versions *v)
 enum carelessness { CAREFUL, NO_RESYNC, LYING_FLUSH };
 
 /* The workload with the power cut at write @n. *@more: it had not ended before that. */
-static struct finding crash_at(const struct rig_config *config, uint64_t n, enum carelessness how,
-	bool *more)
+static struct finding crash_at(
+	const struct rig_config *config, uint64_t n, enum carelessness how, bool *more)
 {
 	struct rig *rig = rig_new(config);
 	struct versions v;
@@ -194,7 +195,10 @@ int main(int argc, char **argv)
 			sweep_report(&sweep, wrong == 0, name);
 		}
 	}
-	c = (struct rig_config){.level = RAID_RAID5, .members = 3, .chunk_blocks = 2, .stripes = 24,
+	c = (struct rig_config){.level = RAID_RAID5,
+		.members = 3,
+		.chunk_blocks = 2,
+		.stripes = 24,
 		.seed = sweep.seed};
 	if (sweep_next(&sweep))
 		sweep_report(&sweep, run_case(c, NO_RESYNC, 7) > 0, "a missing resync is noticed");

@@ -58,11 +58,8 @@ static bool run_case(const struct rig_config *config, unsigned rounds, bool degr
 static bool notices_lost_writes(uint64_t seed)
 {
 	struct workload w;
-	struct rig *rig = rig_new(&(struct rig_config){.level = RAID_RAID5,
-		.members = 3,
-		.chunk_blocks = 2,
-		.stripes = 10,
-		.seed = seed});
+	struct rig *rig = rig_new(&(struct rig_config){
+		.level = RAID_RAID5, .members = 3, .chunk_blocks = 2, .stripes = 10, .seed = seed});
 	workload_init(&w, rig);
 	for (unsigned i = 0; i < 50; i++)
 		workload_step(&w);

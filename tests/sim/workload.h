@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Random requests, many at a time, against a model.
  *
- * The model is the array of bytes that the volume should hold. It is changed when a write is posted, and
- * what a read should give is copied when the read is posted: the engine takes requests of one stripe
- * in the order in which they were posted, so that is what must come, however they overlap. */
+ * The model is the array of bytes that the volume should hold. It is changed when a write is
+ * posted, and what a read should give is copied when the read is posted: the engine takes requests
+ * of one stripe in the order in which they were posted, so that is what must come, however they
+ * overlap. */
 #ifndef STABLEFS_TESTS_SIM_WORKLOAD_H
 #define STABLEFS_TESTS_SIM_WORKLOAD_H
 
@@ -12,14 +13,14 @@
 #define WORKLOAD_DEPTH 24u
 
 struct workload_op {
-	struct rig_io *io; /* NULL: free */
-	uint8_t *wanted;   /* owned; of a read */
+	struct rig_io *io;  /* NULL: free */
+	uint8_t *wanted;    /* owned; of a read */
 	struct source live; /* not stable, but never changed: every sample is a copy of the same */
 };
 
 struct workload {
 	struct rig *rig;
-	uint8_t *model; /* owned */
+	uint8_t *model;                /* owned */
 	uint64_t first_byte, end_byte; /* requests stay in this range */
 	struct workload_op ops[WORKLOAD_DEPTH];
 	unsigned errors, mismatches; /* requests that failed; reads that gave other bytes */

@@ -38,7 +38,7 @@ struct model_row {
 	const struct plan_input *in;
 	const struct plan *plan;
 	unsigned row;
-	bool used[RAID_MAX_SLOTS];	 /* old blocks that the execution needed */
+	bool used[RAID_MAX_SLOTS];         /* old blocks that the execution needed */
 	struct cell known[RAID_MAX_SLOTS]; /* new contents of the written data slots */
 	struct cell parity;
 	const char *wrong;
@@ -271,8 +271,8 @@ static inline const char *row_check(struct model_row *r)
 }
 
 /* Carry @plan out, every row of it. */
-static inline const char *model_check_execution(const struct model *m, const struct plan_input *in,
-	const struct plan *plan)
+static inline const char *model_check_execution(
+	const struct model *m, const struct plan_input *in, const struct plan *plan)
 {
 	for (unsigned row = 0; row < m->g.chunk_blocks; row++) {
 		struct model_row r = {.m = m, .in = in, .plan = plan, .row = row};
@@ -298,8 +298,8 @@ static inline bool rows_behind(const struct rows *rows, unsigned chunk_blocks)
 }
 
 /* I2 and I5 for one slot. */
-static inline const char *model_check_slot(const struct plan_input *in, const struct plan *plan,
-	unsigned slot)
+static inline const char *model_check_slot(
+	const struct plan_input *in, const struct plan *plan, unsigned slot)
 {
 	const struct geometry *g = in->geometry;
 	bool present = slot < g->members && !model_missing(in, slot);
@@ -351,13 +351,13 @@ static inline const char *model_check_counts(const struct geometry *g, const str
 	struct model_cost read = model_count(plan->read, g);
 	struct model_cost write = model_count(plan->write, g);
 	bool right = plan->read_ios == read.ios && plan->read_blocks == read.blocks &&
-		plan->write_ios == write.ios && plan->write_blocks == write.blocks;
+		     plan->write_ios == write.ios && plan->write_blocks == write.blocks;
 	return right ? NULL : "the counts are wrong";
 }
 
 /* Whether a healthy stripe that goes @way reads @slot in @row. */
-static inline bool model_way_reads(const struct plan_input *in, enum plan_row way, unsigned slot,
-	unsigned row)
+static inline bool model_way_reads(
+	const struct plan_input *in, enum plan_row way, unsigned slot, unsigned row)
 {
 	unsigned data = geometry_data_slots(in->geometry);
 	bool touched = false, full = true;
@@ -416,8 +416,8 @@ static inline const char *model_check_choice(const struct plan_input *in, const 
 }
 
 /* All of the above. */
-static inline const char *model_check(const struct model *m, const struct plan_input *in,
-	const struct plan *plan)
+static inline const char *model_check(
+	const struct model *m, const struct plan_input *in, const struct plan *plan)
 {
 	const char *wrong = model_check_bounds(in, plan);
 	if (!wrong)

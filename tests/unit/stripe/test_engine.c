@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine's frame and its lock: requests over many stripes, odd ranges, merging, order, errors. */
+/* The engine's frame and its lock: requests over many stripes, odd ranges, merging, order, errors.
+ * */
 #include "rig.h"
 
 #include <errno.h>
@@ -152,8 +153,8 @@ static void a_read_waits_for_the_write_before_it_and_writes_wait_for_reads(void 
 	struct rig_io *io[4];
 	for (unsigned i = 0; i < 4; i++) {
 		rig_fill_block(block, 1, 'a' + i);
-		io[i] = rig_io_new(rig, i % 2 ? STRIPE_READ : STRIPE_WRITE, BLOCK_BYTES, BLOCK_BYTES,
-			i % 2 ? NULL : block);
+		io[i] = rig_io_new(rig, i % 2 ? STRIPE_READ : STRIPE_WRITE, BLOCK_BYTES,
+			BLOCK_BYTES, i % 2 ? NULL : block);
 		rig_io_start(io[i]);
 	}
 	for (unsigned i = 0; i < 4; i++)
@@ -298,9 +299,9 @@ static void statistics_count_requests_bytes_and_ways(void **unused)
 	(void)unused;
 	struct rig *rig = raid5_rig();
 	uint8_t stripe[12 * BLOCK_BYTES] = {1};
-	assert_int_equal(rig_write(rig, 0, stripe, sizeof(stripe)), 0);	   /* full */
-	assert_int_equal(rig_write(rig, 0, stripe, 8 * BLOCK_BYTES), 0);   /* rcw */
-	assert_int_equal(rig_write(rig, 0, stripe, BLOCK_BYTES), 0);	   /* a tie: rcw */
+	assert_int_equal(rig_write(rig, 0, stripe, sizeof(stripe)), 0);  /* full */
+	assert_int_equal(rig_write(rig, 0, stripe, 8 * BLOCK_BYTES), 0); /* rcw */
+	assert_int_equal(rig_write(rig, 0, stripe, BLOCK_BYTES), 0);     /* a tie: rcw */
 	assert_int_equal(rig_read(rig, 0, stripe, 5), 0);
 	struct stripe_stats s = stripe_engine_stats(rig->eng);
 	assert_int_equal(s.writes, 3);

@@ -33,57 +33,56 @@ struct picture {
 };
 
 static const struct picture pictures[] = {
-	{"a full stripe reads nothing", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
-		"WW WW WW", "FF", ".. .. .. ..", "xx xx xx xx"},
-	{"full rows stay full under a preference", RAID_RAID5, HEALTHY, PLAN_PREFER_RMW,
-		"WW WW WW", "FF", ".. .. .. ..", "xx xx xx xx"},
-	{"one of two: rcw needs the other one alone", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
-		"W .", "C", ". x .", "x . x"},
+	{"a full stripe reads nothing", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS, "WW WW WW", "FF",
+		".. .. .. ..", "xx xx xx xx"},
+	{"full rows stay full under a preference", RAID_RAID5, HEALTHY, PLAN_PREFER_RMW, "WW WW WW",
+		"FF", ".. .. .. ..", "xx xx xx xx"},
+	{"one of two: rcw needs the other one alone", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS, "W .",
+		"C", ". x .", "x . x"},
 	{"one of three: a tie, and the parity is made anew", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
 		"W . .", "C", ". x x .", "x . . x"},
 	{"one of four: old data and parity are fewer", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
 		"W . . .", "M", "x . . . x", "x . . . x"},
-	{"two of four: the two others are fewer", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
-		"W W . .", "C", ". . x x .", "x x . . x"},
+	{"two of four: the two others are fewer", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS, "W W . .",
+		"C", ". . x x .", "x x . . x"},
 	{"two of six: old data and parity are fewer", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
 		"W W . . . .", "M", "x x . . . . x", "x x . . . . x"},
-	{"rmw where asked for", RAID_RAID5, HEALTHY, PLAN_PREFER_RMW,
-		"W .", "M", "x . x", "x . x"},
-	{"rcw where asked for", RAID_RAID5, HEALTHY, PLAN_PREFER_RCW,
-		"W . . .", "C", ". x x x .", "x . . . x"},
-	{"rcw reads a partial block too", RAID_RAID5, HEALTHY, PLAN_PREFER_RCW,
-		"p . .", "C", "x x x .", "x . . x"},
-	{"a partial block makes rmw the cheaper way", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
-		"p . .", "M", "x . . x", "x . . x"},
+	{"rmw where asked for", RAID_RAID5, HEALTHY, PLAN_PREFER_RMW, "W .", "M", "x . x", "x . x"},
+	{"rcw where asked for", RAID_RAID5, HEALTHY, PLAN_PREFER_RCW, "W . . .", "C", ". x x x .",
+		"x . . . x"},
+	{"rcw reads a partial block too", RAID_RAID5, HEALTHY, PLAN_PREFER_RCW, "p . .", "C",
+		"x x x .", "x . . x"},
+	{"a partial block makes rmw the cheaper way", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS, "p . .",
+		"M", "x . . x", "x . . x"},
 	{"a partial block keeps its row from being full", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
 		"W p W", "C", ". x . .", "x x x x"},
-	{"full rows beside others", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
-		".WW .WW WWW", "CFF", "x.. x.. ... ...", ".xx .xx xxx xxx"},
+	{"full rows beside others", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS, ".WW .WW WWW", "CFF",
+		"x.. x.. ... ...", ".xx .xx xxx xxx"},
 	{"fewer I/Os win over fewer blocks", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
 		"pWpWp pWpWp .....", "MMMMM", "xxxxx xxxxx ..... xxxxx", "xxxxx xxxxx ..... xxxxx"},
 	{"at equal I/Os fewer blocks win", RAID_RAID5, HEALTHY, PLAN_FEWEST_IOS,
 		"WWWW W... .... ....", "MMMM", "xxxx x... .... .... xxxx",
 		"xxxx x... .... .... xxxx"},
-	{"missing and not written: only rmw works", RAID_RAID5, LOST(1), PLAN_PREFER_RCW,
-		"W . .", "M", "x . . x", "x . . x"},
-	{"missing and written whole: only rcw works", RAID_RAID5, LOST(0), PLAN_PREFER_RMW,
-		"W . .", "C", ". x x .", ". . . x"},
+	{"missing and not written: only rmw works", RAID_RAID5, LOST(1), PLAN_PREFER_RCW, "W . .",
+		"M", "x . . x", "x . . x"},
+	{"missing and written whole: only rcw works", RAID_RAID5, LOST(0), PLAN_PREFER_RMW, "W . .",
+		"C", ". x x .", ". . . x"},
 	{"missing and written in part: it is rebuilt", RAID_RAID5, LOST(0), PLAN_FEWEST_IOS,
 		"p . .", "B", ". x x x", ". . . x"},
-	{"rebuilding reads what is overwritten too", RAID_RAID5, LOST(0), PLAN_FEWEST_IOS,
-		"p W .", "B", ". x x x", ". x . x"},
-	{"a full row is full without a member", RAID_RAID5, LOST(2), PLAN_FEWEST_IOS,
-		"W W W", "F", ". . . .", "x x . x"},
+	{"rebuilding reads what is overwritten too", RAID_RAID5, LOST(0), PLAN_FEWEST_IOS, "p W .",
+		"B", ". x x x", ". x . x"},
+	{"a full row is full without a member", RAID_RAID5, LOST(2), PLAN_FEWEST_IOS, "W W W", "F",
+		". . . .", "x x . x"},
 	{"degraded rows go their own ways", RAID_RAID5, LOST(1), PLAN_FEWEST_IOS,
 		"WW..W .WpW. ....W", "MCBCM", "x.xxx ..... .xxxx x.x.x", "xx..x ..... ....x xxxxx"},
-	{"without parity nothing is computed", RAID_RAID5, LOST(3), PLAN_FEWEST_IOS,
-		"WW p. ..", "NN", ".. x. .. ..", "xx x. .. .."},
-	{"every copy is written, one is read", RAID_RAID1, HEALTHY, PLAN_FEWEST_IOS,
-		"Wp.", "NN.", ".x. ... ...", "xx. xx. xx."},
-	{"the first copy present is read", RAID_RAID1, LOST(0) | LOST(2), PLAN_FEWEST_IOS,
-		"Wp.", "NN.", "... .x. ... ...", "... xx. ... xx."},
-	{"a single member has no choice", RAID_SINGLE, HEALTHY, PLAN_PREFER_RCW,
-		"Wp.", "NN.", ".x.", "xx."},
+	{"without parity nothing is computed", RAID_RAID5, LOST(3), PLAN_FEWEST_IOS, "WW p. ..",
+		"NN", ".. x. .. ..", "xx x. .. .."},
+	{"every copy is written, one is read", RAID_RAID1, HEALTHY, PLAN_FEWEST_IOS, "Wp.", "NN.",
+		".x. ... ...", "xx. xx. xx."},
+	{"the first copy present is read", RAID_RAID1, LOST(0) | LOST(2), PLAN_FEWEST_IOS, "Wp.",
+		"NN.", "... .x. ... ...", "... xx. ... xx."},
+	{"a single member has no choice", RAID_SINGLE, HEALTHY, PLAN_PREFER_RCW, "Wp.", "NN.",
+		".x.", "xx."},
 };
 
 static unsigned count_words(const char *picture)
@@ -204,8 +203,8 @@ static void check_all_states(const struct model *m, struct plan_input *in)
 }
 
 /* One write of consecutive half blocks of the stripe. */
-static void add_halves(const struct geometry *g, unsigned first, unsigned end,
-	struct plan_input *in)
+static void add_halves(
+	const struct geometry *g, unsigned first, unsigned end, struct plan_input *in)
 {
 	for (unsigned block = first / 2; 2 * block < end; block++) {
 		unsigned slot = block / g->chunk_blocks, row = block % g->chunk_blocks;
@@ -246,8 +245,8 @@ static void every_contiguous_write_of_a_64k_chunk_keeps_the_stripe_whole(void **
 	(void)unused;
 	struct random r = random_start("64K chunks", 0x5eed000b);
 	for (unsigned members = 3; members <= 8; members++)
-		sweep_contiguous((struct geometry){RAID_RAID5, members, 16, 1},
-			members <= 6 ? 1 : 2, &r);
+		sweep_contiguous(
+			(struct geometry){RAID_RAID5, members, 16, 1}, members <= 6 ? 1 : 2, &r);
 }
 
 static void every_contiguous_write_of_16_members_keeps_the_stripe_whole(void **unused)
@@ -255,8 +254,8 @@ static void every_contiguous_write_of_16_members_keeps_the_stripe_whole(void **u
 	(void)unused;
 	struct random r = random_start("16 members", 0x5eed000c);
 	for (unsigned chunk = 1; chunk <= 4; chunk *= 2)
-		sweep_contiguous((struct geometry){RAID_RAID5, 16, chunk, 1},
-			chunk <= 2 ? 1 : 2, &r);
+		sweep_contiguous(
+			(struct geometry){RAID_RAID5, 16, chunk, 1}, chunk <= 2 ? 1 : 2, &r);
 }
 
 static void every_contiguous_write_reaches_all_copies(void **unused)
