@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How the system area is divided, decoded; its bytes are area_disk.c's alone
- * (docs/format-system-area.md).
+ * (docs/format.md).
  *
  *	| header copy A | header copy B | ... | write-ahead log (1/4) | database (the rest) | */
 #ifndef STABLEFS_FS_AREA_DISK_H

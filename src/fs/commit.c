@@ -34,54 +34,53 @@ int fs_check_writable(struct fs *fs)
 
 /* ---- one commit ---- */
 
-static int log_room(struct fs *fs)
+/* Take the dirty inodes, pinned. */
+static void dirty_steal(struct fs *fs, struct list *out)
 {
-	if (!db_log_is_full(&fs->db))
-		return 0;
-	int ret = db_commit(&fs->db);
+	struct list_node *n;
+	pthread_mutex_lock(&fs->table.lock);
+	while ((n = list_pop_front(&fs->table.dirty))) {
+		struct inode *inode = container_of(n, struct inode, dirty);
+		inode->pins++;
+		list_push_back(out, &inode->commit);
+	}
+	fs->table.dirty_count = 0;
+	pthread_mutex_unlock(&fs->table.lock);
+}
+
+/* The log would not hold all extents: commit what there is, with the rows of all inodes (C2). */
+static int transaction_divide(struct fs *fs, struct list *rest, uint64_t epoch)
+{
+	int ret = 0;
+	list_for_each(n, rest) {
+		if (ret == 0)
+			ret = inode_write_row(fs, container_of(n, struct inode, commit), epoch);
+	}
+	if (ret == 0)
+		ret = db_commit(&fs->db);
 	if (ret == 0)
 		ret = db_checkpoint(&fs->db);
 	return ret < 0 ? ret : db_begin(&fs->db);
 }
 
-/* Take the dirty inodes, pinned. */
-static void dirty_steal(struct fs *fs, struct list *out)
-{
-	pthread_mutex_lock(&fs->table.lock);
-	list_splice_back(out, &fs->table.dirty);
-	fs->table.dirty_count = 0;
-	list_for_each (n, out)
-		container_of(n, struct inode, dirty)->pins++;
-	pthread_mutex_unlock(&fs->table.lock);
-}
-
-/* Bring the rows of all dirty inodes up to date (C2). An inode leaves the list before its row is
- * written: who changes it meanwhile puts it on the list anew. */
+/* Bring the rows of all dirty inodes up to date. An inode leaves the list of dirty ones before its
+ * rows are written: who changes it meanwhile puts it on that list anew. */
 static int rows_write(struct fs *fs, uint64_t epoch)
 {
-	struct list dirty, rest;
-	list_init(&dirty);
+	struct list rest;
 	list_init(&rest);
-	dirty_steal(fs, &dirty);
-	int ret = list_empty(&dirty) ? 0 : db_begin(&fs->db);
+	dirty_steal(fs, &rest);
+	int ret = list_empty(&rest) ? 0 : db_begin(&fs->db);
 	struct list_node *n;
-	while ((n = list_first(&dirty))) {
-		struct inode *inode = container_of(n, struct inode, dirty);
-		pthread_mutex_lock(&fs->table.lock);
-		list_remove(n);
-		pthread_mutex_unlock(&fs->table.lock);
-		list_push_back(&rest, &inode->commit);
-		if (ret == 0)
-			ret = inode_write_row(fs, inode, epoch);
-	}
-	while ((n = list_pop_front(&rest))) {
+	while ((n = list_first(&rest))) {
 		struct inode *inode = container_of(n, struct inode, commit);
+		if (ret == 0 && db_log_is_full(&fs->db))
+			ret = transaction_divide(fs, &rest, epoch);
+		list_remove(n);
 		if (ret == 0)
 			ret = inode_write_extents(fs, inode, epoch);
-		if (ret == 0) /* how many blocks it has is known only now */
-			ret = inode_write_row(fs, inode, epoch);
 		if (ret == 0)
-			ret = log_room(fs);
+			ret = inode_write_row(fs, inode, epoch);
 		inode_unpin(fs, inode);
 	}
 	return ret;

@@ -4,8 +4,7 @@
  * Invariants: I1 no statement is left stepping when the lock is given up. I2 SQLite is never
  *   driven into SQLITE_FULL, which would roll the whole transaction back: db_reserve() is asked
  *   before an operation that grows the database, db_log_is_full() before any that writes. I3 a
- *   COMMIT that
- *   returned 0 is durable. */
+ *   COMMIT that returned 0 is durable. */
 #ifndef STABLEFS_FS_DB_H
 #define STABLEFS_FS_DB_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The tables. Their meaning is in docs/format-system-area.md. */
+/* The tables. Their meaning is in docs/format.md. */
 #ifndef STABLEFS_FS_SCHEMA_H
 #define STABLEFS_FS_SCHEMA_H
 
