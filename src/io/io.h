@@ -74,6 +74,7 @@ struct io_engine_ops {
 	void (*submit)(struct io_engine *io, struct io_req *req);
 	int (*run)(struct io_engine *io, bool wait);
 	void (*wake)(struct io_engine *io);
+	int (*share)(struct io_engine *io); /* NULL: nothing to do */
 	int (*register_memory)(struct io_engine *io, void *base, uint64_t len_bytes);
 	uint64_t (*now_ns)(struct io_engine *io);
 	void (*free)(struct io_engine *io);
@@ -138,6 +139,14 @@ static inline void io_submit(struct io_engine *io, struct io_req *req)
 static inline int io_run(struct io_engine *io, bool wait)
 {
 	return io->ops->run(io, wait);
+}
+
+/* From now on several threads run the engine in turn, each until nothing is under way, under a lock
+ * of theirs, and nobody wakes it. A request costs a little more; a change of thread, which else is
+ * dear, costs nothing. Before the first file is opened. 0 or -errno. */
+static inline int io_share(struct io_engine *io)
+{
+	return io->ops->share ? io->ops->share(io) : 0;
 }
 
 /* Make a blocked io_run() return. Any thread; async-signal-safe. */

@@ -182,7 +182,7 @@ static int enter_and_sleep(struct uring_engine *e)
 static int enter(struct uring_engine *e, bool sleep)
 {
 	start_backlog(e);
-	if (!e->wake_armed)
+	if (!e->wake_armed && !e->shared)
 		arm_wake(e);
 	int ret = sleep ? enter_and_sleep(e) : io_uring_submit(&e->ring);
 	if (ret >= 0 || ret == -ETIME || ret == -EINTR || ret == -EAGAIN || ret == -EBUSY)
@@ -224,6 +224,15 @@ static void engine_wake(struct io_engine *io)
 	errno = saved_errno;
 }
 
+static int engine_share(struct io_engine *io)
+{
+	struct uring_engine *e = uring_engine_of(io);
+	assert(e->in_flight == 0);
+	uring_ring_free(e);
+	e->shared = true;
+	return uring_ring_new(e, NULL);
+}
+
 static int engine_register_memory(struct io_engine *io, void *base, uint64_t len_bytes)
 {
 	return uring_ring_add_region(uring_engine_of(io), base, len_bytes);
@@ -254,6 +263,7 @@ static const struct io_engine_ops uring_ops = {
 	.submit = engine_submit,
 	.run = engine_run,
 	.wake = engine_wake,
+	.share = engine_share,
 	.register_memory = engine_register_memory,
 	.now_ns = engine_now_ns,
 	.free = engine_free,

@@ -36,6 +36,7 @@ struct uring_engine {
 	unsigned depth;
 	struct io_uring ring;
 	bool ring_ok;
+	bool shared; /* io_share(): the ring belongs to no thread, and has no wake */
 	bool has_file_table, has_buffer_table;
 	bool wake_armed;     /* the entry that polls wake_fd is in the ring */
 	uint64_t owner;      /* thread number, 0: nobody has run the ring yet */

@@ -4,6 +4,7 @@
  * The flags that save the most bind a ring to one thread for life. An engine is made on one thread,
  * may be run there (to read superblocks), and is then given to another. So a ring starts disabled,
  * belongs to the thread that first runs it, and is replaced by a new one when another thread does.
+ * Where threads take turns all the time (io_share) the ring does without these flags instead.
  * Invariants: I1 a ring is replaced only while no request is in it. I2 the eventfd survives the
  * ring and is never read, only polled, so an old ring cannot swallow a wake. I3 files[] and
  * regions[] are the truth; the kernel's tables are copies, and a copy that fails costs speed only.
@@ -24,6 +25,13 @@ static uint64_t thread_number(void)
 	if (!mine)
 		mine = atomic_fetch_add(&last, 1) + 1;
 	return mine;
+}
+
+/* A shared ring has none of the flags that bind it to a thread, and is enabled from the start. */
+static int ring_init_shared(struct uring_engine *e)
+{
+	struct io_uring_params params = {0};
+	return io_uring_queue_init_params(e->depth, &e->ring, &params);
 }
 
 static int ring_init(struct uring_engine *e)
@@ -108,7 +116,7 @@ static void fill_tables(struct uring_engine *e)
 
 int uring_ring_new(struct uring_engine *e, struct errmsg *why)
 {
-	int ret = ring_init(e);
+	int ret = e->shared ? ring_init_shared(e) : ring_init(e);
 	if (ret < 0)
 		return explain_init_error(why, ret);
 	e->ring_ok = true;
@@ -128,7 +136,7 @@ void uring_ring_free(struct uring_engine *e)
 /* Give the ring to nobody, where another thread owns it. */
 static int disown(struct uring_engine *e, uint64_t me)
 {
-	if (e->ring_ok && (!e->owner || e->owner == me))
+	if (e->ring_ok && (e->shared || !e->owner || e->owner == me))
 		return 0;
 	if (e->in_flight)
 		return -EBUSY;
@@ -144,7 +152,7 @@ int uring_ring_touch(struct uring_engine *e)
 int uring_ring_own(struct uring_engine *e)
 {
 	uint64_t me = thread_number();
-	if (e->ring_ok && e->owner == me)
+	if (e->ring_ok && (e->shared || e->owner == me))
 		return 0;
 	int ret = disown(e, me);
 	if (ret < 0)

@@ -127,6 +127,8 @@ int sysarea_open(const struct sysarea_config *config, struct sysarea **out, stru
 	int err = allocate(area);
 	if (err == 0)
 		err = config->factory->engine_new(config->factory, &area->io, why);
+	if (err == 0) /* whoever holds the database's lock uses it: many threads, in turn */
+		err = io_share(area->io);
 	for (unsigned i = 0; i < config->count && err == 0; i++) {
 		if (config->members[i])
 			err = open_copy(area, i, config->members[i], why);

@@ -200,6 +200,48 @@ static void another_thread_may_own_the_engine_while_nothing_is_under_way(void **
 	on_each_medium(8, pass_the_engine_on);
 }
 
+/* Thread after thread in turn, each a few transfers: the file holds what the last one wrote. */
+static void *take_a_turn(void *arg)
+{
+	struct rig *rig = arg;
+	uint8_t *block = mem_alloc_blocks(BLOCK_BYTES);
+	bool right = true;
+	for (unsigned i = 0; i < 20; i++) {
+		uint8_t before = 0;
+		right &= io_sync_read(rig->file, 0, block, BLOCK_BYTES) == 0;
+		before = block[0];
+		memset(block, before + 1, BLOCK_BYTES);
+		right &= io_sync_write(rig->file, 0, block, BLOCK_BYTES) == 0;
+		right &= io_sync_flush(rig->file) == 0;
+		memset(block, 0, BLOCK_BYTES);
+		right &= io_sync_read(rig->file, 0, block, BLOCK_BYTES) == 0;
+		right &= block[0] == (uint8_t)(before + 1) && block[BLOCK_BYTES - 1] == block[0];
+	}
+	free(block);
+	return right ? rig : NULL;
+}
+
+static void share_the_engine(struct rig *rig)
+{
+	assert_int_equal(io_share(rig->io), 0);
+	int ret = io_open(rig->io, rig->path, IO_OPEN_CREATE, BLOCK_BYTES, &rig->file, NULL);
+	assert_int_equal(ret, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		pthread_t thread;
+		void *right;
+		assert_non_null(take_a_turn(rig));
+		assert_int_equal(pthread_create(&thread, NULL, take_a_turn, rig), 0);
+		pthread_join(thread, &right);
+		assert_non_null(right);
+	}
+}
+
+static void threads_take_turns_on_a_shared_engine(void **unused)
+{
+	(void)unused;
+	on_each_medium(8, share_the_engine);
+}
+
 static void lock_across_owners(struct rig *rig)
 {
 	pthread_t thread;
@@ -262,6 +304,7 @@ int main(void)
 		cmocka_unit_test(a_wake_stays_while_a_run_had_something_to_do),
 		cmocka_unit_test(a_wake_from_a_signal_handler_ends_a_wait),
 		cmocka_unit_test(another_thread_may_own_the_engine_while_nothing_is_under_way),
+		cmocka_unit_test(threads_take_turns_on_a_shared_engine),
 		cmocka_unit_test(a_lock_ends_with_its_file_whatever_rings_there_were),
 		cmocka_unit_test(another_thread_is_refused_while_requests_are_under_way),
 	};
