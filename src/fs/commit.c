@@ -52,7 +52,7 @@ static void dirty_steal(struct fs *fs, struct list *out)
 static int transaction_divide(struct fs *fs, struct list *rest, uint64_t epoch)
 {
 	int ret = 0;
-	list_for_each(n, rest) {
+	list_for_each (n, rest) {
 		if (ret == 0)
 			ret = inode_write_row(fs, container_of(n, struct inode, commit), epoch);
 	}

@@ -44,7 +44,7 @@ static void assert_list(struct list *l, const char *want)
 {
 	char got[8] = "";
 	size_t len = 0;
-	list_for_each(n, l)
+	list_for_each (n, l)
 		got[len++] = name_of(n);
 	assert_string_equal(got, want);
 	for (struct list_node *n = l->head.prev; n != &l->head; n = n->prev)
@@ -135,7 +135,7 @@ static void a_safe_walk_may_remove_its_node(void **unused)
 	rig_init(&rig);
 	for (char c = 'a'; c <= 'f'; c++)
 		list_push_back(&rig.list, node(&rig, c));
-	list_for_each_safe(n, &rig.list) {
+	list_for_each_safe (n, &rig.list) {
 		if (strchr("acf", name_of(n)))
 			list_remove(n);
 	}

@@ -45,8 +45,8 @@ static void the_oracle_gives_the_published_values(void **unused)
 	for (unsigned v = 0; v < 3; v++) {
 		const struct vector *vec = &vectors[v];
 		for (unsigned t = 0; t < 3; t++)
-			assert_true(oracle_guard(types[t], vec->data, vec->len_bytes) ==
-				vec->guard[t]);
+			assert_true(
+				oracle_guard(types[t], vec->data, vec->len_bytes) == vec->guard[t]);
 	}
 }
 
@@ -73,8 +73,8 @@ static void every_length_agrees_with_the_oracle(void **unused)
 		if (!pi_supported(types[t]))
 			continue;
 		for (uint32_t len = 1; len <= sizeof(data); len += len < 300 ? 1 : 316)
-			assert_true(pi_guard(types[t], data, len) ==
-				oracle_guard(types[t], data, len));
+			assert_true(
+				pi_guard(types[t], data, len) == oracle_guard(types[t], data, len));
 	}
 }
 

@@ -95,7 +95,7 @@ static void generated_tuples_carry_guard_and_block_number(void **unused)
 			assert_true(got.guard == oracle_guard(types[t], block, BLOCK_BYTES));
 			assert_int_equal(got.app_tag, PI_APP_WRITTEN);
 			assert_true(got.ref_tag ==
-				(types[t] == PI_T10 ? (uint32_t)(first + i) : first + i));
+				    (types[t] == PI_T10 ? (uint32_t)(first + i) : first + i));
 			assert_int_equal(pi_verify(types[t], block, first + i,
 						 tuples + i * pi_tuple_bytes(types[t])),
 				PI_GOOD);
@@ -126,9 +126,9 @@ static void every_bit_of_a_tuple_is_accounted_for(void **unused)
 		uint8_t tuple[PI_MAX_TUPLE_BYTES];
 		pi_generate(types[t], data, 1, 77, tuple);
 		for (unsigned bit = 0; bit < 8 * pi_tuple_bytes(types[t]); bit++) {
-			enum pi_verdict want = bit / 8 < guard_bytes[t] ? PI_BAD_GUARD
-				: bit / 8 < guard_bytes[t] + 2		? PI_GOOD
-									: PI_BAD_REF;
+			enum pi_verdict want = bit / 8 < guard_bytes[t]       ? PI_BAD_GUARD
+					       : bit / 8 < guard_bytes[t] + 2 ? PI_GOOD
+									      : PI_BAD_REF;
 			tuple[bit / 8] ^= (uint8_t)(1u << bit % 8);
 			assert_int_equal(pi_verify(types[t], data, 77, tuple), want);
 			tuple[bit / 8] ^= (uint8_t)(1u << bit % 8);

@@ -14,7 +14,7 @@
 #include "../random.h"
 
 #define LEN_MAX 8192u
-#define STRIDE	(LEN_MAX + 128u)
+#define STRIDE  (LEN_MAX + 128u)
 #define BUFFERS (PARITY_MAX_SOURCES + 1)
 
 /* Buffers one behind the other, each at an odd or even multiple of 32 bytes as the test says. */
@@ -51,8 +51,8 @@ static uint8_t *buffer(struct rig *rig, unsigned i, unsigned misalign)
 }
 
 /* Random sources; the destination is one of them or the buffer behind them. */
-static void check_xor(struct rig *rig, unsigned count, uint32_t len, unsigned misalign,
-	bool in_place)
+static void check_xor(
+	struct rig *rig, unsigned count, uint32_t len, unsigned misalign, bool in_place)
 {
 	for (unsigned i = 0; i < count; i++) {
 		rig->sources[i] = buffer(rig, i, misalign);
