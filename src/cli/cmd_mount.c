@@ -37,6 +37,8 @@ static const char usage[] =
 	"      allow_other        other users may use it (default where root mounts)\n"
 	"      noallow_other      they may not\n"
 	"      writethrough       do without the kernel's write-back cache\n"
+	"      exacttimes         direct writes move a file's times at once (slower; default:\n"
+	"                         when it is closed)\n"
 	"      workers=N          threads that receive requests\n"
 	"      fsname=NAME        the source that mount(8) lists (default: VOLUME)\n"
 	"      noatime, nodev, nosuid, noexec and the like go to the kernel\n"
@@ -128,6 +130,8 @@ static int take_flag(struct mount_args *a, const char *name)
 		a->front.allow_other = false;
 	else if (!strcmp(name, "writethrough"))
 		a->front.write_through = true;
+	else if (!strcmp(name, "exacttimes"))
+		a->front.exact_times = true;
 	else if (is_kernel_option(name))
 		snprintf(a->kernel_opts + strlen(a->kernel_opts),
 			sizeof(a->kernel_opts) - strlen(a->kernel_opts), "%s%s",
