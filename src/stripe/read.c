@@ -278,12 +278,14 @@ static void want_read(struct member_xfer *xfer, int err)
 		want_fail(w, err);
 		return;
 	}
+	/* A medium does not say which of several rows it cannot read. */
+	bool which_row = err == -EIO && w->rows > 1;
 	unsigned at = 0, row, rows;
 	while (rows_next_run(&bad, &at, &row, &rows))
 		for (unsigned i = row; i < row + rows; i++)
-			want_again(w, i, 1u << x->slot, err);
-	if (!err && w->err)
-		w->op->heal = true; /* another copy was good */
+			want_again(w, i, which_row ? 0 : 1u << x->slot, which_row ? 0 : err);
+	if (which_row || (!err && w->err)) /* another copy was good, or may be */
+		w->op->heal = true;
 	want_done(w);
 }
 

@@ -338,15 +338,22 @@ static void check_done(struct stripe_check *check, int err)
 	w->err = err;
 }
 
-int rig_check(
-	struct rig *rig, enum stripe_check_mode mode, uint64_t stripe, struct stripe_check *out)
+int rig_check_run(struct rig *rig, struct stripe_check *check)
 {
-	struct check_wait w = {.check = {.mode = mode, .stripe = stripe, .done = check_done}};
+	struct check_wait w = {.check = *check};
+	w.check.done = check_done;
 	stripe_check(rig->eng, &w.check);
 	for (unsigned n = 0; !w.ended; n++)
 		turn(rig, n);
-	*out = w.check;
+	*check = w.check;
 	return w.err;
+}
+
+int rig_check(
+	struct rig *rig, enum stripe_check_mode mode, uint64_t stripe, struct stripe_check *out)
+{
+	*out = (struct stripe_check){.mode = mode, .stripe = stripe};
+	return rig_check_run(rig, out);
 }
 
 struct rig_scrub rig_scrub(struct rig *rig, enum stripe_check_mode mode)

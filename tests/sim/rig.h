@@ -105,6 +105,8 @@ bool rig_reads(struct rig *rig, uint64_t volume_block, unsigned tag); /* and no 
 
 /* ---- whole stripes ---- */
 
+/* Run @check, of which mode, stripe and buffers are set; it gets the results. */
+int rig_check_run(struct rig *rig, struct stripe_check *check);
 int rig_check(
 	struct rig *rig, enum stripe_check_mode mode, uint64_t stripe, struct stripe_check *out);
 

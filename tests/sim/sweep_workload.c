@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 {
 	static const enum pi_type types[] = {PI_NONE, PI_T10, PI_CRC32C};
 	static const unsigned chunks[] = {1, 4, 16};
-	struct sweep sweep = sweep_start("sweep_workload", argc, argv, 400);
+	struct sweep sweep = sweep_start("sweep_workload", argc, argv, 1500);
 	struct rig_config c;
 	char name[128];
 	for (unsigned v = 0; v < SWEEP_VOLUMES; v++) {
