@@ -6,13 +6,12 @@
 static void fifty_thousand_files_of_a_block_fit_into_a_gibibyte(void **unused)
 {
 	(void)unused;
-	struct rig *rig = rig_new_with(0x50000,
-		(struct volume_create_options){.level = RAID_SINGLE,
-			.members = 1,
-			.size_bytes = 1024 * MIB,
-			.chunk_bytes = 65536,
-			.pi = PI_NONE,
-			.system_bytes = 64 * MIB});
+	struct rig *rig = rig_new_with(0x50000, (struct volume_create_options){.level = RAID_SINGLE,
+							.members = 1,
+							.size_bytes = 1024 * MIB,
+							.chunk_bytes = 65536,
+							.pi = PI_NONE,
+							.system_bytes = 64 * MIB});
 	rig_mount(rig);
 	uint64_t dir = 0;
 	char name[64], data[4096];

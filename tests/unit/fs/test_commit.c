@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Power cuts: a workload on names and data, cut at every write of a member, mounted again, compared
  * with a model. Names and sizes are as they were after one of the operations, none before the last
- * sync that returned; bytes are those of that time or of a later write to that place, and zero where
- * nothing was written: never foreign, never half a change of the namespace. */
+ * sync that returned; bytes are those of that time or of a later write to that place, and zero
+ * where nothing was written: never foreign, never half a change of the namespace. */
 #include "rig.h"
 
 #include <linux/falloc.h>
 #include <linux/fs.h>
 
-#define NAMES	 4u
-#define DIRS	 3u /* the root and two others */
-#define FILES	 100u
+#define NAMES    4u
+#define DIRS     3u /* the root and two others */
+#define FILES    100u
 #define FILE_MAX 30000u
-#define OPS	 200u
+#define OPS      200u
 
 /* Names that lead to inodes; 0: none. */
 struct names {
@@ -111,7 +111,8 @@ struct run {
 static int op_create(struct run *x, unsigned d, unsigned i)
 {
 	struct stat st;
-	int ret = fs_mknod(x->rig->fs, x->m->dirs[d], name_of(i), S_IFREG | 0644, 0, &rig_owner, &st);
+	int ret =
+		fs_mknod(x->rig->fs, x->m->dirs[d], name_of(i), S_IFREG | 0644, 0, &rig_owner, &st);
 	if (x->n->ino[d][i]) {
 		assert_true(ret == -EEXIST || ret == -ESHUTDOWN || ret == -EIO);
 		return ret == -EEXIST ? 0 : ret;
@@ -565,13 +566,13 @@ static void a_commit_leaves_out_what_was_written_while_it_flushed(void **unused)
 	static char buf[MANY * 4096];
 	unsigned zeros = 0, kept = 0;
 	for (unsigned round = 0; round < 12; round++) {
-		struct rig *rig = rig_new_with(random_u64(&r),
-			(struct volume_create_options){.level = RAID_SINGLE,
-				.members = 1,
-				.size_bytes = 16 * MIB,
-				.chunk_bytes = 16384,
-				.pi = PI_NONE,
-				.system_bytes = 2 * MIB});
+		struct rig *rig = rig_new_with(
+			random_u64(&r), (struct volume_create_options){.level = RAID_SINGLE,
+						.members = 1,
+						.size_bytes = 16 * MIB,
+						.chunk_bytes = 16384,
+						.pi = PI_NONE,
+						.system_bytes = 2 * MIB});
 		rig_mount(rig);
 		foreign_bytes_everywhere(rig);
 		memset(buf, 'N', sizeof(buf));
@@ -597,13 +598,12 @@ static void a_commit_leaves_out_what_was_written_while_it_flushed(void **unused)
 static void a_failed_flush_stops_changes_and_loses_nothing_that_was_committed(void **unused)
 {
 	(void)unused;
-	struct rig *rig = rig_new_with(0xF1,
-		(struct volume_create_options){.level = RAID_SINGLE,
-			.members = 1,
-			.size_bytes = 16 * MIB,
-			.chunk_bytes = 65536,
-			.pi = PI_NONE,
-			.system_bytes = 8 * MIB});
+	struct rig *rig = rig_new_with(0xF1, (struct volume_create_options){.level = RAID_SINGLE,
+						     .members = 1,
+						     .size_bytes = 16 * MIB,
+						     .chunk_bytes = 65536,
+						     .pi = PI_NONE,
+						     .system_bytes = 8 * MIB});
 	rig_mount(rig);
 	struct stat st;
 	uint64_t a = rig_create(rig, FS_ROOT_INO, "a");
