@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Sweep: blocks rot and media fail to read while a random workload runs, never more of a row than the
- * redundancy bears. No request fails, every read gives the model's bytes, and after a repair scrub
- * finds nothing. */
+/* Sweep: blocks rot and media fail to read while a random workload runs, never more of a row than
+ * the redundancy bears. No request fails, every read gives the model's bytes, and after a repair
+ * scrub finds nothing. */
 #include "sweep.h"
 #include "workload.h"
 
@@ -81,12 +81,18 @@ int main(int argc, char **argv)
 			if (!sweep_next(&sweep))
 				continue;
 			sweep_name(name, sizeof(name), &c, "blocks damaged under the requests");
-			sweep_report(&sweep, run_case(&c, sweep.rounds, geometry_redundancy(&g)), name);
+			sweep_report(
+				&sweep, run_case(&c, sweep.rounds, geometry_redundancy(&g)), name);
 		}
 	}
-	c = (struct rig_config){.level = RAID_RAID5, .members = 4, .chunk_blocks = 4, .stripes = 8,
-		.pi = PI_T10, .seed = sweep.seed};
+	c = (struct rig_config){.level = RAID_RAID5,
+		.members = 4,
+		.chunk_blocks = 4,
+		.stripes = 8,
+		.pi = PI_T10,
+		.seed = sweep.seed};
 	if (sweep_next(&sweep))
-		sweep_report(&sweep, !run_case(&c, 20, 2), "more damage than parity bears is noticed");
+		sweep_report(
+			&sweep, !run_case(&c, 20, 2), "more damage than parity bears is noticed");
 	return sweep_end(&sweep);
 }

@@ -222,8 +222,7 @@ static struct rig *crashed_rig(struct area_layout *layout, unsigned files)
 	sim_world_cut_power_after(rig->world, 0);
 	(void)rig_unmount(rig);
 	sim_world_reboot(rig->world);
-	struct volume_open_options vo = {
-		.factory = &rig->factory, .paths = rig_names, .count = 2};
+	struct volume_open_options vo = {.factory = &rig->factory, .paths = rig_names, .count = 2};
 	assert_int_equal(volume_open(&vo, &rig->v, &rig->why), 0);
 	return rig;
 }
@@ -321,12 +320,12 @@ static void a_volume_without_a_file_system_or_with_a_newer_one_is_refused(void *
 	struct area_vfs *vfs;
 	struct sysarea *area = volume_sysarea(rig->v);
 	assert_int_equal(area_vfs_open(area, &vfs, NULL), 0);
-	assert_int_equal(sqlite3_open_v2(AREA_DB_NAME, &handle, SQLITE_OPEN_READWRITE,
-				 area_vfs_name(vfs)),
+	assert_int_equal(
+		sqlite3_open_v2(AREA_DB_NAME, &handle, SQLITE_OPEN_READWRITE, area_vfs_name(vfs)),
 		SQLITE_OK);
-	assert_int_equal(sqlite3_exec(handle,
-				 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA user_version=2;", NULL, NULL,
-				 NULL),
+	assert_int_equal(
+		sqlite3_exec(handle, "PRAGMA locking_mode=EXCLUSIVE;PRAGMA user_version=2;", NULL,
+			NULL, NULL),
 		SQLITE_OK);
 	sqlite3_close(handle);
 	area_vfs_close(vfs);

@@ -9,8 +9,8 @@
 
 #define SCRIPT_MAX_BLOCKS 16u
 
-/* Tags of the blocks as rig_fill_block() writes them: the block that is @changed says these, all others
- * say @tag. Data has one for each time it is sampled: each mirror's. */
+/* Tags of the blocks as rig_fill_block() writes them: the block that is @changed says these, all
+ * others say @tag. Data has one for each time it is sampled: each mirror's. */
 struct script {
 	struct source base;
 	uint64_t volume_block; /* of the first block */
@@ -33,7 +33,7 @@ static inline const void *script_sample(struct source *src, enum sample_point po
 	struct script *s = container_of(src, struct script, base);
 	uint32_t at = s->changed * BLOCK_BYTES;
 	bool covers = offset_bytes <= at && at < offset_bytes + len_bytes;
-	script_fill(s, point == SAMPLE_GUARD	? s->at_guard
+	script_fill(s, point == SAMPLE_GUARD    ? s->at_guard
 		       : point == SAMPLE_PARITY ? s->at_parity
 						: s->at_data[s->data_samples]);
 	if (point == SAMPLE_DATA && covers)
@@ -49,8 +49,8 @@ static inline void script_free(struct source *src)
 
 static const struct source_ops script_ops = {script_sample, script_free};
 
-/* @blocks blocks at @volume_block. @points: the tag of block @changed at GUARD, PARITY, and at each DATA
- * sample; the last goes on. */
+/* @blocks blocks at @volume_block. @points: the tag of block @changed at GUARD, PARITY, and at each
+ * DATA sample; the last goes on. */
 static inline void script_init(struct script *s, uint64_t volume_block, unsigned blocks,
 	unsigned changed, const char *points)
 {

@@ -75,8 +75,8 @@ static void a_look_gives_the_bytes_and_tuples_of_the_stripe(void **unused)
 			unsigned at = slot * 4 + row;
 			rig_peek(rig, 1, slot, row, medium);
 			assert_memory_equal(data + at * BLOCK_BYTES, medium, BLOCK_BYTES);
-			assert_int_equal(pi_verify(PI_T10, medium, 4 + row, tuples + at * 8),
-				PI_GOOD);
+			assert_int_equal(
+				pi_verify(PI_T10, medium, 4 + row, tuples + at * 8), PI_GOOD);
 		}
 	}
 	rig_free(rig);

@@ -7,8 +7,8 @@
 
 #define SEED 90125
 
-static struct rig *new_rig(enum raid_level level, unsigned members, enum pi_type pi,
-	enum pi_check pi_check)
+static struct rig *new_rig(
+	enum raid_level level, unsigned members, enum pi_type pi, enum pi_check pi_check)
 {
 	struct rig *rig = rig_new(&(struct rig_config){.level = level,
 		.members = members,
