@@ -281,10 +281,12 @@ static void accept_posted(struct stripe_engine *eng)
 	flush_start(eng);
 }
 
+/* The thread that runs the engine owns it; another may become it while nothing is under way. */
 static void take_ownership(struct stripe_engine *eng)
 {
-	if (atomic_load(&eng->has_owner))
+	if (atomic_load(&eng->has_owner) && pthread_equal(eng->owner, pthread_self()))
 		return;
+	assert(!eng->busy && !eng->flush_running);
 	eng->owner = pthread_self();
 	atomic_store(&eng->has_owner, true);
 }
@@ -292,7 +294,6 @@ static void take_ownership(struct stripe_engine *eng)
 int stripe_engine_run(struct stripe_engine *eng, bool wait)
 {
 	take_ownership(eng);
-	assert_engine_thread(eng);
 	accept_posted(eng);
 	stripe_lock_settle(eng);
 	int ran = io_run(eng->config.io, wait && list_empty(&eng->to_settle));

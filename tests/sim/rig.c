@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/mem.h"
+#include "io/uring.h"
 
 #define RIG_REGION_BLOCKS UINT64_C(16)
 #define RIG_SYSTEM_BYTES  65536u
@@ -18,6 +20,25 @@ const char *rig_disk(unsigned member)
 }
 
 /* ---- opening and closing ---- */
+
+/* Valid until the next call. */
+static const char *member_file_path(const struct rig *rig, unsigned index)
+{
+	static char path[256];
+	if (!rig->config.dir)
+		return rig_disk(index);
+	snprintf(path, sizeof(path), "%s/%s", rig->config.dir, rig_disk(index));
+	return path;
+}
+
+static void engine_make(struct rig *rig)
+{
+	struct errmsg why = {0};
+	int err = rig->world ? sim_engine_new(rig->world, &rig->io)
+			     : uring_engine_new(64, &rig->io, &why);
+	if (err < 0)
+		fail_msg("no engine: %s", why.text);
+}
 
 static void event_seen(struct event_sink *sink, const struct event *event)
 {
@@ -52,10 +73,10 @@ static void member_create(struct rig *rig, unsigned index)
 	probe.super.index = index;
 	memset(probe.super.member_uuid, (int)index + 1, sizeof(probe.super.member_uuid));
 	struct member *m;
-	assert_int_equal(io_open(rig->io, rig_disk(index), IO_OPEN_CREATE, probe.super.member_bytes,
+	assert_int_equal(io_open(rig->io, member_file_path(rig, index), IO_OPEN_CREATE, probe.super.member_bytes,
 				 &probe.file, NULL),
 		0);
-	assert_int_equal(member_open(rig->io, rig_disk(index), &probe, &m), 0);
+	assert_int_equal(member_open(rig->io, member_file_path(rig, index), &probe, &m), 0);
 	assert_int_equal(member_super_write(m), 0);
 	assert_int_equal(intent_format(m), 0);
 	member_free(m);
@@ -71,9 +92,9 @@ static void open_all(struct rig *rig)
 		.arena_bytes = UINT64_C(4) << 20};
 	for (unsigned i = 0; i < rig->config.members; i++) {
 		struct member_probe probe;
-		if (member_probe(rig->io, rig_disk(i), 0, &probe, &why) < 0)
+		if (member_probe(rig->io, member_file_path(rig, i), 0, &probe, &why) < 0)
 			fail_msg("%s", why.text);
-		assert_int_equal(member_open(rig->io, rig_disk(i), &probe, &rig->members[i]), 0);
+		assert_int_equal(member_open(rig->io, member_file_path(rig, i), &probe, &rig->members[i]), 0);
 		config.members[i] = rig->missing >> i & 1 ? NULL : rig->members[i];
 	}
 	assert_int_equal(
@@ -105,8 +126,9 @@ struct rig *rig_new(const struct rig_config *config)
 	rig->volume_bytes = geometry_volume_blocks(&rig->geometry) * BLOCK_BYTES;
 	rig->sink.emit = event_seen;
 	rig->random = (struct random){config->seed};
-	rig->world = sim_world_new(config->seed);
-	assert_int_equal(sim_engine_new(rig->world, &rig->io), 0);
+	if (!config->dir)
+		rig->world = sim_world_new(config->seed);
+	engine_make(rig);
 	for (unsigned i = 0; i < config->members; i++)
 		member_create(rig, i);
 	open_all(rig);
@@ -119,13 +141,15 @@ void rig_free(struct rig *rig)
 		return;
 	close_all(rig);
 	sim_world_free(rig->world);
+	for (unsigned i = 0; rig->config.dir && i < rig->config.members; i++)
+		unlink(member_file_path(rig, i));
 	free(rig);
 }
 
 void rig_reopen(struct rig *rig)
 {
 	close_all(rig);
-	assert_int_equal(sim_engine_new(rig->world, &rig->io), 0);
+	engine_make(rig);
 	open_all(rig);
 }
 
@@ -159,7 +183,7 @@ void rig_reboot_cut(struct rig *rig, uint64_t n)
 {
 	close_all(rig);
 	sim_world_reboot(rig->world);
-	assert_int_equal(sim_engine_new(rig->world, &rig->io), 0);
+	engine_make(rig);
 	open_all(rig);
 	rig_power_cut_after(rig, n);
 	if (!rig->no_resync)

@@ -28,13 +28,14 @@ struct rig_config {
 	enum pi_type pi;
 	enum pi_check pi_check;
 	uint64_t seed;
+	const char *dir; /* members are files in there, on io_uring; NULL: simulated disks */
 };
 
 struct rig {
 	struct rig_config config;
 	struct geometry geometry;
 	uint64_t volume_bytes;
-	struct sim_world *world;
+	struct sim_world *world; /* NULL: io_uring */
 	struct io_engine *io;
 	struct member *members[RAID_MAX_MEMBERS]; /* open; also those that count as missing */
 	uint32_t missing;                         /* bit i: member i */
