@@ -142,7 +142,7 @@ uint64_t allocator_take(struct allocator *a, const struct allocator_wish *wish, 
 	if (r.blocks) {
 		bits_set(a, r.block, r.blocks, true);
 		a->free -= r.blocks;
-		/* A run at its goal may fill the room that was left for it: searches go on behind. */
+		/* A run at its goal fills the room that was left for it: searches stay. */
 		if (r.block != wish->goal)
 			a->cursor = min_u64(r.block + r.blocks + wish->room, a->blocks);
 	}
