@@ -73,8 +73,8 @@ static void member_create(struct rig *rig, unsigned index)
 	probe.super.index = index;
 	memset(probe.super.member_uuid, (int)index + 1, sizeof(probe.super.member_uuid));
 	struct member *m;
-	assert_int_equal(io_open(rig->io, member_file_path(rig, index), IO_OPEN_CREATE, probe.super.member_bytes,
-				 &probe.file, NULL),
+	assert_int_equal(io_open(rig->io, member_file_path(rig, index), IO_OPEN_CREATE,
+				 probe.super.member_bytes, &probe.file, NULL),
 		0);
 	assert_int_equal(member_open(rig->io, member_file_path(rig, index), &probe, &m), 0);
 	assert_int_equal(member_super_write(m), 0);
@@ -94,7 +94,9 @@ static void open_all(struct rig *rig)
 		struct member_probe probe;
 		if (member_probe(rig->io, member_file_path(rig, i), 0, &probe, &why) < 0)
 			fail_msg("%s", why.text);
-		assert_int_equal(member_open(rig->io, member_file_path(rig, i), &probe, &rig->members[i]), 0);
+		assert_int_equal(
+			member_open(rig->io, member_file_path(rig, i), &probe, &rig->members[i]),
+			0);
 		config.members[i] = rig->missing >> i & 1 ? NULL : rig->members[i];
 	}
 	assert_int_equal(

@@ -9,6 +9,7 @@
 #include "sweep.h"
 
 #include <string.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "workload.h"
 
@@ -77,18 +78,31 @@ static struct rig_io *random_write(struct rig *rig)
 	len = min_u64(len, rig->volume_bytes - offset);
 	struct rig_io *io = rig_io_new(rig, STRIPE_WRITE, offset, (uint32_t)len, NULL);
 	random_fill(r, io->data, len);
+	if (random_below(r, 6) == 0) /* so that time passes, and marks are taken away */
+		io->req.hold_ns = random_u64(r) % (2 * NS_PER_S);
 	return io;
 }
 
-/* One round; true where the power is still on. */
+static void flush_ended(struct stripe_flush *flush, int err)
+{
+	(void)err;
+	flush->done = NULL;
+}
+
+/* One round; true where the power is still on. A flush beside the writes promises nothing of them,
+ * but must not take away their marks. */
 static bool run_round(struct rig *rig, struct versions *v)
 {
 	struct rig_io *io[ROUND_WRITES];
+	struct stripe_flush beside = {.done = flush_ended};
+	unsigned flush_at = random_below(&rig->random, 2 * ROUND_WRITES);
 	bool failed = false;
 	for (unsigned i = 0; i < ROUND_WRITES; i++) {
 		io[i] = random_write(rig);
 		versions_add(v, io[i]);
 		rig_io_start(io[i]);
+		if (i == flush_at)
+			stripe_flush(rig->eng, &beside);
 		if (random_below(&rig->random, 2))
 			stripe_engine_run(rig->eng, false);
 	}
@@ -96,6 +110,8 @@ static bool run_round(struct rig *rig, struct versions *v)
 		failed |= rig_io_wait(io[i]) < 0;
 		rig_io_free(io[i]);
 	}
+	while (flush_at < ROUND_WRITES && beside.done)
+		stripe_engine_run(rig->eng, true);
 	if (!failed && random_below(&rig->random, 2) && rig_flush(rig) == 0)
 		versions_flushed(v);
 	return !failed && !sim_world_power_is_cut(rig->world);

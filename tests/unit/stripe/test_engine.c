@@ -262,15 +262,44 @@ static void flushes_that_wait_share_the_next_round(void **unused)
 	rig_free(rig);
 }
 
-static void a_failed_flush_is_reported(void **unused)
+/* A write to the last region that takes long. */
+static void pass_time(struct rig *rig)
+{
+	struct rig_io *held =
+		rig_io_new(rig, STRIPE_WRITE, rig->volume_bytes - BLOCK_BYTES, BLOCK_BYTES, NULL);
+	held->req.hold_ns = 2 * NS_PER_S;
+	rig_io_start(held);
+	assert_int_equal(rig_io_wait(held), 0);
+	rig_io_free(held);
+}
+
+static void a_region_is_unmarked_some_time_after_its_writes_were_flushed(void **unused)
 {
 	(void)unused;
 	struct rig *rig = raid5_rig();
 	assert_int_equal(rig_write_block(rig, 0, 'x'), 0);
-	struct sim_fault fault = {
-		.kind = SIM_FLUSH_ERROR, .name = rig_disk(1), .count = 1, .per_mille = 1000};
+	assert_true(intent_is_marked(rig->intent, 0));
+	assert_int_equal(rig_flush(rig), 0);
+	pass_time(rig);
+	assert_int_equal(rig_flush(rig), 0);
+	rig_settle(rig);
+	assert_false(intent_is_marked(rig->intent, 0));
+	rig_free(rig);
+}
+
+static void a_failed_flush_is_reported_and_unmarks_nothing(void **unused)
+{
+	(void)unused;
+	struct rig *rig = raid5_rig();
+	struct sim_fault fault = {.kind = SIM_FLUSH_ERROR, .name = rig_disk(1), .per_mille = 1000};
+	assert_int_equal(rig_write_block(rig, 0, 'x'), 0);
 	assert_int_equal(sim_world_arm(rig->world, &fault), 0);
 	assert_int_equal(rig_flush(rig), -EIO);
+	pass_time(rig);
+	assert_int_equal(rig_flush(rig), -EIO);
+	rig_settle(rig);
+	assert_true(intent_is_marked(rig->intent, 0));
+	sim_world_disarm_all(rig->world);
 	assert_int_equal(rig_flush(rig), 0);
 	rig_free(rig);
 }
@@ -329,7 +358,8 @@ int main(void)
 			a_read_only_engine_reads_and_checks_but_neither_writes_nor_repairs),
 		cmocka_unit_test(what_was_flushed_survives_a_power_cut),
 		cmocka_unit_test(flushes_that_wait_share_the_next_round),
-		cmocka_unit_test(a_failed_flush_is_reported),
+		cmocka_unit_test(a_region_is_unmarked_some_time_after_its_writes_were_flushed),
+		cmocka_unit_test(a_failed_flush_is_reported_and_unmarks_nothing),
 		cmocka_unit_test(after_a_power_cut_every_request_says_so),
 		cmocka_unit_test(statistics_count_requests_bytes_and_ways),
 	};

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "io/uring.h"
 
-#define POSTERS	     4u
+#define POSTERS      4u
 #define RANGE_BYTES  70001u /* neighbours share blocks and stripes */
 #define POSTER_STEPS 120u
 
