@@ -4,21 +4,15 @@
 
 #include <errno.h>
 
-/* More room than that is not kept free behind a file that grows beside others. */
-#define ROOM_BLOCKS_MAX 4096u
-
-/* Where the blocks of a hole best begin: behind those of the extent before it. Where that is not
- * free others grow there too: ask for as much room as the file has blocks. */
-static struct allocator_wish wish_of(const struct inode *inode, uint64_t file_block, uint64_t want)
+/* Where the blocks of a hole best begin: behind those of the extent before it. */
+static uint64_t goal_of(const struct inode *inode, uint64_t file_block)
 {
 	struct extent before;
-	struct allocator_wish wish = {.goal = ALLOCATOR_NO_GOAL, .want = want};
-	if (!extent_map_find_before(&inode->map, file_block, &before) ||
-		extent_end(&before) != file_block)
-		return wish;
-	wish.goal = before.volume_block + before.blocks;
-	wish.room = min_u64(inode->map.blocks, ROOM_BLOCKS_MAX);
-	return wish;
+	if (!extent_map_find_before(&inode->map, file_block, &before))
+		return ALLOCATOR_NO_GOAL;
+	if (extent_end(&before) != file_block)
+		return ALLOCATOR_NO_GOAL;
+	return before.volume_block + before.blocks;
 }
 
 static int hole_fill(
@@ -27,8 +21,8 @@ static int hole_fill(
 	while (first < end) {
 		struct extent e = *like;
 		e.file_block = first;
-		struct allocator_wish wish = wish_of(inode, first, end - first);
-		e.blocks = allocator_take(fs->allocator, &wish, &e.volume_block);
+		e.blocks = allocator_take(
+			fs->allocator, goal_of(inode, first), end - first, &e.volume_block);
 		if (e.blocks == 0)
 			return -ENOSPC;
 		int ret = extent_map_insert(&inode->map, &e);

@@ -87,6 +87,13 @@ static uint64_t bits_find(const struct allocator *a, uint64_t from, uint64_t end
 	return end;
 }
 
+static void run_take(struct allocator *a, struct run r)
+{
+	bits_set(a, r.block, r.blocks, true);
+	a->free -= r.blocks;
+	a->cursor = r.block + r.blocks;
+}
+
 /* ---- search ---- */
 
 /* Move the start of a run of at least a stripe to the stripe's border, where it still is as long
@@ -129,23 +136,19 @@ static struct run run_choose(const struct allocator *a, uint64_t goal, uint64_t 
 		uint64_t end = bits_find(a, goal, min_u64(a->blocks, goal + want), true);
 		return (struct run){goal, end - goal};
 	}
-	struct run r = run_search(a, a->cursor, a->blocks, want);
-	return r.blocks ? r : run_search(a, 0, min_u64(a->cursor, a->blocks), want);
+	uint64_t from = goal < a->blocks ? goal : a->cursor;
+	struct run r = run_search(a, from, a->blocks, want);
+	return r.blocks ? r : run_search(a, 0, min_u64(from, a->blocks), want);
 }
 
-uint64_t allocator_take(struct allocator *a, const struct allocator_wish *wish, uint64_t *block)
+uint64_t allocator_take(struct allocator *a, uint64_t goal, uint64_t want, uint64_t *block)
 {
 	pthread_mutex_lock(&a->lock);
 	struct run r = {0};
-	if (a->free > 0 && wish->want > 0)
-		r = run_choose(a, wish->goal, min_u64(wish->want, a->free));
-	if (r.blocks) {
-		bits_set(a, r.block, r.blocks, true);
-		a->free -= r.blocks;
-		/* A run at its goal fills the room that was left for it: searches stay. */
-		if (r.block != wish->goal)
-			a->cursor = min_u64(r.block + r.blocks + wish->room, a->blocks);
-	}
+	if (a->free > 0 && want > 0)
+		r = run_choose(a, goal, min_u64(want, a->free));
+	if (r.blocks)
+		run_take(a, r);
 	pthread_mutex_unlock(&a->lock);
 	*block = r.block;
 	return r.blocks;

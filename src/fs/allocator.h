@@ -19,13 +19,9 @@ void allocator_free(struct allocator *a); /* accepts NULL */
 /* At open: these blocks are in use. -EUCLEAN where one is so already, or is beyond the volume. */
 int allocator_mark(struct allocator *a, uint64_t block, uint64_t blocks);
 
-/* Take a run of up to @want blocks, at @goal where that is free, else where the last search ended;
- * the next search begins @room blocks behind it: files that grow side by side get room to grow in
- * one piece. Returns its length (0: nothing is free) and where it begins. */
-struct allocator_wish {
-	uint64_t goal, want, room;
-};
-uint64_t allocator_take(struct allocator *a, const struct allocator_wish *wish, uint64_t *block);
+/* Take a run of up to @want blocks, at @goal where that is free, else near it, else where the last
+ * search ended. Returns its length (0: nothing is free) and where it begins. */
+uint64_t allocator_take(struct allocator *a, uint64_t goal, uint64_t want, uint64_t *block);
 
 /* Give back what no committed extent points to. */
 void allocator_release(struct allocator *a, uint64_t block, uint64_t blocks);

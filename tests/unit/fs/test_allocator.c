@@ -20,12 +20,6 @@ static struct allocator *make(uint64_t blocks, uint64_t stripe)
 	return a;
 }
 
-static uint64_t take(struct allocator *a, uint64_t goal, uint64_t want, uint64_t *block)
-{
-	struct allocator_wish wish = {.goal = goal, .want = want, .room = want % 5};
-	return allocator_take(a, &wish, block);
-}
-
 static void no_block_is_given_out_twice(void **unused)
 {
 	(void)unused;
@@ -40,7 +34,7 @@ static void no_block_is_given_out_twice(void **unused)
 		unsigned what = random_below(&r, 100);
 		if (what < 55) {
 			uint64_t want = 1 + random_below(&r, 64);
-			uint64_t n = take(a, goal, want, &block);
+			uint64_t n = allocator_take(a, goal, want, &block);
 			assert_true(n <= want && (n > 0 || free == 0));
 			for (uint64_t k = 0; k < n; k++)
 				assert_int_equal(used[block + k]++, 0);
@@ -72,9 +66,9 @@ static void a_goal_that_is_free_is_met(void **unused)
 	(void)unused;
 	struct allocator *a = make(1000, 1);
 	uint64_t block;
-	assert_int_equal(take(a, 500, 10, &block), 10);
+	assert_int_equal(allocator_take(a, 500, 10, &block), 10);
 	assert_int_equal(block, 500);
-	assert_int_equal(take(a, 510, 10, &block), 10);
+	assert_int_equal(allocator_take(a, 510, 10, &block), 10);
 	assert_int_equal(block, 510);
 	allocator_free(a);
 }
@@ -86,7 +80,7 @@ static void a_run_as_long_as_wanted_is_preferred_to_a_short_one(void **unused)
 	uint64_t block;
 	for (uint64_t i = 0; i < 100; i += 2)
 		assert_int_equal(allocator_mark(a, i, 1), 0);
-	assert_int_equal(take(a, ALLOCATOR_NO_GOAL, 64, &block), 64);
+	assert_int_equal(allocator_take(a, ALLOCATOR_NO_GOAL, 64, &block), 64);
 	assert_true(block >= 99);
 	allocator_free(a);
 }
@@ -97,25 +91,8 @@ static void a_run_of_a_whole_stripe_begins_at_a_stripe(void **unused)
 	struct allocator *a = make(1000, 48);
 	uint64_t block;
 	assert_int_equal(allocator_mark(a, 0, 5), 0);
-	assert_int_equal(take(a, ALLOCATOR_NO_GOAL, 96, &block), 96);
+	assert_int_equal(allocator_take(a, ALLOCATOR_NO_GOAL, 96, &block), 96);
 	assert_int_equal(block, 48);
-	allocator_free(a);
-}
-
-/* Two appenders in turns: each finds the room behind itself taken now and then only. */
-static void files_that_grow_side_by_side_stay_in_few_pieces(void **unused)
-{
-	(void)unused;
-	struct allocator *a = make(100000, 1);
-	uint64_t at[2] = {ALLOCATOR_NO_GOAL, ALLOCATOR_NO_GOAL}, pieces[2] = {0};
-	for (uint64_t i = 0; i < 10000; i++) {
-		uint64_t block, *next = &at[i % 2];
-		struct allocator_wish wish = {.goal = *next, .want = 1, .room = i / 2};
-		assert_int_equal(allocator_take(a, &wish, &block), 1);
-		pieces[i % 2] += block != *next;
-		*next = block + 1;
-	}
-	assert_true(pieces[0] < 20 && pieces[1] < 20);
 	allocator_free(a);
 }
 
@@ -124,7 +101,7 @@ static void every_last_block_can_be_had(void **unused)
 	(void)unused;
 	struct allocator *a = make(777, 16);
 	uint64_t block, n, total = 0;
-	while ((n = take(a, ALLOCATOR_NO_GOAL, 100, &block)) > 0)
+	while ((n = allocator_take(a, ALLOCATOR_NO_GOAL, 100, &block)) > 0)
 		total += n;
 	assert_int_equal(total, 777);
 	allocator_free(a);
@@ -149,7 +126,6 @@ int main(void)
 		cmocka_unit_test(a_goal_that_is_free_is_met),
 		cmocka_unit_test(a_run_as_long_as_wanted_is_preferred_to_a_short_one),
 		cmocka_unit_test(a_run_of_a_whole_stripe_begins_at_a_stripe),
-		cmocka_unit_test(files_that_grow_side_by_side_stay_in_few_pieces),
 		cmocka_unit_test(every_last_block_can_be_had),
 		cmocka_unit_test(blocks_of_two_owners_or_outside_are_damage),
 	};
