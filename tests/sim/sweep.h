@@ -26,10 +26,11 @@ struct sweep {
 
 static inline struct sweep sweep_start(const char *name, int argc, char **argv, unsigned rounds)
 {
-	struct sweep s = {.rounds = rounds};
-	s.seed = random_start(name, 0x57ab1e).state;
-	if (argc > 1)
-		s.seed = strtoull(argv[1], NULL, 0);
+	struct sweep s = {.rounds = rounds, .seed = 0x57ab1e};
+	const char *given = argc > 1 ? argv[1] : getenv("STABLEFS_TEST_SEED");
+	if (given)
+		s.seed = strtoull(given, NULL, 0);
+	printf("# %s: seed %#llx\n", name, (unsigned long long)s.seed);
 	if (argc > 2)
 		s.rounds = (unsigned)strtoul(argv[2], NULL, 0);
 	if (argc > 3)
