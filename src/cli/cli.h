@@ -7,6 +7,7 @@
 #define STABLEFS_CLI_CLI_H
 
 #include <getopt.h>
+#include <stdbool.h>
 #include "base/errmsg.h"
 
 enum cli_status { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_DAMAGE = 3 };
@@ -36,5 +37,9 @@ int cli_help(void);
 /* What getopt_long() said: 'h' is help, '?' and ':' are errors that it names. Returns -1 to go on,
  * or the exit status. */
 int cli_common_option(int opt, char **argv);
+
+/* The options of a verb that knows --json and --help alone. Returns -1 to go on, at argv[optind],
+ * or the exit status. */
+int cli_json_option(int argc, char **argv, bool *as_json);
 
 #endif

@@ -160,16 +160,10 @@ static int ask_and_print(const struct inspect_kind *kind, const char *word, char
 
 static int run(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
 	bool as_json = false;
-	for (int opt; (opt = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
-		int status = cli_common_option(opt, argv);
-		if (opt == 'j')
-			as_json = true;
-		else if (status >= 0)
-			return status;
-	}
+	int usage_status = cli_json_option(argc, argv, &as_json);
+	if (usage_status >= 0)
+		return usage_status;
 	if (optind == argc)
 		return cli_usage("what? super, stripe, file or shares");
 	const struct inspect_kind *kind = find_kind(argv[optind]);

@@ -66,6 +66,20 @@ int cli_common_option(int opt, char **argv)
 	}
 }
 
+int cli_json_option(int argc, char **argv, bool *as_json)
+{
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+	for (int opt; (opt = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+		int status = cli_common_option(opt, argv);
+		if (opt == 'j')
+			*as_json = true;
+		else if (status >= 0)
+			return status;
+	}
+	return -1;
+}
+
 static void print_help(FILE *out)
 {
 	fputs("Usage: stablefs VERB [OPTION]... [ARGUMENT]...\n\n"

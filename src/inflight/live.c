@@ -252,9 +252,3 @@ void live_buffer_free(struct live_buffer *buffer)
 {
 	free(buffer);
 }
-
-void live_describe_writer(pid_t tid, struct event_writer *writer)
-{
-	writer->tid = tid;
-	procfs_read_writer(tid, writer);
-}

@@ -72,8 +72,4 @@ int live_buffer_read(
 
 void live_buffer_free(struct live_buffer *buffer); /* accepts NULL */
 
-/* Fill in tid and what /proc tells of a thread now: pid, effective uid, comm. Fields stay as they
- * are where it tells nothing. */
-void live_describe_writer(pid_t tid, struct event_writer *writer);
-
 #endif
