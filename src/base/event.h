@@ -11,11 +11,12 @@
 #include <sys/types.h>
 
 enum event_kind {
-	EVENT_MUTATION,     /* the bytes of a direct write changed between two samples */
-	EVENT_REFUSED,      /* a PI disk refused a write whose data does not match its guard */
-	EVENT_REPAIRED,     /* a block failed its check and was rebuilt and written back */
-	EVENT_UNREPAIRABLE, /* a block failed its check and nothing could rebuild it */
-	EVENT_MEMBER_ERROR, /* a member failed a transfer */
+	EVENT_MUTATION,      /* the bytes of a direct write changed between two samples */
+	EVENT_READ_MUTATION, /* a reader stored into its buffer: a false PI error */
+	EVENT_REFUSED,       /* a PI disk refused a write whose data does not match its guard */
+	EVENT_REPAIRED,      /* a block failed its check and was rebuilt and written back */
+	EVENT_UNREPAIRABLE,  /* a block failed its check and nothing could rebuild it */
+	EVENT_MEMBER_ERROR,  /* a member failed a transfer */
 };
 
 /* Who loses data by a mutation. */
@@ -29,7 +30,7 @@ struct event_writer {
 	pid_t pid, tid; /* 0: unknown */
 	uid_t uid;
 	char comm[16]; /* of the thread, "" where unknown */
-	char call[16]; /* "pwrite64", ... "" where unknown */
+	char call[16]; /* the way in: "pwrite64", "io_uring", "libaio", ... "" where unknown */
 };
 
 struct event {
@@ -48,7 +49,10 @@ struct event {
 	uint64_t volume_block;  /* first data block concerned, UINT64_MAX: none (parity) */
 	uint32_t volume_blocks; /* how many */
 	uint64_t stripe;        /* UINT64_MAX: none */
-	const char *what;       /* static text: "guard", "ref tag", "read error", ... or NULL */
+	const char *what;       /* static text: "guard", "ref tag", "read error", ...; of a
+				 * mutation what became of the write: "stored", "copy stored",
+				 * "refused", "failed", "redone"; or NULL */
+	const char *policy;     /* static text: of the direct I/O; or NULL */
 };
 
 /* Where events go. Called on the thread that noticed, which may be the engine's: it must not

@@ -126,6 +126,9 @@ int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_
 /* SEEK_DATA and SEEK_HOLE: the offset, or -ENXIO. */
 int64_t fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence);
 
+#define FS_ATOMIC_MIN 512u
+#define FS_ATOMIC_MAX 65536u
+
 /* One read or write of a file. The caller owns it until done(). */
 struct fs_io {
 	enum stripe_kind kind;
@@ -134,8 +137,12 @@ struct fs_io {
 	uint32_t len_bytes;    /* at most 1 MiB */
 	struct source *source; /* write; borrowed until done() */
 	uint8_t *data;         /* read; page-aligned for speed */
-	uint64_t hold_ns;      /* write */
-	bool keep_times;       /* write from the page cache: the kernel sends times itself */
+	struct sink *sink;     /* read; NULL: data alone. Borrowed until done(); see stripe.h */
+	uint64_t hold_ns;
+	/* Write: all or nothing across a power cut. -EINVAL unless it is a power of two from
+	 * FS_ATOMIC_MIN to FS_ATOMIC_MAX bytes at a multiple of its length. */
+	bool atomic;
+	bool keep_times; /* write from the page cache: the kernel sends times itself */
 	/* On the engine thread, or from within fs_submit() where nothing had to be read or written.
 	 * @err: 0 or -errno; io->done_bytes says how much was read (short at the end of file). */
 	void (*done)(struct fs_io *io, int err);

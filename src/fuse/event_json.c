@@ -26,6 +26,7 @@ static void write_time(struct json *j, uint64_t ns)
 static const char *kind_name(enum event_kind kind)
 {
 	static const char *const names[] = {[EVENT_MUTATION] = "mutation",
+		[EVENT_READ_MUTATION] = "read_mutation",
 		[EVENT_REFUSED] = "refused",
 		[EVENT_REPAIRED] = "repaired",
 		[EVENT_UNREPAIRABLE] = "unrepairable",

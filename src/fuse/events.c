@@ -42,6 +42,7 @@ static void count_kind(struct front_event_totals *t, enum event_kind kind)
 {
 	switch (kind) {
 	case EVENT_MUTATION:
+	case EVENT_READ_MUTATION:
 		t->mutations++;
 		break;
 	case EVENT_REFUSED:

@@ -73,6 +73,10 @@ int front_init(struct front *f, const struct front_options *options)
 		return -ENOMEM;
 	int err = coherence_new(kernel_drop, f, &f->coherence);
 	if (!err)
+		err = live_new(f->trees, &f->live);
+	if (!err)
+		err = sampler_new(0, &f->sampler);
+	if (!err)
 		err = control_new(f, &f->control);
 	return err;
 }
@@ -88,6 +92,8 @@ void front_fini(struct front *f)
 {
 	coherence_free(f->coherence, file_forgotten, f);
 	control_free(f->control);
+	live_free(f->live);
+	sampler_free(f->sampler);
 	buffer_pool_free(f->buffers);
 	stats_fini(&f->stats);
 	pthread_cond_destroy(&f->outstanding.none);

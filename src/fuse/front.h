@@ -26,6 +26,7 @@
 
 #define FRONT_CONTROL_NAME ".stablefs"
 #define FRONT_DIO_ALIGN    512u
+#define FRONT_EVENT_RATE   100u
 #define FRONT_MAX_HOLD_NS  UINT64_C(10000000000)
 
 /* Events on their way to people: a sink for the layers below, a bounded ring, and the text of
@@ -58,8 +59,11 @@ struct front_options {
 	struct front_events *events; /* may be NULL: then events.jsonl is empty */
 	const char *mountpoint;
 	enum dio_policy dio;
-	uint64_t hold_ns;   /* of direct writes; at most FRONT_MAX_HOLD_NS */
-	unsigned dio_align; /* bytes; 0: FRONT_DIO_ALIGN */
+	uint64_t hold_ns;    /* of direct writes; at most FRONT_MAX_HOLD_NS */
+	bool dio_weaken;     /* owners of files and processes may choose policies that are not
+			     * stable; else root alone */
+	unsigned dio_align;  /* bytes; 0: FRONT_DIO_ALIGN */
+	unsigned event_rate; /* mutation events a second for each process; 0: FRONT_EVENT_RATE */
 	bool read_only;
 	bool allow_other;   /* users other than the one who mounts may use it */
 	bool write_through; /* do without the kernel's write-back cache */

@@ -20,6 +20,10 @@
 #include "fuse/front.h"
 #include "fuse/stats.h"
 #include "fuse/wire.h"
+#include "inflight/live.h"
+#include "inflight/process.h"
+#include "inflight/sampler.h"
+#include "inflight/tree.h"
 
 /* We are the only owner: what the kernel has cached stays true. Seconds. */
 #define FRONT_CACHE_TIMEOUT 86400.0
@@ -39,6 +43,10 @@ struct front {
 	struct buffer_pool *buffers;         /* owned */
 	struct coherence *coherence;         /* owned */
 	struct control *control;             /* owned */
+	struct live *live;                   /* owned */
+	struct sampler *sampler;             /* owned */
+	struct trees *trees;                 /* owned */
+	struct processes *processes;         /* owned */
 	struct wire_caps caps;
 	struct stats stats;
 	struct outstanding outstanding;

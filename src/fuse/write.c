@@ -51,11 +51,15 @@ static struct source *live_source(struct write_req *w, const struct fuse_file_in
 		.dev = w->f->mount_dev,
 		.append = fi->flags & O_APPEND};
 	struct live_buffer *memory;
-	w->miss = live_locate(&want, &memory, &w->bounce.writer);
+	w->miss = live_locate(w->f->live, &want, &memory, &w->bounce.writer);
 	if (w->miss != LIVE_FOUND)
 		return NULL;
-	struct source *live =
-		source_live_new(memory, w->bounce.bounce, w->fs_io.len_bytes, &w->bounce.writer);
+	struct source_live_config config = {.sampler = w->f->sampler,
+		.buffer = memory,
+		.bounce = w->bounce.bounce,
+		.len_bytes = w->fs_io.len_bytes,
+		.writer = &w->bounce.writer};
+	struct source *live = source_live_new(&config);
 	if (!live)
 		w->miss = STATS_MISS_UNREADABLE;
 	return live;

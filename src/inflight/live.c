@@ -18,8 +18,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -28,8 +30,14 @@
 #include "inflight/live_procfs.h"
 #include "inflight/live_threads.h"
 
+struct live {
+	struct live_threads threads;
+	struct trees *trees; /* borrowed; may be NULL */
+};
+
 struct live_buffer {
-	pid_t tid;
+	_Atomic unsigned holders;
+	pid_t tid; /* 0: our own process */
 	unsigned piece_count;
 	struct iovec *window;  /* room for piece_count, in this allocation: the part to read */
 	struct iovec pieces[]; /* in the other process */
@@ -44,6 +52,9 @@ const char *live_miss_name(enum live_miss miss)
 		[LIVE_NO_MATCH] = "no match",
 		[LIVE_GONE] = "gone",
 		[LIVE_OWN_MAPPING] = "a mapping of this mount",
+		[LIVE_AMBIGUOUS] = "ambiguous",
+		[LIVE_RING_HIDDEN] = "ring hidden",
+		[LIVE_AIO_UNSEEN] = "libaio not followed",
 	};
 	return names[miss];
 }
@@ -153,6 +164,7 @@ static struct live_buffer *buffer_new(
 	struct live_buffer *buffer = malloc(sizeof(*buffer) + 2 * count * sizeof(*iov));
 	if (!buffer)
 		return NULL;
+	buffer->holders = 1;
 	buffer->tid = tid;
 	buffer->piece_count = iovec_cut(iov, count, skip_bytes, len_bytes, buffer->pieces);
 	buffer->window = buffer->pieces + buffer->piece_count;
@@ -194,38 +206,37 @@ static enum live_miss locate_in_call(const struct live_request *req, const struc
 
 /* ---- the thread ---- */
 
-static struct live_threads threads = LIVE_THREADS_INIT;
-
-static void describe_lately(pid_t tid, struct event_writer *writer)
+static void describe_lately(struct live *live, pid_t tid, struct event_writer *writer)
 {
 	uint64_t now_ns = clock_monotonic_ns();
 	writer->tid = tid;
-	if (live_threads_recall(&threads, tid, now_ns, writer))
+	if (live_threads_recall(&live->threads, tid, now_ns, writer))
 		return;
 	if (procfs_read_writer(tid, writer) == 0)
-		live_threads_describe(&threads, tid, now_ns, writer);
+		live_threads_describe(&live->threads, tid, now_ns, writer);
 }
 
 /* What it is in, as soon as it is asleep. 0 or -errno as procfs_read_syscall(). */
-static int await_call(pid_t tid, struct procfs_syscall *now)
+static int await_call(struct live *live, pid_t tid, struct procfs_syscall *now)
 {
 	uint64_t begun_ns = clock_monotonic_ns();
-	int ret = procfs_read_syscall(tid, live_threads_patience_ns(&threads, tid, begun_ns), now);
+	int ret = procfs_read_syscall(
+		tid, live_threads_patience_ns(&live->threads, tid, begun_ns), now);
 	if (ret == -EAGAIN)
-		live_threads_ran(&threads, tid, begun_ns, clock_monotonic_ns());
+		live_threads_ran(&live->threads, tid, begun_ns, clock_monotonic_ns());
 	return ret;
 }
 
-enum live_miss live_locate(
-	const struct live_request *req, struct live_buffer **out, struct event_writer *writer)
+enum live_miss live_locate(struct live *live, const struct live_request *req,
+	struct live_buffer **out, struct event_writer *writer)
 {
 	*out = NULL;
 	if (req->tid <= 0) /* the kernel's own, or of a PID namespace that we do not see */
 		return LIVE_NOT_IN_CALL;
 	/* First, since it gives the thread the time to fall asleep. */
-	describe_lately(req->tid, writer);
+	describe_lately(live, req->tid, writer);
 	struct procfs_syscall now;
-	int ret = await_call(req->tid, &now);
+	int ret = await_call(live, req->tid, &now);
 	if (ret < 0)
 		return miss_of_error(ret);
 	if (live_call_is_foreign(&now))
@@ -236,19 +247,96 @@ enum live_miss live_locate(
 	snprintf(writer->call, sizeof(writer->call), "%s", call->name);
 	if (!call->writes)
 		return LIVE_NOT_IN_CALL;
-	live_threads_waited(&threads, req->tid);
+	live_threads_waited(&live->threads, req->tid);
 	return locate_in_call(req, call, &now, out);
+}
+
+int live_new(struct trees *trees, struct live **out)
+{
+	struct live *live = calloc(1, sizeof(*live));
+	if (!live)
+		return -ENOMEM;
+	live->trees = trees;
+	pthread_mutex_init(&live->threads.lock, NULL);
+	*out = live;
+	return 0;
+}
+
+void live_free(struct live *live)
+{
+	if (!live)
+		return;
+	pthread_mutex_destroy(&live->threads.lock);
+	free(live);
+}
+
+/* ---- buffers ---- */
+
+struct live_buffer *live_buffer_own(void *memory, uint32_t len_bytes)
+{
+	struct iovec all = {memory, len_bytes};
+	return buffer_new(0, &all, 1, 0, len_bytes);
+}
+
+bool live_buffer_is_own(const struct live_buffer *buffer)
+{
+	return buffer->tid == 0;
+}
+
+pid_t live_buffer_tid(const struct live_buffer *buffer)
+{
+	return buffer->tid;
+}
+
+/* The part of the window that [offset, offset + len) is; 0: it ends outside. */
+static unsigned buffer_aim(struct live_buffer *buffer, uint32_t offset_bytes, uint32_t len_bytes)
+{
+	return iovec_cut(
+		buffer->pieces, buffer->piece_count, offset_bytes, len_bytes, buffer->window);
+}
+
+static uint8_t *own_memory(
+	const struct live_buffer *buffer, uint32_t offset_bytes, uint32_t len_bytes)
+{
+	const struct iovec *all = buffer->pieces;
+	if (offset_bytes > all->iov_len || len_bytes > all->iov_len - offset_bytes)
+		return NULL;
+	return (uint8_t *)all->iov_base + offset_bytes;
 }
 
 int live_buffer_read(
 	struct live_buffer *buffer, uint32_t offset_bytes, void *out, uint32_t len_bytes)
 {
-	unsigned count = iovec_cut(
-		buffer->pieces, buffer->piece_count, offset_bytes, len_bytes, buffer->window);
+	if (live_buffer_is_own(buffer)) {
+		const uint8_t *from = own_memory(buffer, offset_bytes, len_bytes);
+		return from ? (memcpy(out, from, len_bytes), 0) : -EFAULT;
+	}
+	unsigned count = buffer_aim(buffer, offset_bytes, len_bytes);
 	return memory_read(buffer->tid, buffer->window, count, out, len_bytes);
+}
+
+int live_buffer_write(
+	struct live_buffer *buffer, uint32_t offset_bytes, const void *data, uint32_t len_bytes)
+{
+	if (live_buffer_is_own(buffer)) {
+		uint8_t *to = own_memory(buffer, offset_bytes, len_bytes);
+		return to ? (memcpy(to, data, len_bytes), 0) : -EFAULT;
+	}
+	unsigned count = buffer_aim(buffer, offset_bytes, len_bytes);
+	struct iovec local = {(void *)(uintptr_t)data, len_bytes};
+	ssize_t n = process_vm_writev(buffer->tid, &local, 1, buffer->window, count, 0);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len_bytes ? 0 : -EFAULT;
+}
+
+void live_buffer_hold(struct live_buffer *buffer)
+{
+	atomic_fetch_add(&buffer->holders, 1);
 }
 
 void live_buffer_free(struct live_buffer *buffer)
 {
-	free(buffer);
+	if (buffer && atomic_fetch_sub(&buffer->holders, 1) == 1)
+		free(buffer);
 }

@@ -34,6 +34,9 @@ enum live_miss {
 	LIVE_NO_MATCH,      /* it is in one, but of another range or file; or is a 32-bit one */
 	LIVE_GONE,          /* the process has ended */
 	LIVE_OWN_MAPPING,   /* buffer or iovecs are in a mapping of a file of this mount */
+	LIVE_AMBIGUOUS,     /* several submissions of a ring or of libaio could be this one */
+	LIVE_RING_HIDDEN,   /* the process has a ring whose entries cannot be seen */
+	LIVE_AIO_UNSEEN,    /* libaio, of a program that neither check nor run has started */
 	LIVE_MISS_COUNT
 };
 const char *live_miss_name(enum live_miss miss); /* "not permitted", ... */
@@ -50,10 +53,25 @@ struct live_request {
 	uint64_t ino; /* st_ino, to tell a thread's files apart; 0: do not check */
 	uint64_t dev; /* st_dev of the mount; 0: unknown: not checked, and see live_maps.h */
 	bool append;  /* the file is open with O_APPEND */
+	bool is_read; /* a read: its buffer is where the bytes are to go */
 };
 
-/* A located buffer: up to some pieces of another process's memory. Opaque; counted nowhere. */
+/* A locator: what it remembers of threads and of their rings, and the process trees that somebody
+ * runs (tree.h; borrowed, may be NULL). Any thread. */
+struct live;
+struct trees;
+int live_new(struct trees *trees, struct live **out);
+void live_free(struct live *live); /* accepts NULL */
+
+/* A located buffer: up to some pieces of another process's memory. Opaque; counted. */
 struct live_buffer;
+
+/* Memory of our own process, as a buffer: read and written directly. It must stay mapped. NULL: out
+ * of memory. */
+struct live_buffer *live_buffer_own(void *memory, uint32_t len_bytes);
+
+bool live_buffer_is_own(const struct live_buffer *buffer);
+pid_t live_buffer_tid(const struct live_buffer *buffer); /* a thread of that process */
 
 /* LIVE_FOUND: *@out is the buffer of this request (release with live_buffer_free, or give it to
  * source_live_new), and @writer has pid, tid, uid, comm and call. Else *@out is NULL and @writer
@@ -62,14 +80,20 @@ struct live_buffer;
  * milliseconds (less, for a while, where that was in vain several times: see live_threads.h); then
  * it counts as not in a call, which happens to some writes where more threads want to run than
  * there are processors. */
-enum live_miss live_locate(
-	const struct live_request *req, struct live_buffer **out, struct event_writer *writer);
+enum live_miss live_locate(struct live *live, const struct live_request *req,
+	struct live_buffer **out, struct event_writer *writer);
 
 /* Copy [offset, offset + len) of the buffer as it is now. 0, -ESRCH, -EPERM, -EFAULT (a part is not
  * mapped, or the range ends outside of the buffer; @out may then hold a part). */
 int live_buffer_read(
 	struct live_buffer *buffer, uint32_t offset_bytes, void *out, uint32_t len_bytes);
 
+/* Store into it: a read's bytes. Errors as above. */
+int live_buffer_write(
+	struct live_buffer *buffer, uint32_t offset_bytes, const void *data, uint32_t len_bytes);
+
+/* One more who holds it; live_buffer_free() gives it back. Any thread. */
+void live_buffer_hold(struct live_buffer *buffer);
 void live_buffer_free(struct live_buffer *buffer); /* accepts NULL */
 
 #endif

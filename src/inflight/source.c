@@ -47,6 +47,7 @@ struct pass {
 
 struct source_live {
 	struct source src;          /* first: this is what callers hold */
+	struct sampler *sampler;    /* borrowed */
 	struct live_buffer *buffer; /* owned */
 	bool lost;                  /* I5 */
 	struct pass passes[SAMPLE_POINTS];
@@ -100,7 +101,8 @@ static const void *live_sample(struct source *src, enum sample_point point, uint
 {
 	struct source_live *live = (struct source_live *)src;
 	if (!live->lost)
-		live->lost = live_buffer_read(live->buffer, offset_bytes, scratch, len_bytes) < 0;
+		live->lost = sampler_read(live->sampler, live->buffer, offset_bytes, scratch,
+				     len_bytes) < 0;
 	if (live->lost) {
 		src->found.failed++;
 		return src->bounce + offset_bytes;
@@ -110,27 +112,55 @@ static const void *live_sample(struct source *src, enum sample_point point, uint
 	return scratch;
 }
 
-static void live_free(struct source *src)
+static void live_source_free(struct source *src)
 {
 	struct source_live *live = (struct source_live *)src;
 	live_buffer_free(live->buffer);
 	free(live);
 }
 
-struct source *source_live_new(struct live_buffer *buffer, const void *bounce, uint32_t len_bytes,
-	const struct event_writer *writer)
+struct source *source_live_new(const struct source_live_config *config)
 {
-	static const struct source_ops ops = {live_sample, live_free};
+	static const struct source_ops ops = {live_sample, live_source_free};
+	static const struct source_ops watched = {bounce_sample, live_source_free};
 	struct source_live *live = calloc(1, sizeof(*live));
 	if (!live) {
-		live_buffer_free(buffer);
+		live_buffer_free(config->buffer);
 		return NULL;
 	}
-	live->buffer = buffer;
-	live->src = (struct source){.ops = &ops,
-		.bounce = bounce,
-		.len_bytes = len_bytes,
-		.writer = *writer,
+	live->sampler = config->sampler;
+	live->buffer = config->buffer;
+	live->src = (struct source){.ops = config->watch_only ? &watched : &ops,
+		.stable = config->watch_only,
+		.bounce = config->bounce,
+		.len_bytes = config->len_bytes,
+		.writer = *config->writer,
 		.found.first_changed = UINT32_MAX};
 	return &live->src;
+}
+
+/* ---- the look before completion ---- */
+
+static void seen(struct sampler_job *job, const void *bytes, int err)
+{
+	struct source_check *check = container_of(job, struct source_check, job);
+	struct source_live *live = (struct source_live *)check->src;
+	if (err < 0) {
+		live->lost = true;
+		check->src->found.failed++;
+	} else {
+		check->src->found.samples++;
+		note_differences(live, SAMPLE_DATA, 0, check->src->len_bytes, bytes);
+		check->differs = source_mutated(check->src);
+	}
+	check->done(check, err);
+}
+
+void source_check(struct source_check *check)
+{
+	struct source_live *live = (struct source_live *)check->src;
+	check->differs = false;
+	check->job = (struct sampler_job){
+		.buffer = live->buffer, .len_bytes = check->src->len_bytes, .seen = seen};
+	sampler_post(live->sampler, &check->job);
 }

@@ -5,7 +5,8 @@
  *   source gives the same bytes at every sample. I3 a live source reads the writer's memory anew at
  *   each sample; where it cannot, it gives the bounce copy and says so (unobserved): no figure
  *   claims more than was seen. I4 after the writer was answered, its memory is not read. I5 a live
- *   source that failed once gives the bounce copy for the rest of its write.
+ *   source that failed once gives the bounce copy for the rest of its write, and is not looked at
+ *   again.
  * May use: base. Must not know: stripes, members, policies' names in options.
  *
  *	sample(GUARD) -> tuples, sample(PARITY) -> parity, sample(DATA) once for each member
@@ -17,6 +18,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 #include "base/event.h"
+#include "inflight/sampler.h"
 
 enum sample_point { SAMPLE_GUARD, SAMPLE_PARITY, SAMPLE_DATA };
 
@@ -73,10 +75,40 @@ static inline void source_free(struct source *src)
 void source_init_bounce(struct source *out, const void *data, uint32_t len_bytes);
 
 struct live_buffer;
+struct sampler;
 
-/* The writer's own memory. Takes @buffer in every case. @bounce as above: it is what live samples
- * are compared with, and what is used where memory cannot be read. NULL: out of memory. */
-struct source *source_live_new(struct live_buffer *buffer, const void *bounce, uint32_t len_bytes,
-	const struct event_writer *writer);
+/* The writer's own memory, looked at through @sampler (borrowed, outlives the source). Takes
+ * @buffer in every case. @bounce as above: it is what live samples are compared with, and what is
+ * used where memory cannot be read. NULL: out of memory. */
+struct source_live_config {
+	struct sampler *sampler;
+	struct live_buffer *buffer;
+	const void *bounce;
+	uint32_t len_bytes;
+	const struct event_writer *writer;
+	/* Samples give the copy (I2), and the writer's memory is looked at by source_check() only:
+	 * DIO_DETECT. */
+	bool watch_only;
+	/* What the first sample gave is kept, for SOURCE_CHECK_GUARD: DIO_VERIFY, DIO_ADAPTIVE. */
+	bool keep_guarded;
+};
+struct source *source_live_new(const struct source_live_config *config);
+
+/* The look before completion: does the writer's memory still hold what it held? */
+enum source_check_kind {
+	SOURCE_CHECK_COPY,  /* at submission: compared with the bounce copy; into src->found */
+	SOURCE_CHECK_GUARD, /* when the guard was made: compared with the first sample */
+};
+struct source_check {
+	struct source *src; /* a live one; borrowed until done() */
+	enum source_check_kind kind;
+	/* Once; on a thread of the sampler's, or from within source_check(). @err: 0, or -errno
+	 * where memory could not be looked at (counted in src->found.failed). Then @differs is
+	 * false. */
+	void (*done)(struct source_check *check, int err);
+	bool differs;
+	struct sampler_job job; /* the check's own */
+};
+void source_check(struct source_check *check);
 
 #endif

@@ -13,6 +13,7 @@
 #define STABLEFS_STRIPE_STRIPE_H
 
 #include "base/event.h"
+#include "inflight/sink.h"
 #include "inflight/source.h"
 #include "intent/intent.h"
 #include "raid/geometry.h"
@@ -63,6 +64,11 @@ struct stripe_req {
 	uint64_t hold_ns;
 	/* Read: page-aligned where offset and length are whole blocks (then no copy), else any. */
 	uint8_t *data;
+	/* Read: the reader's own memory, where blocks that a tuple protects are placed and verified
+	 * (data is needed as well: it holds in the end what the reader's memory held). hold_ns: how
+	 * long between the two. NULL: data alone. Borrowed until done(). */
+	struct sink *sink;
+	uint32_t sink_offset; /* of the request's first byte in the sink's read */
 	/* Who asks, for events. */
 	uint64_t ino;
 	uint64_t file_offset_bytes;
@@ -144,6 +150,8 @@ struct stripe_stats {
 	uint64_t merged;   /* requests that shared a stripe operation with another */
 	uint64_t repaired_blocks, unrepairable_blocks, refused_writes, degraded_reads;
 	uint64_t held;
+	uint64_t false_pi_errors;  /* blocks that failed their check in a reader's memory only */
+	uint64_t repairs_unneeded; /* repairs that found every block of the stripe right */
 };
 struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng); /* any thread */
 

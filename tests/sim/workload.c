@@ -5,7 +5,7 @@
 #include <string.h>
 #include "base/mem.h"
 
-static const void *live_sample(struct source *src, enum sample_point point, uint32_t offset_bytes,
+static const void *moving_sample(struct source *src, enum sample_point point, uint32_t offset_bytes,
 	uint32_t len_bytes, void *scratch)
 {
 	(void)point;
@@ -13,12 +13,12 @@ static const void *live_sample(struct source *src, enum sample_point point, uint
 	return scratch;
 }
 
-static void live_free(struct source *src)
+static void moving_free(struct source *src)
 {
 	(void)src;
 }
 
-static const struct source_ops live_ops = {live_sample, live_free};
+static const struct source_ops live_ops = {moving_sample, moving_free};
 
 void workload_init(struct workload *w, struct rig *rig)
 {

@@ -246,7 +246,7 @@ static void locate_as_nobody(struct rig *rig, const struct live_request *req, co
 		struct event_writer writer;
 		if (setgid(NOBODY) || setuid(NOBODY))
 			_exit(100);
-		_exit(live_locate(req, &buffer, &writer));
+		_exit(live_locate(rig_live(), req, &buffer, &writer));
 	}
 	waitpid(reader, &status, 0);
 	*(int *)rig->result = status;
@@ -390,7 +390,7 @@ static void a_process_that_has_ended_is_gone(void **state)
 	assert_string_equal(writer.comm, "kept");
 	struct live_request nobody = {.tid = 0, .len_bytes = 1};
 	struct live_buffer *buffer;
-	assert_int_equal(live_locate(&nobody, &buffer, &writer), LIVE_NOT_IN_CALL);
+	assert_int_equal(live_locate(rig_live(), &nobody, &buffer, &writer), LIVE_NOT_IN_CALL);
 	assert_null(buffer);
 }
 
@@ -522,7 +522,7 @@ static uint64_t time_lookup_ns(pid_t tid)
 	struct event_writer writer;
 	struct live_buffer *buffer;
 	uint64_t begun_ns = clock_monotonic_ns();
-	assert_int_equal(live_locate(&req, &buffer, &writer), LIVE_NOT_IN_CALL);
+	assert_int_equal(live_locate(rig_live(), &req, &buffer, &writer), LIVE_NOT_IN_CALL);
 	return clock_monotonic_ns() - begun_ns;
 }
 
@@ -596,7 +596,11 @@ static void sample_around_deed(struct rig *rig, const struct live_request *req, 
 	uint32_t half = SHARED_LEN / 2;
 	out->found = rig_locate(req, &buffer, &writer) == LIVE_FOUND;
 	if (out->found) {
-		struct source *src = source_live_new(buffer, data, SHARED_LEN, &writer);
+		struct source_live_config config = {.buffer = buffer,
+			.bounce = data,
+			.len_bytes = SHARED_LEN,
+			.writer = &writer};
+		struct source *src = source_live_new(&config);
 		out->before_same = memcmp(source_sample(src, SAMPLE_GUARD, 0, SHARED_LEN, scratch),
 					   bounce, SHARED_LEN) == 0;
 		rig_ask_writer(rig);

@@ -13,15 +13,15 @@
 
 #define LEN 8192u
 
-/* Stands for live.c: memory of "another process" that is an array here. */
+/* Stands for live.c and sampler.c: memory of "another process" that is an array here. */
 struct live_buffer {
 	uint8_t memory[LEN];
 	int fail_with; /* 0: readable */
 	unsigned reads, frees;
 };
 
-int live_buffer_read(
-	struct live_buffer *buffer, uint32_t offset_bytes, void *out, uint32_t len_bytes)
+int sampler_read(struct sampler *s, struct live_buffer *buffer, uint32_t offset_bytes, void *out,
+	uint32_t len_bytes)
 {
 	buffer->reads++;
 	if (buffer->fail_with) {
@@ -30,6 +30,11 @@ int live_buffer_read(
 	}
 	memcpy(out, buffer->memory + offset_bytes, len_bytes);
 	return 0;
+}
+
+void sampler_post(struct sampler *s, struct sampler_job *job)
+{
+	job->seen(job, job->buffer->memory, 0);
 }
 
 void live_buffer_free(struct live_buffer *buffer)
@@ -49,7 +54,9 @@ static void rig_start(struct rig *rig)
 	for (unsigned i = 0; i < LEN; i++)
 		rig->bounce[i] = rig->live.memory[i] = (uint8_t)(i * 7 + i / 256);
 	struct event_writer writer = {.pid = 4711, .tid = 4712, .comm = "writer"};
-	rig->src = source_live_new(&rig->live, rig->bounce, LEN, &writer);
+	struct source_live_config config = {
+		.buffer = &rig->live, .bounce = rig->bounce, .len_bytes = LEN, .writer = &writer};
+	rig->src = source_live_new(&config);
 	assert_non_null(rig->src);
 }
 

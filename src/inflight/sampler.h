@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* Looking at other processes' memory without being held up by them.
+ * Owner thread: any; the looking is done by threads of the sampler's own.
+ * Invariants: I1 nobody waits for another process longer than the limit: what takes longer fails
+ *   with -ETIME, and the thread that hangs in it is left to itself (it holds the buffer and works
+ *   in memory of its own, so that nothing of the caller's is touched afterwards). I2 a process
+ *   that made somebody wait to the limit is not looked at for SAMPLER_PENALTY_NS: -ETIME at once.
+ *   I3 the number of threads is bounded; where all hang, jobs fail with -ETIME at once.
+ * May use: live, base. Must not know: sources, policies.
+ *
+ * Why: process_vm_readv(2) waits for the mmap lock of that process, and for whoever pages its
+ * memory in (userfaultfd(2), another file system). Both may be waiting for us. */
+#ifndef STABLEFS_INFLIGHT_SAMPLER_H
+#define STABLEFS_INFLIGHT_SAMPLER_H
+
+#include <stdint.h>
+#include "base/clock.h"
+#include "base/list.h"
+#include "inflight/live.h"
+
+#define SAMPLER_LIMIT_NS    (100 * NS_PER_MS)
+#define SAMPLER_PENALTY_NS  (10 * NS_PER_S)
+#define SAMPLER_MAX_THREADS 16u
+
+struct sampler;
+
+/* @threads: how many look side by side (more are made where some hang); 0: chosen from the CPUs. */
+int sampler_new(unsigned threads, struct sampler **out);
+
+/* No job may be under way but those that hang; their threads are left behind, detached. Accepts
+ * NULL. */
+void sampler_free(struct sampler *s);
+
+/* Read or write a part of a located buffer, waiting for it. 0; -ETIME; else as
+ * live_buffer_read(). Any thread, the engine's too: it waits at most SAMPLER_LIMIT_NS, and that
+ * once for each process in SAMPLER_PENALTY_NS. A buffer of our own process is read directly. */
+int sampler_read(struct sampler *s, struct live_buffer *buffer, uint32_t offset_bytes, void *out,
+	uint32_t len_bytes);
+int sampler_write(struct sampler *s, struct live_buffer *buffer, uint32_t offset_bytes,
+	const void *data, uint32_t len_bytes);
+
+/* The same without waiting: read all of @len_bytes and hand them to @seen, which may take its time
+ * (compare, answer the writer). */
+struct sampler_job {
+	struct live_buffer *buffer; /* borrowed until seen() */
+	uint32_t len_bytes;
+	/* Once, on a sampler's thread, or from within the call where it fails at once. @bytes: what
+	 * the memory holds, NULL where @err < 0; valid during the call. The job may be freed. */
+	void (*seen)(struct sampler_job *job, const void *bytes, int err);
+	/* The sampler's. */
+	struct list_node node;
+	uint64_t due_ns;
+	void *run;
+};
+void sampler_post(struct sampler *s, struct sampler_job *job);
+
+struct sampler_stats {
+	uint64_t reads, writes, timeouts;
+	unsigned threads, hanging;
+};
+struct sampler_stats sampler_stats(struct sampler *s); /* any thread */
+
+#endif
