@@ -5,11 +5,17 @@
  *   nothing in it: a table is a stranger's memory that may change at any time.
  * Invariants: I1 an entry is read whole or not at all (a sequence number around each). I2 the
  *   table has a fixed size; new entries take the place of old ones. I3 what is found belongs to the
- *   process that is asked for.
+ *   process that is asked for. I4 what an entry says of a byte of a file is given out once: a later
+ *   write of the same range must have an entry of its own.
  * May use: base. Must not know: seccomp, FUSE.
  *
  * A control block says buffer, offset and length (io_submit(2)); it may be changed as soon as
- * io_submit() has returned, so its contents are copied here before that. */
+ * io_submit() has returned, so its contents are copied here before that.
+ *
+ * The memory is a log. Each daemon that maps it reads what is new into memory of its own, with an
+ * index, where it also notes what it has given out. A wrong buffer is far worse than none: so all
+ * that could be meant is compared, and what was put AIO_KEPT_NS ago, and not asked for since, is
+ * forgotten (a submission that the kernel refused never reaches us). */
 #ifndef STABLEFS_INFLIGHT_AIO_TABLE_H
 #define STABLEFS_INFLIGHT_AIO_TABLE_H
 
@@ -17,9 +23,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include "base/clock.h"
 
 #define AIO_TABLE_ENTRIES 65536u
-#define AIO_MAX_PIECES    8u /* of a vectored control block; more: not recorded */
+#define AIO_KEPT_ENTRIES  8192u /* that a daemon remembers */
+#define AIO_KEPT_NS       (10 * NS_PER_S)
+#define AIO_MAX_PIECES    8u /* of a vectored control block; more: the buffer is not known */
 
 struct aio_entry {
 	pid_t tgid;
@@ -27,18 +36,21 @@ struct aio_entry {
 	uint64_t offset_bytes;
 	uint64_t len_bytes;
 	bool is_read;
-	uint32_t piece_count;
+	uint32_t piece_count; /* 0: its buffer is not known, but it may be what is asked for */
 	struct iovec pieces[AIO_MAX_PIECES]; /* in that process */
 };
 
 struct aio_table;
 
-/* The supervisor's: @memfd is the caller's to close, and can be passed on. */
+/* The supervisor's: @memfd is the caller's to close, and can be passed on. It is sealed: its size
+ * never changes. */
 int aio_table_new(int *memfd, struct aio_table **out);
-/* The daemon's: maps it read-only, checks its size and form. -EINVAL: it is no such table. */
+/* The daemon's: maps it read-only, checks its size, form and seals (a file that could shrink would
+ * end the daemon by SIGBUS). -EINVAL: it is no such table. */
 int aio_table_map(int memfd, struct aio_table **out);
 void aio_table_free(struct aio_table *t); /* accepts NULL */
 
+/* The supervisor's thread alone. Never waits. */
 void aio_table_put(struct aio_table *t, const struct aio_entry *entry);
 
 struct aio_wanted {
@@ -49,9 +61,17 @@ struct aio_wanted {
 	bool is_read;
 };
 enum aio_found { AIO_NOT_FOUND, AIO_FOUND, AIO_AMBIGUOUS };
-/* The latest submission that covers the range. AIO_AMBIGUOUS: several that have not been found
- * before cover it, from different buffers. */
+/* The submission that covers the whole range, the latest of several with the same buffer; what it
+ * says of the range is then given out (I4). AIO_AMBIGUOUS: several with different buffers could be
+ * meant. Which of their requests is whose stays unknown, so for AIO_AMBIGUOUS_NS all that they
+ * cover stays ambiguous. Not on a table of aio_table_new(). Any thread. */
+#define AIO_AMBIGUOUS_NS NS_PER_S
 enum aio_found aio_table_find(
 	struct aio_table *t, const struct aio_wanted *wanted, struct aio_entry *out);
+
+/* Where bytes [@offset, @offset + @len) of the entry's file range lie in memory: at most
+ * AIO_MAX_PIECES. 0: not in the entry, or the buffer is not known. */
+uint32_t aio_entry_slice(const struct aio_entry *entry, uint64_t offset_bytes, uint64_t len_bytes,
+	struct iovec *pieces);
 
 #endif

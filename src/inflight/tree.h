@@ -3,8 +3,11 @@
  * process with all that descend from it, what it says of direct I/O, and the libaio submissions
  * that its supervisor saw.
  * Owner thread: any; one lock. Invariants: I1 a tree speaks for its own processes only: what its
- *   table says of others is not believed. I2 a tree is removed when its owner goes.
+ *   table says of others is not believed. I2 a tree is removed when its owner goes; and a process
+ *   that got the pid of a dead root is no root.
  * May use: base, procfs. Must not know: FUSE, seccomp.
+ *
+ * Whoever adds a tree for somebody else makes sure that the root is his to speak for.
  *
  * The root is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER), so that every descendant's chain of
  * parents leads to it for as long as it lives. */
@@ -17,13 +20,15 @@
 #include "inflight/aio_table.h"
 #include "inflight/policy.h"
 
+#define TREES_MAX 64u /* at a time */
+
 struct trees;
 
 int trees_new(struct trees **out);
 void trees_free(struct trees *t); /* accepts NULL; removes all */
 
 struct tree_config {
-	pid_t root;            /* its descendants, not itself */
+	pid_t root;            /* its descendants, not itself; in our pid namespace */
 	struct dio_say say;    /* its policy; !said: none */
 	struct aio_table *aio; /* takes it, also where it fails; NULL: none */
 };
@@ -35,7 +40,8 @@ void trees_remove(struct trees *t, int number); /* unknown numbers are ignored *
  * remembered for up to a tenth of a second. @t may be NULL. */
 struct dio_say trees_say(struct trees *t, pid_t tid);
 
-/* Look a submission of the process of @tid up in its trees' tables. @tgid: its process. */
+/* Look a submission of the process of @tid up in the tables of its trees, from the innermost
+ * outwards. @wanted->tgid: its process. @t may be NULL. */
 enum aio_found trees_find_aio(
 	struct trees *t, pid_t tid, const struct aio_wanted *wanted, struct aio_entry *out);
 

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/* The shared log of submissions, and a daemon's private index over it.
+ *
+ *	header: magic, entry count, size of a slot, head (entries ever put)
+ *	slot n % AIO_TABLE_ENTRIES: sequence number 2 * (n + 1) around entry n (odd while it is
+ *	written), then its fields, one 64-bit word each
+ *
+ * The private part holds the last AIO_KEPT_ENTRIES of them. An entry waits on the chain of its
+ * process, direction and megabyte (a request is at most that long, so a submission of up to a
+ * megabyte that covers it begins in its megabyte or in the one before); longer ones wait on one
+ * chain of their process. It leaves the chain when all of it is given out, when it is too old, or
+ * when another one takes its place. */
+#include "inflight/aio_table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include "base/cleanup.h"
+#include "base/list.h"
+
+#define TABLE_MAGIC    UINT64_C(0x31304f4941534253) /* "SBSAIO01", little-endian */
+#define TABLE_SEALS    (F_SEAL_SHRINK | F_SEAL_GROW)
+#define SLOT_WORDS     24u
+#define CHAINS         4096u
+#define GIVEN_MAX      8u
+#define MEGABYTE_SHIFT 20
+#define LONG_ONES      UINT64_MAX /* in place of the megabyte */
+
+enum slot_word {
+	WORD_SEQ,
+	WORD_TGID,
+	WORD_KIND, /* piece count, bit 32: is a read */
+	WORD_INO,
+	WORD_DEV,
+	WORD_OFFSET,
+	WORD_LEN,
+	WORD_TIME, /* CLOCK_MONOTONIC */
+	WORD_PIECES,
+	WORD_END = WORD_PIECES + 2 * AIO_MAX_PIECES
+};
+_Static_assert(WORD_END == SLOT_WORDS, "an entry fills its slot");
+
+struct shared {
+	_Atomic uint64_t magic, entries, slot_bytes, head;
+	uint64_t reserved[4];
+	_Atomic uint64_t slots[AIO_TABLE_ENTRIES][SLOT_WORDS];
+};
+
+struct range {
+	uint64_t from, to;
+};
+
+/* An entry that a daemon remembers. */
+struct kept {
+	struct list_node node; /* on a chain; alone: free, or all given out */
+	struct aio_entry entry;
+	uint64_t put_ns;
+	uint64_t ambiguous_ns; /* since when nobody can tell what it is; 0: it can be told */
+	uint32_t given_count;
+	struct range given[GIVEN_MAX]; /* in order, not touching each other */
+};
+
+struct aio_table {
+	struct shared *shared;
+	bool is_daemon;
+	uint64_t put_count; /* the supervisor's */
+	/* lock protects what follows, the daemon's; nothing is called under it. */
+	pthread_mutex_t lock;
+	uint64_t seen_count; /* how much of the log was read */
+	struct kept *kept;   /* owned: AIO_KEPT_ENTRIES */
+	struct list chains[CHAINS];
+};
+
+/* ---- the shared log ---- */
+
+static struct aio_table *table_new(int memfd, int protection)
+{
+	void *memory = mmap(NULL, sizeof(struct shared), protection, MAP_SHARED, memfd, 0);
+	if (memory == MAP_FAILED)
+		return NULL;
+	struct aio_table *t = calloc(1, sizeof(*t));
+	if (!t) {
+		munmap(memory, sizeof(struct shared));
+		return NULL;
+	}
+	t->shared = memory;
+	pthread_mutex_init(&t->lock, NULL);
+	for (unsigned i = 0; i < CHAINS; i++)
+		list_init(&t->chains[i]);
+	return t;
+}
+
+int aio_table_new(int *memfd, struct aio_table **out)
+{
+	cleanup(cleanup_closep) int fd =
+		memfd_create("stablefs-aio", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, sizeof(struct shared)) < 0 ||
+		fcntl(fd, F_ADD_SEALS, TABLE_SEALS | F_SEAL_SEAL) < 0)
+		return -errno;
+	struct aio_table *t = table_new(fd, PROT_READ | PROT_WRITE);
+	if (!t)
+		return -ENOMEM;
+	atomic_store(&t->shared->magic, TABLE_MAGIC);
+	atomic_store(&t->shared->entries, AIO_TABLE_ENTRIES);
+	atomic_store(&t->shared->slot_bytes, sizeof(t->shared->slots[0]));
+	*memfd = take_fd(&fd);
+	*out = t;
+	return 0;
+}
+
+/* Its size is ours for good, and a page of it that was never written reads as zeros. (A sealed file
+ * of huge pages could lack them.) */
+static bool is_table_file(int memfd)
+{
+	struct stat st;
+	struct statfs fs;
+	int seals = fcntl(memfd, F_GET_SEALS);
+	return seals >= 0 && (seals & TABLE_SEALS) == TABLE_SEALS && fstat(memfd, &st) == 0 &&
+	       st.st_size == (off_t)sizeof(struct shared) && fstatfs(memfd, &fs) == 0 &&
+	       fs.f_type == TMPFS_MAGIC;
+}
+
+static bool has_table_header(const struct shared *s)
+{
+	return atomic_load(&s->magic) == TABLE_MAGIC &&
+	       atomic_load(&s->entries) == AIO_TABLE_ENTRIES &&
+	       atomic_load(&s->slot_bytes) == sizeof(s->slots[0]);
+}
+
+int aio_table_map(int memfd, struct aio_table **out)
+{
+	if (!is_table_file(memfd))
+		return -EINVAL;
+	struct aio_table *t = table_new(memfd, PROT_READ);
+	if (!t)
+		return -ENOMEM;
+	t->is_daemon = true;
+	t->kept = calloc(AIO_KEPT_ENTRIES, sizeof(*t->kept));
+	int err = !t->kept ? -ENOMEM : has_table_header(t->shared) ? 0 : -EINVAL;
+	if (err < 0) {
+		aio_table_free(t);
+		return err;
+	}
+	for (unsigned i = 0; i < AIO_KEPT_ENTRIES; i++)
+		list_node_init(&t->kept[i].node);
+	*out = t;
+	return 0;
+}
+
+void aio_table_free(struct aio_table *t)
+{
+	if (!t)
+		return;
+	munmap(t->shared, sizeof(*t->shared));
+	free(t->kept);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+static void entry_to_words(const struct aio_entry *e, uint64_t put_ns, uint64_t *words)
+{
+	words[WORD_TGID] = (uint64_t)e->tgid;
+	words[WORD_KIND] = e->piece_count | (uint64_t)e->is_read << 32;
+	words[WORD_INO] = e->ino;
+	words[WORD_DEV] = e->dev;
+	words[WORD_OFFSET] = e->offset_bytes;
+	words[WORD_LEN] = e->len_bytes;
+	words[WORD_TIME] = put_ns;
+	for (unsigned i = 0; i < AIO_MAX_PIECES; i++) {
+		bool used = i < e->piece_count;
+		words[WORD_PIECES + 2 * i] = used ? (uintptr_t)e->pieces[i].iov_base : 0;
+		words[WORD_PIECES + 2 * i + 1] = used ? e->pieces[i].iov_len : 0;
+	}
+}
+
+/* What any content means: false where it is nothing that a supervisor would say. */
+static bool entry_from_words(const uint64_t *words, struct aio_entry *e)
+{
+	uint64_t total = 0;
+	*e = (struct aio_entry){.tgid = (pid_t)words[WORD_TGID],
+		.is_read = words[WORD_KIND] >> 32 & 1,
+		.piece_count = (uint32_t)words[WORD_KIND],
+		.ino = words[WORD_INO],
+		.dev = words[WORD_DEV],
+		.offset_bytes = words[WORD_OFFSET],
+		.len_bytes = words[WORD_LEN]};
+	if (e->tgid <= 0 || e->piece_count > AIO_MAX_PIECES || !e->len_bytes ||
+		e->offset_bytes > INT64_MAX || e->len_bytes > INT64_MAX)
+		return false;
+	for (unsigned i = 0; i < e->piece_count; i++) {
+		uint64_t len = words[WORD_PIECES + 2 * i + 1];
+		e->pieces[i].iov_base = (void *)(uintptr_t)words[WORD_PIECES + 2 * i];
+		e->pieces[i].iov_len = len;
+		if (len > e->len_bytes - total)
+			return false;
+		total += len;
+	}
+	return !e->piece_count || total == e->len_bytes;
+}
+
+void aio_table_put(struct aio_table *t, const struct aio_entry *entry)
+{
+	uint64_t n = t->put_count++, words[SLOT_WORDS];
+	_Atomic uint64_t *slot = t->shared->slots[n % AIO_TABLE_ENTRIES];
+	entry_to_words(entry, clock_monotonic_ns(), words);
+	atomic_store_explicit(&slot[WORD_SEQ], 2 * n + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	for (unsigned i = WORD_SEQ + 1; i < SLOT_WORDS; i++)
+		atomic_store_explicit(&slot[i], words[i], memory_order_relaxed);
+	atomic_store_explicit(&slot[WORD_SEQ], 2 * n + 2, memory_order_release);
+	atomic_store_explicit(&t->shared->head, n + 1, memory_order_release);
+}
+
+/* Entry @n as words. False: another one has its place by now (I1). */
+static bool slot_read(const struct shared *s, uint64_t n, uint64_t *words)
+{
+	const _Atomic uint64_t *slot = s->slots[n % AIO_TABLE_ENTRIES];
+	if (atomic_load_explicit(&slot[WORD_SEQ], memory_order_acquire) != 2 * n + 2)
+		return false;
+	for (unsigned i = WORD_SEQ + 1; i < SLOT_WORDS; i++)
+		words[i] = atomic_load_explicit(&slot[i], memory_order_relaxed);
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&slot[WORD_SEQ], memory_order_relaxed) == 2 * n + 2;
+}
+
+/* ---- the private index; all with the lock held ---- */
+
+static struct list *chain_of(struct aio_table *t, pid_t tgid, bool is_read, uint64_t megabyte)
+{
+	uint64_t key = (uint64_t)tgid << 1 | is_read;
+	key = (key ^ megabyte * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xbf58476d1ce4e5b9);
+	return &t->chains[key >> 40 & (CHAINS - 1)];
+}
+
+static void keep(struct aio_table *t, struct kept *k)
+{
+	const struct aio_entry *e = &k->entry;
+	bool is_long = e->len_bytes > UINT64_C(1) << MEGABYTE_SHIFT;
+	list_push_front(chain_of(t, e->tgid, e->is_read,
+				is_long ? LONG_ONES : e->offset_bytes >> MEGABYTE_SHIFT),
+		&k->node);
+}
+
+/* Read what is new in the log. A head that goes back, or jumps, costs its owner its entries, and us
+ * a bounded time. */
+static void take_new(struct aio_table *t, uint64_t now_ns)
+{
+	uint64_t head = atomic_load_explicit(&t->shared->head, memory_order_acquire);
+	if (head <= t->seen_count)
+		return;
+	if (head - t->seen_count > AIO_KEPT_ENTRIES)
+		t->seen_count = head - AIO_KEPT_ENTRIES;
+	for (; t->seen_count < head; t->seen_count++) {
+		uint64_t words[SLOT_WORDS];
+		struct kept *k = &t->kept[t->seen_count % AIO_KEPT_ENTRIES];
+		list_remove(&k->node);
+		if (!slot_read(t->shared, t->seen_count, words) ||
+			!entry_from_words(words, &k->entry))
+			continue;
+		k->put_ns = words[WORD_TIME] < now_ns ? words[WORD_TIME] : now_ns;
+		k->ambiguous_ns = 0;
+		k->given_count = 0;
+		keep(t, k);
+	}
+}
+
+static bool is_over(const struct kept *k, uint64_t now_ns)
+{
+	return now_ns - k->put_ns > AIO_KEPT_NS ||
+	       (k->ambiguous_ns && now_ns - k->ambiguous_ns > AIO_AMBIGUOUS_NS);
+}
+
+static bool was_given(const struct kept *k, uint64_t from, uint64_t to)
+{
+	for (unsigned i = 0; i < k->given_count; i++)
+		if (from < k->given[i].to && to > k->given[i].from)
+			return true;
+	return false;
+}
+
+static bool covers(const struct aio_entry *e, const struct aio_wanted *w)
+{
+	return e->tgid == w->tgid && e->is_read == w->is_read &&
+	       (!e->ino || !w->ino || e->ino == w->ino) &&
+	       (!e->dev || !w->dev || e->dev == w->dev) && e->offset_bytes <= w->offset_bytes &&
+	       w->len_bytes <= e->len_bytes &&
+	       w->offset_bytes - e->offset_bytes <= e->len_bytes - w->len_bytes;
+}
+
+/* The range is given out now (I4). Parts come nearly in order, so there are few gaps; with too many
+ * of them the rest is never given. */
+static void give(struct kept *k, uint64_t from, uint64_t to)
+{
+	unsigned at = 0;
+	while (at < k->given_count && k->given[at].to < from)
+		at++;
+	unsigned end = at;
+	for (; end < k->given_count && k->given[end].from <= to; end++) {
+		from = from < k->given[end].from ? from : k->given[end].from;
+		to = to > k->given[end].to ? to : k->given[end].to;
+	}
+	unsigned count = k->given_count - (end - at) + 1;
+	const struct aio_entry *e = &k->entry;
+	if (count > GIVEN_MAX || (from == e->offset_bytes && to - from == e->len_bytes)) {
+		list_remove(&k->node);
+		return;
+	}
+	memmove(&k->given[at + 1], &k->given[end], (k->given_count - end) * sizeof(k->given[0]));
+	k->given[at] = (struct range){from, to};
+	k->given_count = count;
+}
+
+static bool same_buffer(
+	const struct aio_entry *a, const struct aio_entry *b, const struct aio_wanted *w)
+{
+	struct iovec in_a[AIO_MAX_PIECES], in_b[AIO_MAX_PIECES];
+	uint32_t n = aio_entry_slice(a, w->offset_bytes, w->len_bytes, in_a);
+	return n && aio_entry_slice(b, w->offset_bytes, w->len_bytes, in_b) == n &&
+	       memcmp(in_a, in_b, n * sizeof(in_a[0])) == 0;
+}
+
+/* What a look through the chains has come to. */
+struct look {
+	const struct aio_wanted *wanted;
+	uint64_t now_ns;
+	struct kept *best; /* the newest */
+	bool ambiguous;
+	uint64_t ambiguous_ns; /* the longest of all candidates; 0: none was so before */
+};
+
+static void look_at(struct look *l, struct kept *k)
+{
+	const struct aio_wanted *w = l->wanted;
+	if (k == l->best || !covers(&k->entry, w) ||
+		was_given(k, w->offset_bytes, w->offset_bytes + w->len_bytes))
+		return;
+	if (k->ambiguous_ns && (!l->ambiguous_ns || k->ambiguous_ns < l->ambiguous_ns))
+		l->ambiguous_ns = k->ambiguous_ns;
+	l->ambiguous |= k->ambiguous_ns || (l->best && !same_buffer(&k->entry, &l->best->entry, w));
+	if (!l->best || k->put_ns > l->best->put_ns)
+		l->best = k;
+}
+
+static void look_through(struct look *l, struct list *chain)
+{
+	list_for_each_safe (n, chain) {
+		struct kept *k = container_of(n, struct kept, node);
+		if (is_over(k, l->now_ns))
+			list_remove(n);
+		else
+			look_at(l, k);
+	}
+}
+
+/* Nobody can tell what the candidates are. They end together: if each new one began the time anew,
+ * it would never end for a program that writes one range all the time. */
+static void mark_ambiguous(struct look *l, struct list *chain)
+{
+	uint64_t since_ns = l->ambiguous_ns ? l->ambiguous_ns : l->now_ns;
+	list_for_each (n, chain) {
+		struct kept *k = container_of(n, struct kept, node);
+		if (covers(&k->entry, l->wanted) && !k->ambiguous_ns)
+			k->ambiguous_ns = since_ns;
+	}
+}
+
+static enum aio_found find_locked(
+	struct aio_table *t, const struct aio_wanted *w, struct aio_entry *out)
+{
+	struct look l = {.wanted = w, .now_ns = clock_monotonic_ns()};
+	uint64_t megabyte = w->offset_bytes >> MEGABYTE_SHIFT;
+	struct list *chains[] = {chain_of(t, w->tgid, w->is_read, megabyte),
+		chain_of(t, w->tgid, w->is_read, megabyte ? megabyte - 1 : LONG_ONES),
+		chain_of(t, w->tgid, w->is_read, LONG_ONES)};
+	take_new(t, l.now_ns);
+	/* Two of them may be one: what is there is then looked at again, to no effect. */
+	for (unsigned i = 0; i < 3; i++)
+		look_through(&l, chains[i]);
+	if (!l.best)
+		return AIO_NOT_FOUND;
+	if (l.ambiguous) {
+		for (unsigned i = 0; i < 3; i++)
+			mark_ambiguous(&l, chains[i]);
+		return AIO_AMBIGUOUS;
+	}
+	*out = l.best->entry;
+	give(l.best, w->offset_bytes, w->offset_bytes + w->len_bytes);
+	return out->piece_count ? AIO_FOUND : AIO_NOT_FOUND;
+}
+
+enum aio_found aio_table_find(
+	struct aio_table *t, const struct aio_wanted *wanted, struct aio_entry *out)
+{
+	if (!t->is_daemon || !wanted->len_bytes || wanted->offset_bytes > INT64_MAX)
+		return AIO_NOT_FOUND;
+	pthread_mutex_lock(&t->lock);
+	enum aio_found found = find_locked(t, wanted, out);
+	pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
+/* ---- entries ---- */
+
+uint32_t aio_entry_slice(const struct aio_entry *entry, uint64_t offset_bytes, uint64_t len_bytes,
+	struct iovec *pieces)
+{
+	if (offset_bytes < entry->offset_bytes || len_bytes > entry->len_bytes ||
+		offset_bytes - entry->offset_bytes > entry->len_bytes - len_bytes)
+		return 0;
+	uint64_t skip = offset_bytes - entry->offset_bytes;
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < entry->piece_count && len_bytes; i++) {
+		uint64_t len = entry->pieces[i].iov_len;
+		if (skip >= len) {
+			skip -= len;
+			continue;
+		}
+		len = len - skip < len_bytes ? len - skip : len_bytes;
+		/* An absurd address is met by whoever reads there. */
+		uintptr_t base = (uintptr_t)entry->pieces[i].iov_base + skip;
+		pieces[count++] = (struct iovec){(void *)base, len};
+		len_bytes -= len;
+		skip = 0;
+	}
+	return len_bytes ? 0 : count;
+}
