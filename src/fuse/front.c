@@ -73,6 +73,10 @@ int front_init(struct front *f, const struct front_options *options)
 		return -ENOMEM;
 	int err = coherence_new(kernel_drop, f, &f->coherence);
 	if (!err)
+		err = processes_new(&f->processes);
+	if (!err)
+		err = trees_new(&f->trees);
+	if (!err)
 		err = live_new(f->trees, &f->live);
 	if (!err)
 		err = sampler_new(0, &f->sampler);
@@ -93,6 +97,8 @@ void front_fini(struct front *f)
 	coherence_free(f->coherence, file_forgotten, f);
 	control_free(f->control);
 	live_free(f->live);
+	trees_free(f->trees);
+	processes_free(f->processes);
 	sampler_free(f->sampler);
 	buffer_pool_free(f->buffers);
 	stats_fini(&f->stats);
