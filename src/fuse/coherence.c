@@ -27,17 +27,21 @@ struct coherence_inode {
 	struct list files;  /* struct coherence_file; under the table's lock */
 	unsigned may_dirty; /* of them; under the table's lock */
 	atomic_bool may_have_privs, times_stale;
+	_Atomic uint32_t word;
 	atomic_uint direct;   /* of them; changed under the table's lock */
 	pthread_mutex_t lock; /* all below; taken last */
 	uint64_t *marks;      /* owned; one a region: 0, or the number of the last read */
 	uint64_t regions;     /* that marks has room for */
 	uint64_t reads;
 	bool all_marked; /* for good: a region too far off, or no memory */
+	bool turn_taken;
+	struct list turns; /* struct coherence_turn: those who wait */
 };
 
 struct coherence {
 	coherence_drop_fn *drop;
 	void *ctx;
+	pthread_mutex_t word_lock;  /* who makes a word; taken first, held while it is made */
 	pthread_mutex_t table_lock; /* buckets, and the inodes' files */
 	struct coherence_inode *buckets[BUCKETS];
 	pthread_mutex_t queue_lock; /* queue, stopping */
@@ -109,6 +113,7 @@ int coherence_new(coherence_drop_fn *drop, void *ctx, struct coherence **out)
 		return -ENOMEM;
 	c->drop = drop;
 	c->ctx = ctx;
+	pthread_mutex_init(&c->word_lock, NULL);
 	pthread_mutex_init(&c->table_lock, NULL);
 	pthread_mutex_init(&c->queue_lock, NULL);
 	pthread_cond_init(&c->queue_filled, NULL);
@@ -151,6 +156,7 @@ static struct coherence_inode *inode_find_or_add(struct coherence *c, uint64_t i
 		return NULL;
 	i->ino = ino;
 	list_init(&i->files);
+	list_init(&i->turns);
 	pthread_mutex_init(&i->lock, NULL);
 	i->may_have_privs = true;
 	i->next = *bucket_of(c, ino);
@@ -248,6 +254,52 @@ void coherence_set_privs(struct coherence *c, uint64_t ino, bool may_have)
 	pthread_mutex_unlock(&c->table_lock);
 }
 
+uint32_t coherence_word(const struct coherence_file *file)
+{
+	return file->inode->word;
+}
+
+int coherence_refresh_word(
+	struct coherence *c, uint64_t ino, coherence_make_word_fn *make, void *ctx)
+{
+	uint32_t word;
+	pthread_mutex_lock(&c->word_lock);
+	int err = make(ctx, ino, &word);
+	if (err == 0) {
+		pthread_mutex_lock(&c->table_lock);
+		struct coherence_inode *i = inode_find(c, ino);
+		if (i)
+			i->word = word;
+		pthread_mutex_unlock(&c->table_lock);
+	}
+	pthread_mutex_unlock(&c->word_lock);
+	return err;
+}
+
+/* ---- turns ---- */
+
+bool coherence_take_turn(struct coherence_file *file, struct coherence_turn *turn)
+{
+	struct coherence_inode *i = file->inode;
+	pthread_mutex_lock(&i->lock);
+	bool taken = !i->turn_taken;
+	i->turn_taken = true;
+	if (!taken)
+		list_push_back(&i->turns, &turn->node);
+	pthread_mutex_unlock(&i->lock);
+	return taken;
+}
+
+struct coherence_turn *coherence_pass_turn(struct coherence_file *file)
+{
+	struct coherence_inode *i = file->inode;
+	pthread_mutex_lock(&i->lock);
+	struct list_node *n = list_pop_front(&i->turns);
+	i->turn_taken = n;
+	pthread_mutex_unlock(&i->lock);
+	return n ? container_of(n, struct coherence_turn, node) : NULL;
+}
+
 void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino), void *ctx)
 {
 	if (!c)
@@ -270,6 +322,7 @@ void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino)
 	pthread_cond_destroy(&c->queue_filled);
 	pthread_mutex_destroy(&c->queue_lock);
 	pthread_mutex_destroy(&c->table_lock);
+	pthread_mutex_destroy(&c->word_lock);
 	free(c);
 }
 

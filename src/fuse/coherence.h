@@ -82,6 +82,28 @@ bool coherence_may_be_dirty(struct coherence *c, uint64_t ino);
 bool coherence_may_have_privs(struct coherence_file *file);
 void coherence_set_privs(struct coherence *c, uint64_t ino, bool may_have);
 
+/* A word that somebody keeps with an open file, for all opens of it; 0 until it was made. */
+uint32_t coherence_word(const struct coherence_file *file);
+
+/* Have the word of @ino made anew: by @make, one at a time, so that what is made last from what is
+ * true then stays. Nothing is kept where the file is not open. 0 or what @make returned; then the
+ * word stays as it was. */
+typedef int coherence_make_word_fn(void *ctx, uint64_t ino, uint32_t *word);
+int coherence_refresh_word(
+	struct coherence *c, uint64_t ino, coherence_make_word_fn *make, void *ctx);
+
+/* Being the only one: those who want to be it for a file come one after the other, in the order in
+ * which they asked. Embedded in another. */
+struct coherence_turn {
+	struct list_node node;
+};
+
+/* True: it is the caller's turn. False: it will be when another passes it on. */
+bool coherence_take_turn(struct coherence_file *file, struct coherence_turn *turn);
+
+/* The caller's turn is over: whose it is now, NULL: nobody's. */
+struct coherence_turn *coherence_pass_turn(struct coherence_file *file);
+
 /* The kernel has not noticed that a direct write changed the file's times. */
 void coherence_set_times_stale(struct coherence_file *file);
 

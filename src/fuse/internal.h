@@ -18,6 +18,7 @@
 #include "fuse/control.h"
 #include "fuse/events.h"
 #include "fuse/front.h"
+#include "fuse/policy.h"
 #include "fuse/stats.h"
 #include "fuse/wire.h"
 #include "inflight/live.h"

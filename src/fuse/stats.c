@@ -68,6 +68,7 @@ static void write_direct_writes(struct stats *s, struct json *j)
 	json_field_u64(j, "refused", s->refused);
 	json_field_u64(j, "failed", s->failed);
 	json_field_u64(j, "unaligned", s->unaligned);
+	json_field_u64(j, "refused_io", s->refused_io);
 	json_object_end(j);
 }
 

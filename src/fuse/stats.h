@@ -29,10 +29,11 @@ struct stats {
 	/* Of the direct writes: those whose every sample was read from live memory; those bounced
 	 * by policy; those that could not be observed, by reason. */
 	_Atomic uint64_t observed, bounced, unobserved[STATS_MISS_COUNT];
-	_Atomic uint64_t mutated;   /* bytes changed while in flight */
-	_Atomic uint64_t refused;   /* failed with EILSEQ */
-	_Atomic uint64_t failed;    /* with any other error */
-	_Atomic uint64_t unaligned; /* direct I/O refused with EINVAL */
+	_Atomic uint64_t mutated;    /* bytes changed while in flight */
+	_Atomic uint64_t refused;    /* failed with EILSEQ */
+	_Atomic uint64_t failed;     /* with any other error */
+	_Atomic uint64_t unaligned;  /* direct I/O refused with EINVAL */
+	_Atomic uint64_t refused_io; /* direct I/O refused by policy */
 	pthread_mutex_t lock;       /* times_ns */
 	struct histogram times_ns[STATS_TIMES];
 };
