@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Commits: one at a time, for everybody who asked before it began.
  *
- *	end the epoch -> flush the array -> [db_lock] rows follow memory, as far as that flush
- * covers
- *	the data -> COMMIT -> blocks that the transaction freed are free -> checkpoint if worth it
+ *	end the epoch -> flush the array -> [db_lock: rows follow memory -> COMMIT -> blocks that
+ *	the transaction freed are free -> checkpoint if it is worth it]
  *
  * Invariants: I1, I2, I5 of fs.h. C1: data written in an epoch <= E is durable after a flush that
- * began when the epoch was > E: a completion stores `unflushed` before it reads the epoch. C2: all
- * rows of inodes come before those of extents, and only among the latter may the transaction be
- * divided (where the log would not hold it): names never stand in a committed transaction without
- * their inodes. C3: a commit that fails stops all changes: memory and database have parted. */
+ * began when the epoch was > E: a completion stores `unflushed` before it reads the epoch. C2: the
+ * rows of all inodes are written before a transaction is divided (where the log would not hold all
+ * extents): names never stand in a committed transaction without their inodes. C3: a commit that
+ * fails stops all changes: memory and database have parted. */
 #include "fs/internal.h"
 
 #include <errno.h>
@@ -161,7 +160,7 @@ void fs_note_change(struct fs *fs)
 	pthread_mutex_unlock(&fs->commit_lock);
 }
 
-static bool too_many_changes(struct fs *fs)
+bool fs_must_commit(struct fs *fs)
 {
 	return atomic_load(&fs->changes) > 2 * changes_wanted(fs);
 }
@@ -173,7 +172,7 @@ int fs_begin(struct fs *fs, uint64_t grows)
 	int ret = fs_check_writable(fs);
 	if (ret < 0)
 		return ret;
-	if (too_many_changes(fs))
+	if (fs_must_commit(fs))
 		ret = fs_commit(fs);
 	pthread_mutex_lock(&fs->db_lock);
 	while (ret == 0 && db_log_is_full(&fs->db)) {
@@ -183,6 +182,8 @@ int fs_begin(struct fs *fs, uint64_t grows)
 	}
 	if (ret == 0)
 		ret = db_begin(&fs->db);
+	if (fs->db.lost)
+		fs_fail(fs, -EIO);
 	if (ret == 0 && grows)
 		ret = db_reserve(&fs->db, grows);
 	if (ret < 0) {
@@ -195,8 +196,7 @@ int fs_begin(struct fs *fs, uint64_t grows)
 
 void fs_end(struct fs *fs)
 {
-	/* SQLite rolls everything back on some errors: what memory holds is not so any more. */
-	if (fs->db.in_transaction && sqlite3_get_autocommit(fs->db.handle))
+	if (fs->db.lost)
 		fs_fail(fs, -EIO);
 	pthread_mutex_unlock(&fs->db_lock);
 }

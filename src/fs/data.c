@@ -36,6 +36,8 @@ void fs_submit(struct fs *fs, struct fs_io *io)
 		ret = inode_get(fs, io->ino, &inode);
 	if (ret == 0)
 		ret = inode_check(fs, inode);
+	if (ret == 0 && io->kind == STRIPE_WRITE && fs_must_commit(fs))
+		ret = fs_commit(fs);
 	if (ret == 0 && io->len_bytes > 0) {
 		transfer_begin(fs, inode, io);
 		return;

@@ -122,8 +122,12 @@ int db_next(struct db *db, enum db_statement s)
 	int code = sqlite3_step(db->statements[s]);
 	if (code == SQLITE_ROW)
 		return 1;
-	if (code != SQLITE_DONE)
+	if (code != SQLITE_DONE) {
 		code = sqlite3_extended_errcode(db->handle);
+		/* Errors of the medium take the whole transaction back, even those of a SELECT. */
+		if (s != DB_COMMIT && db->in_transaction && sqlite3_get_autocommit(db->handle))
+			db->lost = true;
+	}
 	db_end(db, s);
 	return db_errno(code);
 }
@@ -301,6 +305,8 @@ int db_close(struct db *db)
 
 int db_begin(struct db *db)
 {
+	if (db->lost)
+		return -EIO;
 	if (db->in_transaction)
 		return 0;
 	int ret = db_exec(db, DB_BEGIN, "");
@@ -310,6 +316,8 @@ int db_begin(struct db *db)
 
 int db_commit(struct db *db)
 {
+	if (db->lost)
+		return -EIO;
 	if (!db->in_transaction)
 		return 0;
 	int ret = db_exec(db, DB_COMMIT, "");

@@ -60,6 +60,7 @@ struct db {
 	struct area_vfs *vfs; /* owned */
 	sqlite3_stmt *statements[DB_STATEMENTS];
 	bool in_transaction;
+	bool lost; /* SQLite rolled the transaction back after an error: nothing is to follow */
 	uint64_t capacity_pages, reserve_pages, cache_pages;
 	uint64_t budget_pages; /* known to be available to operations that grow */
 };
@@ -83,7 +84,7 @@ sqlite3_stmt *db_row(struct db *db, enum db_statement s);
 /* As db_run() where no row is wanted or one at most: ended already. */
 int db_exec(struct db *db, enum db_statement s, const char *format, ...);
 
-/* Start the transaction unless it runs. */
+/* Start the transaction unless it runs. -EIO: an earlier one was lost. */
 int db_begin(struct db *db);
 /* End it, durably; 0 where none runs. */
 int db_commit(struct db *db);

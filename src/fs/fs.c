@@ -170,7 +170,11 @@ static int fs_load(struct fs *fs, struct errmsg *why)
 		fs->threaded = volume_is_threaded(fs->volume);
 		ret = fs_commit_start(fs);
 	}
-	return ret < 0 ? errmsg_set(why, ret, "the database is damaged") : 0;
+	if (ret < 0)
+		errmsg_set(why, ret,
+			ret == -EUCLEAN ? "the database is damaged"
+					: "the database cannot be read");
+	return ret;
 }
 
 int fs_open(struct volume *v, const struct fs_options *options, struct fs **out, struct errmsg *why)

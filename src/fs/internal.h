@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* What the parts of the file system share. The order of the locks, outermost first:
  *
- *	commit_lock	who commits; never held while anything is done, only to agree on it
  *	db_lock		the database, the namespace, every removal from an extent map
  *	inode->lock	one inode's attributes, map, transfers
  *	table lock	which inodes are in memory, their references, the dirty list
  *	allocator	the bitmap
+ *	commit_lock	who commits; held to agree on it, not while it is done
  *
- * The engine's thread takes the last three only, and none of them is held across a call of SQLite
+ * The engine's thread takes all but the first, and none of those is held across a call of SQLite
  * or a transfer. */
 #ifndef STABLEFS_FS_INTERNAL_H
 #define STABLEFS_FS_INTERNAL_H
@@ -164,6 +164,8 @@ int fs_commit(struct fs *fs);
 int fs_check_writable(struct fs *fs);
 void fs_fail(struct fs *fs, int err);
 void fs_note_change(struct fs *fs);
+/* So many changes piled up that whoever adds one should commit first. */
+bool fs_must_commit(struct fs *fs);
 
 int fs_commit_start(struct fs *fs); /* the thread, where the volume is threaded */
 void fs_commit_stop(struct fs *fs);

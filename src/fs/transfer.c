@@ -326,13 +326,14 @@ static void piece_done(struct stripe_req *req, int err)
 
 /* ---- the beginning ---- */
 
-/* Space that a commit frees is worth one. */
+/* Space that a commit frees, in the array or in the database, is worth one. */
 static bool commit_helps(struct fs *fs, int err)
 {
 	if (err != -ENOSPC)
 		return false;
 	inodes_reap_now(fs);
-	return allocator_deferred_blocks(fs->allocator) > 0 && fs_commit(fs) == 0;
+	bool freed = allocator_deferred_blocks(fs->allocator) > 0;
+	return (freed || atomic_load(&fs->database_full)) && fs_commit(fs) == 0;
 }
 
 enum admission { ADMITTED, HELD, TAIL_IN_WAY };

@@ -623,6 +623,42 @@ static void a_failed_flush_stops_changes_and_loses_nothing_that_was_committed(vo
 	rig_free(rig);
 }
 
+/* SQLite takes a transaction back when it cannot read: then nothing more may be written to it. */
+static void a_read_error_of_the_database_leaves_no_half_transaction(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new(0x4EAD, 16 * MIB, 2 * MIB);
+	struct stat st;
+	char name[80];
+	for (unsigned i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "one of the names that fill many pages, it is %u", i);
+		fs_forget(rig->fs, rig_create(rig, FS_ROOT_INO, name), 1);
+	}
+	rig_remount(rig);
+	rig_create(rig, FS_ROOT_INO, "x");
+	struct super super = *volume_super(rig->v);
+	struct sim_fault fault = {.kind = SIM_READ_ERROR,
+		.offset_bytes = super.system.offset_bytes,
+		.len_bytes = super.system.len_bytes,
+		.per_mille = 1000};
+	assert_int_equal(sim_world_arm(rig->world, &fault), 0);
+	int ret = 0;
+	for (unsigned i = 0; i < 3000 && ret == 0; i++) {
+		snprintf(name, sizeof(name), "one of the names that fill many pages, it is %u", i);
+		ret = fs_lookup(rig->fs, FS_ROOT_INO, name, &st);
+	}
+	assert_true(ret < 0);
+	sim_world_disarm_all(rig->world);
+	assert_true(fs_mknod(rig->fs, FS_ROOT_INO, "y", S_IFREG, 0, &rig_owner, &st) < 0);
+	assert_true(fs_sync(rig->fs) < 0);
+	assert_true(rig_unmount(rig) < 0);
+	rig_mount(rig);
+	assert_int_equal(rig_lookup(rig, FS_ROOT_INO, name, 0), 0);
+	assert_int_equal(rig_lookup(rig, FS_ROOT_INO, "x", 0), -ENOENT);
+	assert_int_equal(rig_lookup(rig, FS_ROOT_INO, "y", 0), -ENOENT);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -635,6 +671,7 @@ int main(void)
 		cmocka_unit_test(
 			growth_across_a_truncation_that_is_not_committed_takes_nothing_away),
 		cmocka_unit_test(a_commit_leaves_out_what_was_written_while_it_flushed),
+		cmocka_unit_test(a_read_error_of_the_database_leaves_no_half_transaction),
 		cmocka_unit_test(a_failed_flush_stops_changes_and_loses_nothing_that_was_committed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
