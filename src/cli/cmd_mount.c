@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* stablefs mount: assemble a volume, open its file system, serve it by FUSE.
  *
- *	parse -> (fork) -> volume_open -> fs_open -> front_run -> fs_close -> volume_close
+ *	parse -> (fork) -> serve_volume
  *
  * In the background the first process waits until the mount is usable and returns; the daemon's
  * messages up to then go to the same terminal, later ones to the system log. */
@@ -17,9 +17,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/cli.h"
-#include "cli/service.h"
+#include "cli/serve.h"
 #include "fuse/front.h"
-#include "io/uring.h"
 #include "report/size.h"
 
 static const char usage[] =
@@ -196,7 +195,6 @@ struct daemon {
 	struct mount_args *args;
 	int ready_fd; /* tells the first process; -1 in the foreground */
 	bool ready;   /* it has been told: messages go to the log from now on */
-	struct service service;
 };
 
 static void report_to_parent(struct daemon *d, unsigned char status)
@@ -232,68 +230,15 @@ static void on_ready(void *ctx)
 	leave_terminal();
 }
 
-static int on_query(void *ctx, const char *line, FILE *out)
-{
-	struct daemon *d = ctx;
-	return service_query(&d->service, line, out);
-}
-
-static void on_stopping(void *ctx)
-{
-	struct daemon *d = ctx;
-	atomic_store(&d->service.stop, true);
-}
-
-static int serve_files(struct daemon *d, struct volume *v, struct errmsg *why)
-{
-	struct mount_args *a = d->args;
-	struct fs_options options = {.read_only = a->front.read_only};
-	struct fs *fs = NULL;
-	int err = fs_open(v, &options, &fs, why);
-	if (err < 0)
-		return err;
-	service_init(&d->service, v, fs, a->mountpoint);
-	a->front.fs = fs;
-	a->front.volume = v;
-	a->front.ready = on_ready;
-	a->front.query = on_query;
-	a->front.stopping = on_stopping;
-	a->front.ctx = d;
-	err = front_run(&a->front, why);
-	service_end(&d->service);
-	int closed = fs_close(fs);
-	return err < 0 ? err : closed;
-}
-
-static int serve_volume(struct daemon *d, struct errmsg *why)
-{
-	struct mount_args *a = d->args;
-	struct volume *v = NULL;
-	struct volume_open_options options = {.factory = &uring_factory,
-		.paths = a->paths.paths,
-		.count = a->paths.count,
-		.read_only = a->front.read_only,
-		.degraded = a->degraded,
-		.threaded = true,
-		.events = front_events_sink(a->front.events)};
-	int err = volume_open(&options, &v, why);
-	if (err < 0)
-		return err;
-	err = serve_files(d, v, why);
-	int closed = volume_close(v);
-	if (!err && closed < 0)
-		err = errmsg_set(
-			why, closed, "the volume was not closed cleanly: %s", strerror(-closed));
-	return err;
-}
-
 static int serve(struct daemon *d)
 {
 	struct errmsg why = {0};
-	int err = front_events_new(&d->args->front.events);
-	if (!err)
-		err = serve_volume(d, &why);
-	front_events_free(d->args->front.events);
+	struct serve_config config = {.front = d->args->front,
+		.paths = &d->args->paths,
+		.degraded = d->args->degraded,
+		.ready = on_ready,
+		.ctx = d};
+	int err = serve_volume(&config, &why);
 	if (err < 0) {
 		if (d->ready)
 			log_error("%s: %s", d->args->mountpoint,

@@ -74,7 +74,8 @@ int front_init(struct front *f, const struct front_options *options)
 	int err = coherence_new(kernel_drop, f, &f->coherence);
 	if (!err)
 		err = processes_new(&f->processes);
-	if (!err)
+	f->trees = options->trees;
+	if (!err && !f->trees)
 		err = trees_new(&f->trees);
 	if (!err)
 		err = live_new(f->trees, &f->live);
@@ -97,7 +98,8 @@ void front_fini(struct front *f)
 	coherence_free(f->coherence, file_forgotten, f);
 	control_free(f->control);
 	live_free(f->live);
-	trees_free(f->trees);
+	if (f->trees != f->options->trees)
+		trees_free(f->trees);
 	processes_free(f->processes);
 	sampler_free(f->sampler);
 	buffer_pool_free(f->buffers);

@@ -22,6 +22,7 @@
 #include "base/event.h"
 #include "fs/fs.h"
 #include "inflight/policy.h"
+#include "inflight/tree.h"
 #include "volume/volume.h"
 
 #define FRONT_CONTROL_NAME ".stablefs"
@@ -58,6 +59,7 @@ struct front_options {
 	struct volume *volume;
 	struct front_events *events; /* may be NULL: then events.jsonl is empty */
 	const char *mountpoint;
+	struct trees *trees; /* of programs that somebody runs; NULL: the front has its own */
 	enum dio_policy dio;
 	uint64_t hold_ns;    /* of direct writes; at most FRONT_MAX_HOLD_NS */
 	bool dio_weaken;     /* owners of files and processes may choose policies that are not

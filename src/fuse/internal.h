@@ -46,7 +46,7 @@ struct front {
 	struct control *control;             /* owned */
 	struct live *live;                   /* owned */
 	struct sampler *sampler;             /* owned */
-	struct trees *trees;                 /* owned */
+	struct trees *trees;                 /* owned, unless it is options->trees */
 	struct processes *processes;         /* owned */
 	struct wire_caps caps;
 	struct stats stats;

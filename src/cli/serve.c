@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* A volume is opened with its file system, served, and closed in turn. */
+#include "cli/serve.h"
+
+#include <string.h>
+#include "cli/service.h"
+#include "io/uring.h"
+
+struct server {
+	const struct serve_config *config;
+	struct front_options front;
+	struct service service;
+};
+
+static void on_ready(void *ctx)
+{
+	const struct server *s = ctx;
+	s->config->ready(s->config->ctx);
+}
+
+static int on_query(void *ctx, const char *line, FILE *out)
+{
+	struct server *s = ctx;
+	return service_query(&s->service, line, out);
+}
+
+static void on_stopping(void *ctx)
+{
+	struct server *s = ctx;
+	atomic_store(&s->service.stop, true);
+}
+
+static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
+{
+	struct fs_options options = {.read_only = s->front.read_only};
+	struct fs *fs = NULL;
+	int err = fs_open(v, &options, &fs, why);
+	if (err < 0)
+		return err;
+	service_init(&s->service, v, fs, s->front.mountpoint);
+	s->front.fs = fs;
+	s->front.volume = v;
+	s->front.ready = on_ready;
+	s->front.query = on_query;
+	s->front.stopping = on_stopping;
+	s->front.ctx = s;
+	err = front_run(&s->front, why);
+	service_end(&s->service);
+	int closed = fs_close(fs);
+	return err < 0 ? err : closed;
+}
+
+static int serve_members(struct server *s, struct errmsg *why)
+{
+	struct volume *v = NULL;
+	struct volume_open_options options = {.factory = &uring_factory,
+		.paths = s->config->paths->paths,
+		.count = s->config->paths->count,
+		.read_only = s->front.read_only,
+		.degraded = s->config->degraded,
+		.threaded = true,
+		.events = front_events_sink(s->front.events)};
+	int err = volume_open(&options, &v, why);
+	if (err < 0)
+		return err;
+	err = serve_files(s, v, why);
+	int closed = volume_close(v);
+	if (!err && closed < 0)
+		err = errmsg_set(
+			why, closed, "the volume was not closed cleanly: %s", strerror(-closed));
+	return err;
+}
+
+int serve_volume(const struct serve_config *config, struct errmsg *why)
+{
+	struct server s = {.config = config, .front = config->front};
+	int err = front_events_new(&s.front.events);
+	if (!err)
+		err = serve_members(&s, why);
+	front_events_free(s.front.events);
+	return err;
+}
