@@ -12,23 +12,28 @@ static const char usage[] =
 	"Usage: stablefs mutate [OPTION]... FILE\n"
 	"Write FILE with O_DIRECT while a second thread stores into the buffer, and tell what is "
 	"certain\n"
-	"about each write. Writes that fail with EILSEQ or EIO are counted. Exit status 3 where "
-	"--verify\n"
-	"finds damage.\n\n"
+	"about each write. Transfers that fail with EILSEQ or EIO are counted. Exit status 3 where "
+	"\n--verify or --read finds damage.\n\n"
 	"  --block SIZE      of a write (default 64K; a multiple of 512)\n"
 	"  --count N         blocks to write (default 200)\n"
 	"  --offset SIZE     of the first block in the file (default 0)\n"
 	"  --stride SIZE     from one block to the next (default: the block's size)\n"
 	"  --passes N        how often to write them all (default 1)\n"
-	"  --call CALL       pwrite (default), write, pwritev, pwritev2 or writev\n"
+	"  --engine ENGINE   psync (default), uring, aio or posixaio\n"
+	"  --call CALL       of psync: pwrite (default), write, pwritev, pwritev2 or writev\n"
+	"  --depth N         transfers in flight, each from its own buffer (default 1; not psync)\n"
+	"  --vectored        from up to four pieces of the buffer (uring, aio)\n"
+	"  --fixed           from registered buffers (uring)\n"
+	"  --sqpoll          submitted by a thread of the kernel (uring)\n"
 	"  --still           no stores: the control\n"
 	"  --one-store       one store a write, at a random time, instead of stores without pause\n"
 	"  --delay TIME      the latest that one store comes after its write began (default "
 	"200us)\n"
+	"  --read            write without stores, then read all with stores into the read buffer\n"
 	"  --verify          read all back afterwards: could the buffer ever have held these "
 	"bytes?\n"
 	"  --seed N          of the bytes, words and times (default 1)\n"
-	"  --record OUTPUT   a line of JSON for each write into this file\n"
+	"  --record OUTPUT   a line of JSON for each write (read) into this file\n"
 	"  --json            the summary as JSON\n"
 	"  -h, --help        this text\n";
 
@@ -44,7 +49,13 @@ enum {
 	OPT_OFFSET,
 	OPT_STRIDE,
 	OPT_PASSES,
+	OPT_ENGINE,
 	OPT_CALL,
+	OPT_DEPTH,
+	OPT_VECTORED,
+	OPT_FIXED,
+	OPT_SQPOLL,
+	OPT_READ,
 	OPT_STILL,
 	OPT_ONE_STORE,
 	OPT_DELAY,
@@ -59,8 +70,11 @@ static const struct option long_options[] = {{"block", required_argument, NULL, 
 	{"offset", required_argument, NULL, OPT_OFFSET},
 	{"stride", required_argument, NULL, OPT_STRIDE},
 	{"passes", required_argument, NULL, OPT_PASSES},
-	{"call", required_argument, NULL, OPT_CALL}, {"still", no_argument, NULL, OPT_STILL},
-	{"one-store", no_argument, NULL, OPT_ONE_STORE},
+	{"engine", required_argument, NULL, OPT_ENGINE},
+	{"call", required_argument, NULL, OPT_CALL}, {"depth", required_argument, NULL, OPT_DEPTH},
+	{"vectored", no_argument, NULL, OPT_VECTORED}, {"fixed", no_argument, NULL, OPT_FIXED},
+	{"sqpoll", no_argument, NULL, OPT_SQPOLL}, {"read", no_argument, NULL, OPT_READ},
+	{"still", no_argument, NULL, OPT_STILL}, {"one-store", no_argument, NULL, OPT_ONE_STORE},
 	{"delay", required_argument, NULL, OPT_DELAY}, {"verify", no_argument, NULL, OPT_VERIFY},
 	{"seed", required_argument, NULL, OPT_SEED},
 	{"record", required_argument, NULL, OPT_RECORD}, {"json", no_argument, NULL, OPT_JSON},
@@ -73,14 +87,22 @@ static int parse_into(int (*parse)(const char *, uint64_t *, struct errmsg *), u
 	return parse(optarg, out, &why) < 0 ? cli_usage("%s", why.text) : -1;
 }
 
-static int parse_passes(struct mutate_options *o)
+/* A number of which 0 would make no sense. */
+static int parse_positive(const char *option, unsigned *out)
 {
 	uint64_t n = 0;
 	int status = parse_into(count_parse, &n);
 	if (status < 0 && (n < 1 || n > UINT32_MAX))
-		return cli_usage("--passes takes a number from 1 on");
-	o->passes = (unsigned)n;
+		return cli_usage("%s takes a number from 1 on", option);
+	*out = (unsigned)n;
 	return status;
+}
+
+static int parse_engine(struct mutate_options *o)
+{
+	if (!mutate_engine_parse(optarg, &o->engine))
+		return cli_usage("there is no engine '%s': psync, uring, aio or posixaio", optarg);
+	return -1;
 }
 
 static int parse_call(struct mutate_options *o)
@@ -100,6 +122,22 @@ static int choose_stores(struct mutate_options *o, enum mutate_stores stores)
 	return -1;
 }
 
+static int take_flag(int opt, char **argv, struct mutate_options *o)
+{
+	struct {
+		int opt;
+		bool *flag;
+	} const flags[] = {{OPT_VERIFY, &o->verify}, {OPT_READ, &o->read},
+		{OPT_VECTORED, &o->vectored}, {OPT_FIXED, &o->fixed}, {OPT_SQPOLL, &o->sqpoll}};
+	for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (flags[i].opt == opt) {
+			*flags[i].flag = true;
+			return -1;
+		}
+	}
+	return cli_common_option(opt, argv);
+}
+
 static int take_option(int opt, char **argv, struct mutate_args *args)
 {
 	struct mutate_options *o = &args->options;
@@ -113,7 +151,11 @@ static int take_option(int opt, char **argv, struct mutate_args *args)
 	case OPT_STRIDE:
 		return parse_into(size_parse, &o->stride_bytes);
 	case OPT_PASSES:
-		return parse_passes(o);
+		return parse_positive("--passes", &o->passes);
+	case OPT_DEPTH:
+		return parse_positive("--depth", &o->depth);
+	case OPT_ENGINE:
+		return parse_engine(o);
 	case OPT_CALL:
 		return parse_call(o);
 	case OPT_STILL:
@@ -127,14 +169,11 @@ static int take_option(int opt, char **argv, struct mutate_args *args)
 	case OPT_RECORD:
 		args->record = optarg;
 		return -1;
-	case OPT_VERIFY:
-		o->verify = true;
-		return -1;
 	case OPT_JSON:
 		args->json = true;
 		return -1;
 	default:
-		return cli_common_option(opt, argv);
+		return take_flag(opt, argv, o);
 	}
 }
 
@@ -143,6 +182,7 @@ static int parse_args(int argc, char **argv, struct mutate_args *args)
 	args->options = (struct mutate_options){.block_bytes = 64 * 1024,
 		.count = 200,
 		.passes = 1,
+		.depth = 1,
 		.delay_ns = 200 * 1000,
 		.seed = 1};
 	for (int opt; (opt = getopt_long(argc, argv, ":h", long_options, NULL)) != -1;) {
@@ -167,25 +207,45 @@ static void print_error(const char *count_of, uint64_t n, int error)
 	putchar('\n');
 }
 
+/* "uring at depth 4, vectored" */
+static void print_way(const struct mutate_options *o)
+{
+	printf("%s", o->engine == MUTATE_PSYNC ? mutate_call_name(o->call)
+					       : mutate_engine_name(o->engine));
+	if (o->depth > 1)
+		printf(" at depth %u", o->depth);
+	printf("%s%s%s", o->vectored ? ", vectored" : "", o->fixed ? ", registered buffers" : "",
+		o->sqpoll ? ", SQPOLL" : "");
+}
+
+static void print_tally(const char *what, const struct mutate_tally *t)
+{
+	char time[SIZE_TEXT_BYTES];
+	duration_format(t->total ? t->time_ns / t->total : 0, time);
+	printf("%-20s %llu  (%s each)\n", what, (unsigned long long)t->total, time);
+	printf("%-20s %llu  (at least)\n", "changed in flight", (unsigned long long)t->changed);
+	print_error("failed", t->failed, t->first_error);
+}
+
 static void print_text(const struct mutate_args *args, const struct mutate_result *r)
 {
-	static const char *const ways[] = {
-		"stores without pause", "one store a write", "no stores"};
+	static const char *const ways[] = {"stores without pause", "one store each", "no stores"};
 	const struct mutate_options *o = &args->options;
-	char block[SIZE_TEXT_BYTES], time[SIZE_TEXT_BYTES];
+	char block[SIZE_TEXT_BYTES];
 	size_format(o->block_bytes, block);
-	duration_format(r->writes ? r->in_call_ns / r->writes : 0, time);
-	printf("%s: direct writes of %s by %s, %s, seed %llu\n", o->path, block,
-		mutate_call_name(o->call), ways[o->stores], (unsigned long long)o->seed);
-	printf("%-20s %llu  (%s each)\n", "writes", (unsigned long long)r->writes, time);
-	printf("%-20s %llu  (at least)\n", "changed in flight", (unsigned long long)r->changed);
+	printf("%s: direct %s of %s by ", o->path, o->read ? "reads" : "writes", block);
+	print_way(o);
+	printf(", %s, seed %llu\n", ways[o->stores], (unsigned long long)o->seed);
+	print_tally(o->read ? "reads" : "writes", o->read ? &r->reads : &r->writes);
 	printf("%-20s %llu\n", "stores", (unsigned long long)r->stores);
-	print_error("failed", r->failed, r->first_error);
-	if (!o->verify)
+	if (!o->verify && !o->read)
 		return;
 	printf("%-20s %llu\n", "blocks read back", (unsigned long long)r->verified);
 	print_error("  unreadable", r->unreadable, r->first_read_error);
 	printf("%-20s %llu\n", "  wrong", (unsigned long long)r->wrong);
+	if (o->read)
+		printf("%-20s %llu  (reads that failed, of blocks that are right)\n",
+			"false errors", (unsigned long long)r->false_errors);
 }
 
 static void add_error(struct json *j, const char *key, int error)
@@ -199,9 +259,33 @@ static void add_options(struct json *j, const struct mutate_options *o)
 	static const char *const ways[] = {"continuous", "one", "none"};
 	json_field_string(j, "file", o->path);
 	json_field_u64(j, "block_bytes", o->block_bytes);
-	json_field_string(j, "call", mutate_call_name(o->call));
+	json_field_string(j, "engine", mutate_engine_name(o->engine));
+	json_field_string(j, "call", o->engine == MUTATE_PSYNC ? mutate_call_name(o->call) : NULL);
+	json_field_u64(j, "depth", o->depth);
+	json_field_bool(j, "vectored", o->vectored);
+	json_field_bool(j, "fixed", o->fixed);
+	json_field_bool(j, "sqpoll", o->sqpoll);
 	json_field_string(j, "store_pattern", ways[o->stores]);
 	json_field_u64(j, "seed", o->seed);
+}
+
+/* Fields of the object that is open. */
+static void add_tally(struct json *j, const char *what, const struct mutate_tally *t)
+{
+	json_field_u64(j, what, t->total);
+	json_field_u64(j, "changed", t->changed);
+	json_field_u64(j, "failed", t->failed);
+	add_error(j, "first_error", t->first_error);
+	json_field_u64(j, "in_call_ns", t->time_ns);
+}
+
+static void add_reads(struct json *j, const struct mutate_result *r)
+{
+	json_key(j, "read");
+	json_object_begin(j);
+	add_tally(j, "reads", &r->reads);
+	json_field_u64(j, "false_errors", r->false_errors);
+	json_object_end(j);
 }
 
 static int print_json(const struct mutate_args *args, const struct mutate_result *r)
@@ -210,13 +294,11 @@ static int print_json(const struct mutate_args *args, const struct mutate_result
 	json_init_file(&j, stdout, JSON_INDENTED);
 	json_object_begin(&j);
 	add_options(&j, &args->options);
-	json_field_u64(&j, "writes", r->writes);
-	json_field_u64(&j, "changed", r->changed);
-	json_field_u64(&j, "failed", r->failed);
-	add_error(&j, "first_error", r->first_error);
+	add_tally(&j, "writes", &r->writes);
 	json_field_u64(&j, "stores", r->stores);
-	json_field_u64(&j, "in_call_ns", r->in_call_ns);
-	if (args->options.verify) {
+	if (args->options.read)
+		add_reads(&j, r);
+	if (args->options.verify || args->options.read) {
 		json_field_u64(&j, "verified", r->verified);
 		json_field_u64(&j, "unreadable", r->unreadable);
 		json_field_u64(&j, "wrong", r->wrong);
@@ -226,14 +308,14 @@ static int print_json(const struct mutate_args *args, const struct mutate_result
 	return json_finish(&j);
 }
 
-static int write_record(FILE *out, uint64_t number, const struct mutate_write *w)
+static int write_record(FILE *out, uint64_t number, bool is_read, const struct mutate_transfer *w)
 {
 	struct json j;
 	json_init_file(&j, out, JSON_COMPACT);
 	json_object_begin(&j);
-	json_field_u64(&j, "write", number);
+	json_field_u64(&j, is_read ? "read" : "write", number);
 	json_field_u64(&j, "offset", w->offset_bytes);
-	json_field_u64(&j, "written", w->written_bytes);
+	json_field_u64(&j, is_read ? "bytes" : "written", w->done_bytes);
 	json_field_bool(&j, "changed", w->stores > 0);
 	json_field_u64(&j, "stores", w->stores);
 	json_field_i64(&j, "errno", w->error);
@@ -243,14 +325,18 @@ static int write_record(FILE *out, uint64_t number, const struct mutate_write *w
 	return err == 0 && putc('\n', out) == EOF ? -errno : err;
 }
 
-static int write_records(const char *path, const struct mutate_result *r, struct errmsg *why)
+static int write_records(
+	const struct mutate_args *args, const struct mutate_result *r, struct errmsg *why)
 {
+	const char *path = args->record;
+	bool read = args->options.read;
+	uint64_t count = read ? r->reads.total : r->writes.total;
 	FILE *out = fopen(path, "we");
 	if (!out)
 		return errmsg_set(why, -errno, "%s: cannot write: %s", path, strerror(errno));
 	int err = 0;
-	for (uint64_t i = 0; i < r->writes && !err; i++)
-		err = write_record(out, i, &r->records[i]);
+	for (uint64_t i = 0; i < count && !err; i++)
+		err = write_record(out, i, read, &r->records[i]);
 	if (fclose(out) != 0 && !err)
 		err = -errno;
 	return err < 0 ? errmsg_set(why, err, "%s: cannot write: %s", path, strerror(-err)) : 0;
@@ -261,7 +347,7 @@ static int show(const struct mutate_args *args, const struct mutate_result *r, s
 {
 	int err = 0;
 	if (args->record)
-		err = write_records(args->record, r, why);
+		err = write_records(args, r, why);
 	if (!args->json) {
 		print_text(args, r);
 		return err;
@@ -279,7 +365,7 @@ static int run(int argc, char **argv)
 	struct errmsg why = {0};
 	struct mutate_result result;
 	int err = mutate_run(&args.options, &result, &why);
-	if (err == 0 || result.writes) {
+	if (err == 0 || result.writes.total) {
 		int shown = show(&args, &result, &why);
 		err = err < 0 ? err : shown;
 	}

@@ -1,309 +1,265 @@
 /* SPDX-License-Identifier: MIT */
-/* The mutator's two threads, and the content by which a block is known again.
+/* The mutator's run: slots, the turn of their transfers, and reading back.
  *
- * A sector of the buffer, for sector s of write w:
+ *	begin -> engine->submit ... look_around (engine->reap), nap ... -> end
  *
- *	byte 0	   the word that is stored into: value_of(number of the store), 0 before the first
- *	byte 8	   w
- *	byte 16..  a pattern of the seed and s
- *
- * So whatever mixture of moments reaches a member, each byte tells whether it was ever there. */
+ * A look first reads how many stores there were, then asks which transfers have ended: those that
+ * have not were in flight while these stores were made (I2). */
 #include "cli/mutate.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/mutate_internal.h"
 
-#define MAX_BLOCK  (UINT64_C(1) << 30)
-#define MAX_WRITES (UINT64_C(1) << 26)
-#define MAX_PIECES 4u
+#define MAX_BLOCK      (UINT64_C(1) << 30)
+#define MAX_BUFFERS    (UINT64_C(4) << 30)
+#define MAX_WRITES     (UINT64_C(1) << 26)
+#define NAP_NS         (10 * 1000)
+#define TIMER_SLACK_NS 1ul
 
-#define STORING_NICE (-15)
-
-/* An odd factor and its inverse modulo 2^64: from numbers to values that differ in most bytes, and
- * back. */
-#define SPREAD   UINT64_C(0x9e3779b97f4a7c15)
-#define UNSPREAD UINT64_C(0xf1de83e19937733d)
-
-struct mutator {
-	const struct mutate_options *options; /* borrowed */
-	uint8_t *buffer, *expected;           /* owned; the storing thread stores into buffer */
-	uint64_t sectors;
-	int fd; /* owned */
-
-	/* Stores are numbered from 1. The storing thread sets these, the writer reads them. */
-	_Atomic uint64_t begun, done;
-	/* MUTATE_ONE_STORE: writes that have begun, by the writer; answered by as many stores. */
-	_Atomic uint64_t turn;
-	_Atomic bool stop;
+static const struct mutate_engine_ops *const engines[] = {
+	[MUTATE_PSYNC] = &mutate_psync,
+	[MUTATE_URING] = &mutate_uring,
+	[MUTATE_AIO] = &mutate_aio,
+	[MUTATE_POSIXAIO] = &mutate_posixaio,
 };
+#define ENGINES (sizeof(engines) / sizeof(engines[0]))
 
-static const char *const call_names[] = {
-	[MUTATE_PWRITE] = "pwrite",
-	[MUTATE_WRITE] = "write",
-	[MUTATE_PWRITEV] = "pwritev",
-	[MUTATE_PWRITEV2] = "pwritev2",
-	[MUTATE_WRITEV] = "writev",
-};
-
-const char *mutate_call_name(enum mutate_call call)
+const char *mutate_engine_name(enum mutate_engine engine)
 {
-	return call_names[call];
+	return engines[engine]->name;
 }
 
-bool mutate_call_parse(const char *name, enum mutate_call *out)
+bool mutate_engine_parse(const char *name, enum mutate_engine *out)
 {
-	for (unsigned i = 0; i < sizeof(call_names) / sizeof(call_names[0]); i++) {
-		if (strcmp(name, call_names[i]) == 0) {
-			*out = (enum mutate_call)i;
+	for (unsigned i = 0; i < ENGINES; i++) {
+		if (strcmp(name, engines[i]->name) == 0) {
+			*out = (enum mutate_engine)i;
 			return true;
 		}
 	}
 	return false;
 }
 
-/* ---- content ---- */
-
-static uint64_t mix(uint64_t z)
-{
-	z = (z ^ z >> 31) * SPREAD;
-	return z ^ z >> 29;
-}
-
-static uint64_t value_of(const struct mutator *m, uint64_t store)
-{
-	return (store * SPREAD) ^ mix(m->options->seed);
-}
-
-static uint64_t store_of(const struct mutator *m, uint64_t value)
-{
-	return (value ^ mix(m->options->seed)) * UNSPREAD;
-}
-
-static void fill_pattern(const struct mutator *m, uint8_t *buffer)
-{
-	for (uint64_t s = 0; s < m->sectors; s++) {
-		uint8_t *sector = buffer + s * MUTATE_SECTOR;
-		uint64_t v = value_of(m, 0);
-		memcpy(sector, &v, sizeof(v));
-		for (unsigned at = 16; at < MUTATE_SECTOR; at += sizeof(v)) {
-			v = mix(m->options->seed + s * MUTATE_SECTOR + at);
-			memcpy(sector + at, &v, sizeof(v));
-		}
-	}
-}
-
-/* Leaves the words alone that the other thread may be storing into. */
-static void stamp_write(const struct mutator *m, uint8_t *buffer, uint64_t write)
-{
-	for (uint64_t s = 0; s < m->sectors; s++)
-		memcpy(buffer + s * MUTATE_SECTOR + 8, &write, sizeof(write));
-}
-
-/* ---- the storing thread ---- */
-
-static void store_next(struct mutator *m, uint64_t sector)
-{
-	uint64_t number = atomic_load_explicit(&m->begun, memory_order_relaxed) + 1;
-	uint64_t *word = (uint64_t *)(m->buffer + sector * MUTATE_SECTOR);
-	atomic_store_explicit(&m->begun, number, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release); /* begun is seen before the word */
-	__atomic_store_n(word, value_of(m, number), __ATOMIC_RELAXED);
-	atomic_store_explicit(&m->done, number, memory_order_release);
-}
-
-/* On a busy machine the storing thread should not wait for a CPU while a write goes by. Needs
- * CAP_SYS_NICE; without it the race is as it comes. */
-static void ask_for_cpu(void)
-{
-	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), STORING_NICE);
-}
-
-static void *store_continuously(void *arg)
-{
-	struct mutator *m = arg;
-	ask_for_cpu();
-	for (uint64_t sector = 0; !m->stop; sector = (sector + 1) % m->sectors)
-		store_next(m, sector);
-	return NULL;
-}
-
-static void *store_once_a_write(void *arg)
-{
-	struct mutator *m = arg;
-	for (uint64_t turn = 1;; turn++) {
-		while (m->turn < turn && !m->stop)
-			sched_yield();
-		if (m->stop)
-			return NULL;
-		uint64_t begun_ns = clock_monotonic_ns();
-		uint64_t random = mix(m->options->seed ^ mix(turn));
-		uint64_t delay_ns = random % (m->options->delay_ns + 1);
-		while (clock_monotonic_ns() - begun_ns < delay_ns)
-			;
-		store_next(m, mix(random) % m->sectors);
-	}
-}
-
-/* ---- the writer ---- */
-
-static unsigned cut_buffer(const struct mutator *m, struct iovec *iov)
-{
-	unsigned n = m->sectors < MAX_PIECES ? (unsigned)m->sectors : MAX_PIECES;
-	uint64_t part = m->sectors / n * MUTATE_SECTOR;
-	for (unsigned i = 0; i < n; i++)
-		iov[i] = (struct iovec){m->buffer + i * part, part};
-	iov[n - 1].iov_len = m->options->block_bytes - (n - 1) * part;
-	return n;
-}
-
-static ssize_t call_write(const struct mutator *m, off_t offset)
-{
-	struct iovec iov[MAX_PIECES];
-	int n = (int)cut_buffer(m, iov);
-	switch (m->options->call) {
-	case MUTATE_PWRITE:
-		return pwrite(m->fd, m->buffer, m->options->block_bytes, offset);
-	case MUTATE_WRITE:
-		return write(m->fd, m->buffer, m->options->block_bytes);
-	case MUTATE_PWRITEV:
-		return pwritev(m->fd, iov, n, offset);
-	case MUTATE_PWRITEV2:
-		return pwritev2(m->fd, iov, n, offset, 0);
-	case MUTATE_WRITEV:
-		return writev(m->fd, iov, n);
-	}
-	return 0;
-}
-
-/* A call of the kind that uses the file's position needs it set before. */
-static int seek_to(const struct mutator *m, off_t offset)
-{
-	bool positioned = m->options->call == MUTATE_WRITE || m->options->call == MUTATE_WRITEV;
-	return positioned && lseek(m->fd, offset, SEEK_SET) < 0 ? -errno : 0;
-}
+/* ---- one transfer ---- */
 
 /* Until the storing thread has stored once more: on a busy machine it may be waiting for a CPU, and
  * a write begun then would meet nobody. */
-static void await_a_store(struct mutator *m)
+static void await_a_store(struct mutate_slot *slot)
 {
-	uint64_t done = atomic_load(&m->done);
-	while (atomic_load(&m->done) == done)
+	uint64_t done = atomic_load(&slot->done);
+	while (atomic_load(&slot->done) == done)
 		sched_yield();
 }
 
-/* The call itself, between the two readings of the counters that make I2. */
-static void write_observed(struct mutator *m, struct mutate_write *w, uint64_t *in_call_ns)
+static void ask_for_a_store(struct mutator *m, struct mutate_slot *slot)
 {
-	bool one = m->options->stores == MUTATE_ONE_STORE;
-	if (m->options->stores == MUTATE_CONTINUOUS)
-		await_a_store(m);
-	uint64_t begun_ns = clock_monotonic_ns();
-	uint64_t begun = atomic_load(&m->begun);
-	if (one)
-		m->turn++;
-	ssize_t n = call_write(m, (off_t)w->offset_bytes);
-	w->error = n < 0 ? errno : 0;
-	uint64_t done = atomic_load(&m->done);
-	*in_call_ns += clock_monotonic_ns() - begun_ns;
-	w->last_store = atomic_load(&m->begun);
-	w->stores = done > begun ? done - begun : 0;
-	w->written_bytes = n < 0 ? 0 : (uint64_t)n;
-	while (one && m->done < m->turn) /* a late store must not meet the next write */
+	uint64_t random = mutate_mix(m->options->seed ^ mutate_mix(slot->number + 1));
+	slot->due_ns = slot->started_ns + random % (m->options->delay_ns + 1);
+	slot->random = mutate_mix(random);
+	slot->asked++;
+}
+
+static bool stores_now(const struct mutator *m, enum mutate_stores stores)
+{
+	return m->options->stores == stores && (m->reading || !m->options->read);
+}
+
+static int begin(
+	struct mutator *m, struct mutate_slot *slot, struct mutate_transfer *t, uint64_t number)
+{
+	const struct mutate_options *o = m->options;
+	t->offset_bytes = o->offset_bytes + number % o->count * o->stride_bytes;
+	slot->transfer = t;
+	slot->number = number;
+	slot->ended = false;
+	if (!m->reading)
+		mutate_stamp(m, slot->buffer, number);
+	if (stores_now(m, MUTATE_CONTINUOUS))
+		await_a_store(slot);
+	slot->started_ns = clock_monotonic_ns();
+	slot->certain = slot->begun_before = atomic_load(&slot->begun);
+	if (stores_now(m, MUTATE_ONE_STORE))
+		ask_for_a_store(m, slot);
+	int err = m->engine->submit(m, slot);
+	if (err == 0 && slot->ended) /* a call that waited */
+		slot->certain = atomic_load(&slot->done);
+	return err;
+}
+
+static void end(struct mutator *m, struct mutate_slot *slot, struct mutate_tally *tally)
+{
+	struct mutate_transfer *t = take_ptr(&slot->transfer);
+	tally->time_ns += clock_monotonic_ns() - slot->started_ns;
+	t->last_store = atomic_load(&slot->begun);
+	t->stores = slot->certain > slot->begun_before ? slot->certain - slot->begun_before : 0;
+	t->error = slot->result < 0 ? (int)-slot->result : 0;
+	t->done_bytes = slot->result < 0 ? 0 : (uint64_t)slot->result;
+	tally->total++;
+	tally->changed += t->stores > 0;
+	tally->failed += t->error || t->done_bytes < m->options->block_bytes;
+	if (!tally->first_error)
+		tally->first_error = t->error;
+	while (slot->done < slot->asked) /* a late store must not meet the next transfer */
 		sched_yield();
 }
 
-static bool write_failed(const struct mutator *m, const struct mutate_write *w)
+/* ---- all of them ---- */
+
+static void nap(void)
 {
-	return w->error || w->written_bytes < m->options->block_bytes;
+	nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
 }
 
-static void count_write(
-	const struct mutator *m, const struct mutate_write *w, struct mutate_result *out)
+static int look_around(struct mutator *m)
 {
-	out->writes++;
-	out->changed += w->stores > 0;
-	out->failed += write_failed(m, w);
-	if (!out->first_error)
-		out->first_error = w->error;
+	for (unsigned i = 0; i < m->depth; i++)
+		m->slots[i].seen = atomic_load(&m->slots[i].done);
+	int err = m->engine->reap ? m->engine->reap(m) : 0;
+	for (unsigned i = 0; i < m->depth; i++)
+		if (m->slots[i].transfer && !m->slots[i].ended)
+			m->slots[i].certain = m->slots[i].seen;
+	return err;
 }
 
-/* The volume's answer to a write that it cannot store, in contrast to a run that cannot go on. */
+/* The volume's answer to what it cannot store or read, in contrast to a run that cannot go on. */
 static bool is_result(int error)
 {
 	return error == 0 || error == EILSEQ || error == EIO;
 }
 
-static int write_all(struct mutator *m, struct mutate_result *out, struct errmsg *why)
+static int say_why(const struct mutator *m, const struct mutate_transfer *t, struct errmsg *why)
 {
-	const struct mutate_options *o = m->options;
-	for (uint64_t i = 0; i < o->count * o->passes; i++) {
-		struct mutate_write *w = &out->records[i];
-		w->offset_bytes = o->offset_bytes + i % o->count * o->stride_bytes;
-		stamp_write(m, m->buffer, i);
-		int err = seek_to(m, (off_t)w->offset_bytes);
-		if (err < 0)
-			return errmsg_set(why, err, "%s: cannot seek: %s", o->path, strerror(-err));
-		write_observed(m, w, &out->in_call_ns);
-		count_write(m, w, out);
-		if (!is_result(w->error))
-			return errmsg_set(why, -w->error, "%s: cannot write at %llu: %s", o->path,
-				(unsigned long long)w->offset_bytes, strerror(w->error));
+	if (is_result(t->error))
+		return 0;
+	return errmsg_set(why, -t->error, "%s: cannot %s at %llu: %s", m->options->path,
+		m->reading ? "read" : "write", (unsigned long long)t->offset_bytes,
+		strerror(t->error));
+}
+
+/* A batch: what is to be transferred, and how far it is. */
+struct batch {
+	struct mutate_transfer *transfers; /* borrowed */
+	uint64_t count, begun, in_flight;
+	struct mutate_tally *tally; /* borrowed */
+	int err;                    /* the first; nothing is begun after it */
+};
+
+static void fill_slots(struct mutator *m, struct batch *b, struct errmsg *why)
+{
+	for (unsigned i = 0; i < m->depth && b->begun < b->count && !b->err; i++) {
+		struct mutate_slot *slot = &m->slots[i];
+		if (slot->transfer)
+			continue;
+		int err = begin(m, slot, &b->transfers[b->begun], b->begun);
+		if (err < 0) {
+			slot->transfer = NULL;
+			b->err = errmsg_set(why, err, "%s: cannot submit: %s", m->options->path,
+				strerror(-err));
+			return;
+		}
+		b->begun++;
+		b->in_flight++;
 	}
-	return 0;
+}
+
+static bool empty_slots(struct mutator *m, struct batch *b, struct errmsg *why)
+{
+	bool any = false;
+	for (unsigned i = 0; i < m->depth; i++) {
+		struct mutate_slot *slot = &m->slots[i];
+		const struct mutate_transfer *t = slot->transfer;
+		if (!t || !slot->ended)
+			continue;
+		end(m, slot, b->tally);
+		int err = say_why(m, t, why);
+		b->err = b->err ? b->err : err;
+		b->in_flight--;
+		any = true;
+	}
+	return any;
+}
+
+/* What was begun is waited for also after an error: its buffer is not ours until it has ended. */
+static int transfer_all(struct mutator *m, struct mutate_transfer *transfers, uint64_t count,
+	struct mutate_tally *tally, struct errmsg *why)
+{
+	struct batch b = {.transfers = transfers, .count = count, .tally = tally};
+	while (b.in_flight || (b.begun < b.count && !b.err)) {
+		fill_slots(m, &b, why);
+		int err = look_around(m);
+		if (err < 0) /* closing the engine waits for what is in flight */
+			return errmsg_set(why, err, "%s: %s", m->options->path, strerror(-err));
+		if (!empty_slots(m, &b, why) && b.in_flight)
+			nap();
+	}
+	return b.err;
 }
 
 /* ---- reading back ---- */
 
-static bool block_is_right(const struct mutator *m, uint64_t write, uint64_t last_store)
+static bool failed(const struct mutator *m, const struct mutate_transfer *t)
 {
-	for (uint64_t s = 0; s < m->sectors; s++) {
-		const uint8_t *got = m->buffer + s * MUTATE_SECTOR;
-		uint64_t value, stamp;
-		memcpy(&value, got, sizeof(value));
-		memcpy(&stamp, got + 8, sizeof(stamp));
-		if (stamp != write || store_of(m, value) > last_store ||
-			memcmp(got + 16, m->expected + s * MUTATE_SECTOR + 16, MUTATE_SECTOR - 16))
-			return false;
-	}
-	return true;
+	return t->error || t->done_bytes < m->options->block_bytes;
 }
 
-/* The storing thread has ended, so the buffer is free to read into. */
-static int verify_all(struct mutator *m, struct mutate_result *out)
+/* The storing thread has ended, so a buffer is free to read into. True where the block is right. */
+static bool verify_block(struct mutator *m, uint64_t number, const struct mutate_transfer *w,
+	struct mutate_result *out)
 {
 	const struct mutate_options *o = m->options;
-	m->expected = mem_alloc_blocks(o->block_bytes);
+	uint8_t *buffer = m->slots[0].buffer;
+	ssize_t n = pread(m->fd, buffer, o->block_bytes, (off_t)w->offset_bytes);
+	out->verified++;
+	if (n < 0) {
+		out->first_read_error = out->unreadable++ ? out->first_read_error : errno;
+		return false;
+	}
+	bool right = (uint64_t)n == o->block_bytes &&
+		     mutate_block_is_right(m, buffer, number, w->last_store);
+	out->wrong += !right;
+	return right;
+}
+
+/* How many reads of that block failed, in all passes. */
+static uint64_t count_failed_reads(
+	const struct mutator *m, const struct mutate_transfer *reads, uint64_t block)
+{
+	uint64_t n = 0;
+	for (unsigned pass = 0; pass < m->options->passes; pass++)
+		n += failed(m, &reads[pass * m->options->count + block]);
+	return n;
+}
+
+/* @reads: NULL, or what was read meanwhile. */
+static int verify_all(struct mutator *m, const struct mutate_transfer *writes, uint64_t written,
+	const struct mutate_transfer *reads, struct mutate_result *out)
+{
+	uint64_t count = m->options->count;
+	m->expected = mem_alloc_blocks(m->options->block_bytes);
 	if (!m->expected)
 		return -ENOMEM;
-	fill_pattern(m, m->expected);
-	for (uint64_t i = o->count * (o->passes - 1); i < o->count * o->passes; i++) {
-		const struct mutate_write *w = &out->records[i];
-		if (write_failed(m, w))
+	mutate_fill_pattern(m, m->expected);
+	for (uint64_t i = written - count; i < written; i++) {
+		if (failed(m, &writes[i]))
 			continue;
-		ssize_t n = pread(m->fd, m->buffer, o->block_bytes, (off_t)w->offset_bytes);
-		out->verified++;
-		if (n < 0) {
-			out->first_read_error = out->unreadable++ ? out->first_read_error : errno;
-			continue;
-		}
-		out->wrong += (uint64_t)n < o->block_bytes || !block_is_right(m, i, w->last_store);
+		bool right = verify_block(m, i, &writes[i], out);
+		if (right && reads)
+			out->false_errors += count_failed_reads(m, reads, i % count);
 	}
 	return 0;
 }
 
-/* ---- the run ---- */
+/* ---- options ---- */
 
 /* With what 0 stands for. */
 static struct mutate_options complete(const struct mutate_options *options)
@@ -311,7 +267,30 @@ static struct mutate_options complete(const struct mutate_options *options)
 	struct mutate_options o = *options;
 	o.stride_bytes = o.stride_bytes ? o.stride_bytes : o.block_bytes;
 	o.passes = o.passes ? o.passes : 1;
+	o.depth = o.depth ? o.depth : 1;
 	return o;
+}
+
+static int check_engine(const struct mutate_options *o, struct errmsg *why)
+{
+	const struct mutate_engine_ops *engine = engines[o->engine];
+	if (o->depth > MUTATE_MAX_DEPTH || o->block_bytes > MAX_BUFFERS / o->depth)
+		return errmsg_set(why, -EINVAL,
+			"up to %u transfers are in flight, with 4 GiB of buffers",
+			MUTATE_MAX_DEPTH);
+	if (o->depth > 1 && !engine->deep)
+		return errmsg_set(why, -EINVAL, "%s has one transfer in flight", engine->name);
+	if (o->call != MUTATE_PWRITE && o->engine != MUTATE_PSYNC)
+		return errmsg_set(why, -EINVAL, "only psync has a choice of calls");
+	if (o->vectored && !engine->vectored)
+		return errmsg_set(why, -EINVAL, "%s has no vectored writes of its own%s",
+			engine->name, o->engine == MUTATE_PSYNC ? " (choose a call)" : "");
+	if ((o->fixed || o->sqpoll) && !engine->fixed)
+		return errmsg_set(why, -EINVAL,
+			"%s has neither registered buffers nor a polling thread", engine->name);
+	if (o->fixed && o->vectored)
+		return errmsg_set(why, -EINVAL, "a registered buffer is written in one piece");
+	return 0;
 }
 
 int mutate_options_check(const struct mutate_options *options, struct errmsg *why)
@@ -332,8 +311,10 @@ int mutate_options_check(const struct mutate_options *options, struct errmsg *wh
 			why, -EINVAL, "a run has 1 to %llu writes", (unsigned long long)MAX_WRITES);
 	if (o.offset_bytes > INT64_MAX || o.stride_bytes > (INT64_MAX - o.offset_bytes) / o.count)
 		return errmsg_set(why, -EINVAL, "the last block would end beyond any file");
-	return 0;
+	return check_engine(&o, why);
 }
+
+/* ---- the run ---- */
 
 static int open_direct(const char *path, int *fd, struct errmsg *why)
 {
@@ -346,30 +327,98 @@ static int open_direct(const char *path, int *fd, struct errmsg *why)
 	return errmsg_set(why, err, "%s: cannot open: %s", path, strerror(-err));
 }
 
+/* The kernel waits in submission for a write that extends its file, and nobody sees it under way:
+ * engines that do not wait get the file's size before. */
+static int extend_file(const struct mutator *m, struct errmsg *why)
+{
+	const struct mutate_options *o = m->options;
+	uint64_t end = o->offset_bytes + (o->count - 1) * o->stride_bytes + o->block_bytes;
+	struct stat st;
+	if (!m->engine->deep || fstat(m->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+		(uint64_t)st.st_size >= end || ftruncate(m->fd, (off_t)end) == 0)
+		return 0;
+	return errmsg_set(why, -errno, "%s: cannot extend it: %s", o->path, strerror(errno));
+}
+
+static void cut_buffer(const struct mutator *m, struct mutate_slot *slot)
+{
+	unsigned n = m->sectors < MUTATE_MAX_PIECES ? (unsigned)m->sectors : MUTATE_MAX_PIECES;
+	uint64_t part = m->sectors / n * MUTATE_SECTOR;
+	for (unsigned i = 0; i < n; i++)
+		slot->iov[i] = (struct iovec){slot->buffer + i * part, part};
+	slot->iov[n - 1].iov_len = m->options->block_bytes - (n - 1) * part;
+	slot->pieces = n;
+}
+
+static int make_slots(struct mutator *m)
+{
+	size_t bytes = m->depth * sizeof(*m->slots);
+	if (posix_memalign((void **)&m->slots, _Alignof(struct mutate_slot), bytes))
+		return -ENOMEM;
+	memset(m->slots, 0, bytes);
+	for (unsigned i = 0; i < m->depth; i++) {
+		m->slots[i].buffer = mem_alloc_blocks(m->options->block_bytes);
+		if (!m->slots[i].buffer)
+			return -ENOMEM;
+		mutate_fill_pattern(m, m->slots[i].buffer);
+		cut_buffer(m, &m->slots[i]);
+	}
+	return 0;
+}
+
 static void mutator_cleanup(struct mutator *m)
 {
+	if (m->engine_state)
+		m->engine->close(m);
 	cleanup_closep(&m->fd);
-	free(m->buffer);
+	for (unsigned i = 0; m->slots && i < m->depth; i++)
+		free(m->slots[i].buffer);
+	free(m->slots);
 	free(m->expected);
 }
 
-/* Write all with the other thread at work, and leave without it. */
-static int run_threads(struct mutator *m, struct mutate_result *out, struct errmsg *why)
+/* Transfer all with the other thread at work, and leave without it. */
+static int transfer_raced(struct mutator *m, struct mutate_result *out, uint64_t count,
+	struct mutate_tally *tally, struct errmsg *why)
 {
 	enum mutate_stores stores = m->options->stores;
 	pthread_t thread;
 	if (stores != MUTATE_STILL) {
 		int err = pthread_create(&thread, NULL,
-			stores == MUTATE_ONE_STORE ? store_once_a_write : store_continuously, m);
+			stores == MUTATE_ONE_STORE ? mutate_store_when_asked
+						   : mutate_store_continuously,
+			m);
 		if (err)
 			return errmsg_set(why, -err, "no thread: %s", strerror(err));
 	}
-	int ret = write_all(m, out, why);
+	int ret = transfer_all(m, out->records, count, tally, why);
 	m->stop = true;
 	if (stores != MUTATE_STILL)
 		pthread_join(thread, NULL);
-	out->stores = m->done;
+	for (unsigned i = 0; i < m->depth; i++)
+		out->stores += m->slots[i].done;
 	return ret;
+}
+
+static int run_writes(struct mutator *m, struct mutate_result *out, struct errmsg *why)
+{
+	uint64_t count = m->options->count * m->options->passes;
+	int err = transfer_raced(m, out, count, &out->writes, why);
+	return err < 0 || !m->options->verify ? err : verify_all(m, out->records, count, NULL, out);
+}
+
+static int run_reads(struct mutator *m, struct mutate_result *out, struct errmsg *why)
+{
+	const struct mutate_options *o = m->options;
+	cleanup(cleanup_freep) struct mutate_transfer *writes = calloc(o->count, sizeof(*writes));
+	if (!writes)
+		return -ENOMEM;
+	int err = transfer_all(m, writes, o->count, &out->writes, why);
+	if (err < 0)
+		return err;
+	m->reading = true;
+	err = transfer_raced(m, out, o->count * o->passes, &out->reads, why);
+	return err < 0 ? err : verify_all(m, writes, o->count, out->records, out);
 }
 
 int mutate_run(const struct mutate_options *options, struct mutate_result *out, struct errmsg *why)
@@ -381,20 +430,23 @@ int mutate_run(const struct mutate_options *options, struct mutate_result *out, 
 		return ret;
 	/* Under Yama's ptrace_scope 1 nobody else may read our memory; without Yama it fails. */
 	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-	cleanup(mutator_cleanup) struct mutator m = {
-		.options = &o, .fd = -1, .sectors = o.block_bytes / MUTATE_SECTOR};
-	m.buffer = mem_alloc_blocks(o.block_bytes);
+	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
+	cleanup(mutator_cleanup) struct mutator m = {.options = &o,
+		.engine = engines[o.engine],
+		.fd = -1,
+		.depth = o.depth,
+		.sectors = o.block_bytes / MUTATE_SECTOR};
 	out->records = calloc(o.count * o.passes, sizeof(*out->records));
-	if (!m.buffer || !out->records)
+	if (!out->records || make_slots(&m) < 0)
 		return -ENOMEM;
 	ret = open_direct(o.path, &m.fd, why);
+	if (ret == 0)
+		ret = extend_file(&m, why);
+	if (ret == 0 && m.engine->open)
+		ret = m.engine->open(&m, why);
 	if (ret < 0)
 		return ret;
-	fill_pattern(&m, m.buffer);
-	ret = run_threads(&m, out, why);
-	if (ret == 0 && o.verify)
-		ret = verify_all(&m, out);
-	return ret;
+	return o.read ? run_reads(&m, out, why) : run_writes(&m, out, why);
 }
 
 void mutate_result_free(struct mutate_result *result)
