@@ -45,6 +45,8 @@ static const char *const texts[DB_STATEMENTS] = {
 	[DB_XATTR_GET] = "SELECT value FROM xattr WHERE ino = ?1 AND name = ?2",
 	[DB_XATTR_LIST] = "SELECT name FROM xattr WHERE ino = ?1 ORDER BY name",
 	[DB_XATTR_PUT] = "INSERT OR REPLACE INTO xattr VALUES(?1, ?2, ?3)",
+	[DB_XATTR_COPY] = "INSERT OR REPLACE INTO xattr"
+			  " SELECT ?1, name, value FROM xattr WHERE ino = ?2 AND name = ?3",
 	[DB_XATTR_DELETE] = "DELETE FROM xattr WHERE ino = ?1 AND name = ?2",
 	[DB_XATTR_DELETE_ALL] = "DELETE FROM xattr WHERE ino = ?1",
 	[DB_EXTENT_OF] = "SELECT file_block, volume_block, blocks, flags FROM extent"

@@ -109,6 +109,11 @@ int fs_setxattr(
 ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size);
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
 
+/* From now on files and directories take these attributes over from the directory that they are
+ * made in, in the same transaction. @names: short-valued ones, ended by NULL; borrowed until
+ * fs_close(). Before anything is made. */
+void fs_inherit_xattrs(struct fs *fs, const char *const *names);
+
 int fs_statfs(struct fs *fs, struct statvfs *st);
 
 /* ---- files ---- */

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An entry, an inode's row, and the splits of their trees. */
-#define CREATE_PAGES 12u
+/* An entry, an inode's row, attributes of the directory, and the splits of their trees. */
+#define CREATE_PAGES 14u
 
 static uint32_t mode_of(struct inode *inode)
 {
@@ -125,10 +125,12 @@ static int directory_alive(struct inode *dir)
 	return alive ? 0 : -ENOENT;
 }
 
-/* The rows: both or none. */
-static int rows_create(struct fs *fs, const struct creation *c, struct inode *inode)
+/* The rows: all or none. */
+static int rows_create(
+	struct fs *fs, const struct creation *c, struct inode *dir, struct inode *inode)
 {
-	int ret = 0;
+	bool inherits = S_ISREG(c->mode) || S_ISDIR(c->mode);
+	int ret = inherits ? xattr_inherit(fs, dir, inode) : 0;
 	if (c->target)
 		ret = db_exec(
 			&fs->db, DB_SYMLINK_PUT, "ub", inode->ino, c->target, strlen(c->target));
@@ -136,6 +138,8 @@ static int rows_create(struct fs *fs, const struct creation *c, struct inode *in
 		ret = dirent_insert(fs, c->parent, c->name, inode);
 	if (ret < 0 && c->target)
 		(void)db_exec(&fs->db, DB_SYMLINK_DELETE, "u", inode->ino);
+	if (ret < 0 && inherits)
+		(void)db_exec(&fs->db, DB_XATTR_DELETE_ALL, "u", inode->ino);
 	return ret;
 }
 
@@ -152,7 +156,7 @@ static int create_locked(struct fs *fs, const struct creation *c, struct stat *s
 	ret = inode_new(fs, &attr, &inode);
 	if (ret < 0)
 		return ret;
-	ret = rows_create(fs, c, inode);
+	ret = rows_create(fs, c, dir, inode);
 	if (ret < 0) {
 		inode_discard(fs, inode);
 		return ret;

@@ -106,6 +106,25 @@ ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size)
 	return ret;
 }
 
+/* ---- handing down ---- */
+
+void fs_inherit_xattrs(struct fs *fs, const char *const *names)
+{
+	fs->inherited = names;
+}
+
+int xattr_inherit(struct fs *fs, struct inode *dir, struct inode *inode)
+{
+	int ret = 0;
+	if (!fs->inherited || has_none(fs, dir))
+		return 0;
+	inode->no_xattrs = false;
+	for (const char *const *name = fs->inherited; *name && ret == 0; name++)
+		ret = db_exec(
+			&fs->db, DB_XATTR_COPY, "uub", inode->ino, dir->ino, *name, strlen(*name));
+	return ret;
+}
+
 /* ---- changing ---- */
 
 static void changed(struct fs *fs, struct inode *inode)

@@ -403,6 +403,29 @@ static void a_read_only_mount_changes_nothing(void **unused)
 	rig_free(rig);
 }
 
+static void files_and_directories_take_named_attributes_over_from_their_directory(void **unused)
+{
+	(void)unused;
+	static const char *const names[] = {"user.down", "user.other", NULL};
+	struct rig *rig = new_rig();
+	char got[8];
+	struct stat st;
+	fs_inherit_xattrs(rig->fs, names);
+	uint64_t dir = rig_mkdir(rig, FS_ROOT_INO, "d");
+	assert_int_equal(fs_setxattr(rig->fs, dir, "user.down", "yes", 3, 0), 0);
+	assert_int_equal(fs_setxattr(rig->fs, dir, "user.stays", "no", 2, 0), 0);
+	uint64_t inner = rig_mkdir(rig, dir, "inner");
+	uint64_t file = rig_create(rig, inner, "f");
+	assert_int_equal(fs_symlink(rig->fs, dir, "l", "f", &rig_owner, &st), 0);
+	rig_remount(rig);
+	assert_int_equal(fs_getxattr(rig->fs, file, "user.down", got, sizeof(got)), 3);
+	assert_memory_equal(got, "yes", 3);
+	assert_int_equal(fs_listxattr(rig->fs, file, NULL, 0), sizeof("user.down"));
+	assert_int_equal(fs_listxattr(rig->fs, inner, NULL, 0), sizeof("user.down"));
+	assert_int_equal(fs_listxattr(rig->fs, st.st_ino, NULL, 0), 0);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +442,8 @@ int main(void)
 		cmocka_unit_test(a_listing_gives_each_entry_once_while_others_come_and_go),
 		cmocka_unit_test(symlinks_keep_their_targets),
 		cmocka_unit_test(attributes_of_a_file_are_set_listed_and_removed),
+		cmocka_unit_test(
+			files_and_directories_take_named_attributes_over_from_their_directory),
 		cmocka_unit_test(times_and_modes_are_kept),
 		cmocka_unit_test(paths_lead_there_and_back),
 		cmocka_unit_test(a_read_only_mount_changes_nothing),
