@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Looking at other processes' memory without being held up by them.
- * Owner thread: any; the looking is done by threads of the sampler's own.
+ * Owner thread: any; the looking is done by threads of the sampler's own, which are made when there
+ *   is something to look at.
  * Invariants: I1 nobody waits for another process longer than the limit: what takes longer fails
  *   with -ETIME, and the thread that hangs in it is left to itself (it holds the buffer and works
  *   in memory of its own, so that nothing of the caller's is touched afterwards). I2 a process
- *   that made somebody wait to the limit is not looked at for SAMPLER_PENALTY_NS: -ETIME at once.
- *   I3 the number of threads is bounded; where all hang, jobs fail with -ETIME at once.
- * May use: live, base. Must not know: sources, policies.
+ *   that made somebody wait to the limit is not looked at for SAMPLER_PENALTY_NS, nor as long as a
+ *   thread hangs in it: -ETIME at once. I3 the number of threads is bounded; where all hang (or
+ *   none can be made), jobs fail with -ETIME at once.
+ * May use: live, procfs, base. Must not know: sources, policies.
+ *
+ * The limit is kept to within a tenth of it and what the scheduler adds.
  *
  * Why: process_vm_readv(2) waits for the mmap lock of that process, and for whoever pages its
  * memory in (userfaultfd(2), another file system). Both may be waiting for us. */
