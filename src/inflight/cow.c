@@ -47,7 +47,7 @@
 #include "inflight/cow_kernel.h"
 
 #define CLASSES        15u /* 1 to 16384 pages */
-#define HANDLER_STACK  (UINT64_C(256) << 10)
+#define HANDLER_STACK  (UINT64_C(1) << 20)
 #define FAULTS_AT_ONCE 16u
 
 enum page_state { PAGE_AWAY, PAGE_HOME };
@@ -86,7 +86,7 @@ const char *cow_refusal_name(enum cow_refusal refusal)
 		[COW_TOO_LONG] = "too long",
 		[COW_NOT_PLAIN] = "not plain memory",
 		[COW_OVERLAP] = "overlaps other writes",
-		[COW_FRAGMENTED] = "fragmented",
+		[COW_FRAGMENTED] = "too many mappings",
 		[COW_BUSY] = "watched by others",
 		[COW_GONE] = "after a fork",
 	};
@@ -229,7 +229,7 @@ static void *handler_run(void *arg)
 static int handler_start(struct cow *c)
 {
 	void *stack = mmap(NULL, HANDLER_STACK, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (stack == MAP_FAILED)
 		return -ENOMEM;
 	c->handler_stack = stack;
@@ -362,11 +362,6 @@ static enum cow_refusal find_away(
 	return COW_TAKEN;
 }
 
-static enum cow_refusal refusal_of(int err)
-{
-	return err == -EBUSY || err == -ENOMEM ? COW_BUSY : COW_NOT_PLAIN;
-}
-
 /* Nobody but the extents that still have a page away needs to hear of its faults. */
 static void unwatch_rest(struct cow *c, uintptr_t home, size_t pages)
 {
@@ -382,6 +377,39 @@ static void unwatch_rest(struct cow *c, uintptr_t home, size_t pages)
 	}
 }
 
+/* Stores in flight leave a buffer cut up into mappings that the kernel does not join again while
+ * they have pages: then each is moved by itself. */
+static int move_pieces(struct cow *c, uintptr_t home, uintptr_t shadow, size_t len)
+{
+	size_t at = 0;
+	while (at < len) {
+		size_t n = cow_kernel_run(&c->kernel, home + at, len - at);
+		if (n == 0 || cow_kernel_move(home + at, shadow + at, n) < 0)
+			break;
+		at += n;
+	}
+	if (at == len)
+		return 0;
+	if (at)
+		(void)cow_kernel_put_copy(&c->kernel, home, shadow, at);
+	return -EFAULT;
+}
+
+/* The pages of @e, which is not in flight yet, leave home. */
+static enum cow_refusal extent_leave_home(struct cow *c, struct cow_extent *e)
+{
+	size_t len = e->pages * BLOCK_BYTES;
+	int err = cow_kernel_watch(&c->kernel, e->home, len);
+	if (err < 0)
+		return err == -EBUSY || err == -ENOMEM ? COW_BUSY : COW_NOT_PLAIN;
+	if (cow_kernel_move(e->home, e->shadow, len) == 0 ||
+		move_pieces(c, e->home, e->shadow, len) == 0)
+		return COW_TAKEN;
+	unwatch_rest(c, e->home, e->pages);
+	(void)madvise((void *)e->shadow, len, MADV_DONTNEED);
+	return COW_FRAGMENTED;
+}
+
 /* Move the pages away: *@e becomes the extent, unless one that is there is shared. */
 static enum cow_refusal take_locked(struct cow *c, uintptr_t home, size_t pages,
 	struct cow_extent **spare, struct cow_hold *out)
@@ -395,18 +423,14 @@ static enum cow_refusal take_locked(struct cow *c, uintptr_t home, size_t pages,
 		return refusal;
 	if (!e) {
 		e = *spare;
-		int err = cow_kernel_watch(&c->kernel, home, pages * BLOCK_BYTES);
-		if (err < 0)
-			return refusal_of(err);
-		if (cow_kernel_move(home, e->shadow, pages * BLOCK_BYTES) < 0) {
-			unwatch_rest(c, home, pages);
-			return COW_FRAGMENTED;
-		}
-		*spare = NULL;
 		e->home = home;
 		e->pages = e->away = pages;
 		e->refs = 0;
 		memset(e->state, PAGE_AWAY, pages);
+		refusal = extent_leave_home(c, e);
+		if (refusal)
+			return refusal;
+		*spare = NULL;
 		list_push_back(&c->extents, &e->node);
 	}
 	c->stats.shared += e->refs > 0;

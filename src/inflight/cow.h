@@ -21,7 +21,7 @@ enum cow_refusal {
 	COW_TOO_LONG,   /* above COW_MAX_BYTES */
 	COW_NOT_PLAIN,  /* shared, a file's, huge pages, not writable, or the main thread's stack */
 	COW_OVERLAP,    /* a part of it is away with other writes, a part is not */
-	COW_FRAGMENTED, /* not one mapping (or the limit of mappings was met) */
+	COW_FRAGMENTED, /* the kernel would not move it: its limit of mappings was met */
 	COW_BUSY,       /* another userfaultfd watches it; or out of memory */
 	COW_GONE,       /* after fork(2), in the child */
 	COW_REFUSAL_COUNT

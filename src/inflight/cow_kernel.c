@@ -112,6 +112,12 @@ bool cow_kernel_is_plain(const struct cow_kernel *k, uintptr_t addr, size_t len)
 	return true;
 }
 
+size_t cow_kernel_run(const struct cow_kernel *k, uintptr_t addr, size_t len)
+{
+	struct place m;
+	return find_place(k, addr, &m) ? min_u64(m.end - addr, len) : 0;
+}
+
 static bool look_for_stack(void *ctx, const struct place *m, const char *name)
 {
 	struct cow_kernel *k = ctx;

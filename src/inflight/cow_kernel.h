@@ -22,6 +22,9 @@ void cow_kernel_close(struct cow_kernel *k);
 /* Is [addr, addr + len) private anonymous memory with small pages, readable and writable? */
 bool cow_kernel_is_plain(const struct cow_kernel *k, uintptr_t addr, size_t len);
 
+/* How much of [addr, addr + len) lies in the mapping at @addr; 0: nothing is mapped. */
+size_t cow_kernel_run(const struct cow_kernel *k, uintptr_t addr, size_t len);
+
 /* Faults on missing pages of the range wait for us from now on; and no longer. */
 int cow_kernel_watch(const struct cow_kernel *k, uintptr_t addr, size_t len);
 int cow_kernel_unwatch(const struct cow_kernel *k, uintptr_t addr, size_t len);
@@ -29,7 +32,8 @@ int cow_kernel_unwatch(const struct cow_kernel *k, uintptr_t addr, size_t len);
 /* Is the page at @addr, which is missing, still watched? */
 bool cow_kernel_is_watched(const struct cow_kernel *k, uintptr_t addr);
 
-/* Move all pages; the old place stays mapped, and empty. What was mapped at @to goes. */
+/* Move all pages; the old place, which is one mapping, stays mapped, and empty. What was mapped at
+ * @to goes. */
 int cow_kernel_move(uintptr_t from, uintptr_t to, size_t len);
 
 /* Put pages into missing ones of a watched range: the very pages where the kernel can (Linux 6.8)
