@@ -12,8 +12,9 @@
  *
  * A worker's phases:
  *
- *	IDLE --hand_over, next_job--> PREPARING --look--> LOOKING --job_finish--> IDLE
- *	                                                  LOOKING --give_up--> HANGING --job_finish--> IDLE
+ *	IDLE --hand_over, worker_next--> PREPARING --look--> LOOKING --job_finish--> IDLE
+ *	                                          LOOKING --give_up--> HANGING
+ *	                                          HANGING --job_finish--> IDLE
  *
  * While it prepares, a worker reads its caller's memory; what hangs is looking, and that touches
  * nothing but the worker's own memory and the buffer that it holds. So only who looks is given up.

@@ -6,6 +6,8 @@
  *   nobody could tell the two apart in what the members then hold. */
 #include "inflight/source.h"
 
+#include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "inflight/live.h"
@@ -49,8 +51,12 @@ struct source_live {
 	struct source src;          /* first: this is what callers hold */
 	struct sampler *sampler;    /* borrowed */
 	struct live_buffer *buffer; /* owned */
-	bool lost;                  /* I5 */
+	int lost;                   /* I5: what the reading failed with */
 	struct pass passes[SAMPLE_POINTS];
+	/* keep_guarded, else NULL. Owned; of the write's bytes those that have been sampled, and a
+	 * bit for each of them. */
+	uint8_t *guarded;
+	uint64_t *is_guarded;
 };
 
 /* Bytes that differ; @first is the index of the lowest (unchanged where none does). */
@@ -96,26 +102,89 @@ static void note_differences(struct source_live *live, enum sample_point point,
 		found->changed_bytes = of_pass;
 }
 
+/* ---- what the guard was made of ---- */
+
+#define WORD_BITS ((uint32_t)(sizeof(uint64_t) * CHAR_BIT))
+
+static bool guard_allocate(struct source_live *live)
+{
+	uint32_t len = live->src.len_bytes;
+	live->guarded = malloc(len);
+	live->is_guarded = calloc(len / WORD_BITS + 1, sizeof(*live->is_guarded));
+	return live->guarded && live->is_guarded;
+}
+
+/* The bytes [at, end) of @is_guarded's word of @at, as a mask. */
+static uint64_t word_mask(uint32_t at, uint32_t end)
+{
+	uint32_t first = at % WORD_BITS, count = end - at;
+	uint64_t bits = count >= WORD_BITS ? UINT64_MAX : (UINT64_C(1) << count) - 1;
+	return bits << first;
+}
+
+static void keep_word(
+	struct source_live *live, uint32_t at, uint32_t end, const uint8_t *bytes, bool anew)
+{
+	uint64_t *word = &live->is_guarded[at / WORD_BITS];
+	uint64_t mask = word_mask(at, end);
+	if (anew || !(*word & mask))
+		memcpy(live->guarded + at, bytes, end - at);
+	else if ((*word & mask) != mask)
+		for (uint32_t i = at; i < end; i++)
+			if (!(*word >> i % WORD_BITS & 1))
+				live->guarded[i] = bytes[i - at];
+	*word |= mask;
+}
+
+/* Keep those bytes of which nothing has been kept; @anew: all. */
+static void keep(struct source_live *live, uint32_t offset_bytes, uint32_t len_bytes,
+	const uint8_t *bytes, bool anew)
+{
+	uint32_t end = offset_bytes + len_bytes;
+	for (uint32_t at = offset_bytes; at < end;) {
+		uint32_t stop = (at / WORD_BITS + 1) * WORD_BITS;
+		stop = stop < end ? stop : end;
+		keep_word(live, at, stop, bytes + (at - offset_bytes), anew);
+		at = stop;
+	}
+}
+
+/* ---- samples ---- */
+
+/* False, and the error remembered: it failed, now or before. */
+static bool live_look(
+	struct source_live *live, uint32_t offset_bytes, uint32_t len_bytes, void *scratch)
+{
+	if (!live->lost)
+		live->lost =
+			sampler_read(live->sampler, live->buffer, offset_bytes, scratch, len_bytes);
+	return !live->lost;
+}
+
 static const void *live_sample(struct source *src, enum sample_point point, uint32_t offset_bytes,
 	uint32_t len_bytes, void *scratch)
 {
 	struct source_live *live = (struct source_live *)src;
-	if (!live->lost)
-		live->lost = sampler_read(live->sampler, live->buffer, offset_bytes, scratch,
-				     len_bytes) < 0;
-	if (live->lost) {
+	const uint8_t *bytes = scratch;
+	if (live_look(live, offset_bytes, len_bytes, scratch)) {
+		src->found.samples++;
+		note_differences(live, point, offset_bytes, len_bytes, bytes);
+	} else {
 		src->found.failed++;
-		return src->bounce + offset_bytes;
+		bytes = src->bounce + offset_bytes;
 	}
-	src->found.samples++;
-	note_differences(live, point, offset_bytes, len_bytes, scratch);
-	return scratch;
+	/* A guard that is made once more is made of the later sample. */
+	if (live->guarded)
+		keep(live, offset_bytes, len_bytes, bytes, point == SAMPLE_GUARD);
+	return bytes;
 }
 
 static void live_source_free(struct source *src)
 {
 	struct source_live *live = (struct source_live *)src;
 	live_buffer_free(live->buffer);
+	free(live->guarded);
+	free(live->is_guarded);
 	free(live);
 }
 
@@ -136,31 +205,53 @@ struct source *source_live_new(const struct source_live_config *config)
 		.len_bytes = config->len_bytes,
 		.writer = *config->writer,
 		.found.first_changed = UINT32_MAX};
+	if (config->keep_guarded && !guard_allocate(live)) {
+		live_source_free(&live->src);
+		return NULL;
+	}
 	return &live->src;
 }
 
 /* ---- the look before completion ---- */
+
+/* Bytes that were never sampled have the copy to stand for them. */
+static bool guard_differs(struct source_live *live, const void *now)
+{
+	keep(live, 0, live->src.len_bytes, live->src.bounce, false);
+	return memcmp(live->guarded, now, live->src.len_bytes) != 0;
+}
+
+static void check_failed(struct source_check *check, int err)
+{
+	check->src->found.failed++;
+	check->done(check, err);
+}
 
 static void seen(struct sampler_job *job, const void *bytes, int err)
 {
 	struct source_check *check = container_of(job, struct source_check, job);
 	struct source_live *live = (struct source_live *)check->src;
 	if (err < 0) {
-		live->lost = true;
-		check->src->found.failed++;
-	} else {
-		check->src->found.samples++;
-		note_differences(live, SAMPLE_DATA, 0, check->src->len_bytes, bytes);
-		check->differs = source_mutated(check->src);
+		live->lost = err;
+		check_failed(check, err);
+		return;
 	}
-	check->done(check, err);
+	check->src->found.samples++;
+	note_differences(live, SAMPLE_DATA, 0, check->src->len_bytes, bytes);
+	check->differs = check->kind == SOURCE_CHECK_GUARD ? guard_differs(live, bytes)
+							   : source_mutated(check->src);
+	check->done(check, 0);
 }
 
 void source_check(struct source_check *check)
 {
 	struct source_live *live = (struct source_live *)check->src;
+	assert(check->kind != SOURCE_CHECK_GUARD || live->guarded);
 	check->differs = false;
 	check->job = (struct sampler_job){
 		.buffer = live->buffer, .len_bytes = check->src->len_bytes, .seen = seen};
-	sampler_post(live->sampler, &check->job);
+	if (live->lost)
+		check_failed(check, live->lost); /* I5 */
+	else
+		sampler_post(live->sampler, &check->job);
 }

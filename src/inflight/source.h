@@ -89,15 +89,20 @@ struct source_live_config {
 	/* Samples give the copy (I2), and the writer's memory is looked at by source_check() only:
 	 * DIO_DETECT. */
 	bool watch_only;
-	/* What the first sample gave is kept, for SOURCE_CHECK_GUARD: DIO_VERIFY, DIO_ADAPTIVE. */
+	/* What the guard was made of is kept, for SOURCE_CHECK_GUARD: DIO_VERIFY, DIO_ADAPTIVE.
+	 * Costs another copy of the write in memory. */
 	bool keep_guarded;
 };
 struct source *source_live_new(const struct source_live_config *config);
 
 /* The look before completion: does the writer's memory still hold what it held? */
 enum source_check_kind {
-	SOURCE_CHECK_COPY,  /* at submission: compared with the bounce copy; into src->found */
-	SOURCE_CHECK_GUARD, /* when the guard was made: compared with the first sample */
+	/* At submission: compared with the bounce copy; into src->found. */
+	SOURCE_CHECK_COPY,
+	/* When the guard was made: compared with the latest sample for it, or, of bytes without
+	 * such a sample, with the first one for anything else, or, of bytes never sampled, with
+	 * the bounce copy. Needs keep_guarded. Into src->found as well. */
+	SOURCE_CHECK_GUARD,
 };
 struct source_check {
 	struct source *src; /* a live one; borrowed until done() */

@@ -34,7 +34,9 @@ int sampler_read(struct sampler *s, struct live_buffer *buffer, uint32_t offset_
 
 void sampler_post(struct sampler *s, struct sampler_job *job)
 {
-	job->seen(job, job->buffer->memory, 0);
+	int err = job->buffer->fail_with;
+	job->buffer->reads++;
+	job->seen(job, err ? NULL : job->buffer->memory, err);
 }
 
 void live_buffer_free(struct live_buffer *buffer)
@@ -48,16 +50,48 @@ struct rig {
 	struct source *src;
 };
 
-static void rig_start(struct rig *rig)
+static void rig_start_as(struct rig *rig, bool watch_only, bool keep_guarded)
 {
 	memset(rig, 0, sizeof(*rig));
 	for (unsigned i = 0; i < LEN; i++)
 		rig->bounce[i] = rig->live.memory[i] = (uint8_t)(i * 7 + i / 256);
 	struct event_writer writer = {.pid = 4711, .tid = 4712, .comm = "writer"};
-	struct source_live_config config = {
-		.buffer = &rig->live, .bounce = rig->bounce, .len_bytes = LEN, .writer = &writer};
+	struct source_live_config config = {.buffer = &rig->live,
+		.bounce = rig->bounce,
+		.len_bytes = LEN,
+		.writer = &writer,
+		.watch_only = watch_only,
+		.keep_guarded = keep_guarded};
 	rig->src = source_live_new(&config);
 	assert_non_null(rig->src);
+}
+
+static void rig_start(struct rig *rig)
+{
+	rig_start_as(rig, false, false);
+}
+
+struct looked {
+	struct source_check check;
+	unsigned times;
+	int err;
+};
+
+static void look_is_over(struct source_check *check, int err)
+{
+	struct looked *looked = container_of(check, struct looked, check);
+	looked->times++;
+	looked->err = err;
+}
+
+/* The look before completion; what it ends with must be @err. Does the memory differ? */
+static bool rig_check(struct rig *rig, enum source_check_kind kind, int err)
+{
+	struct looked looked = {.check = {.src = rig->src, .kind = kind, .done = look_is_over}};
+	source_check(&looked.check);
+	assert_int_equal(looked.times, 1);
+	assert_int_equal(looked.err, err);
+	return looked.check.differs;
 }
 
 /* What the pipeline gets at @point for a part of the write. */
@@ -196,6 +230,136 @@ static void a_live_source_keeps_its_writer_and_frees_its_buffer_once(void **unus
 	source_free(NULL);
 }
 
+static void a_watched_write_is_the_copy_and_its_memory_is_looked_at_once(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, true, false);
+	memset(rig.live.memory + 4000, 0x55, 200);
+	assert_true(rig.src->stable);
+	assert_ptr_equal(rig_sample(&rig, SAMPLE_GUARD, 0, LEN), rig.bounce);
+	assert_int_equal(rig.live.reads, 0);
+	assert_false(source_mutated(rig.src));
+	assert_true(rig_check(&rig, SOURCE_CHECK_COPY, 0));
+	assert_int_equal(rig.live.reads, 1);
+	assert_int_equal(rig.src->found.samples, 1);
+	assert_int_equal(rig.src->found.first_changed, rig.bounce[4000] == 0x55 ? 4001 : 4000);
+	assert_in_range(rig.src->found.changed_bytes, 195, 200);
+	source_free(rig.src);
+}
+
+static void a_watched_write_of_a_still_buffer_differs_in_nothing(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, true, false);
+	assert_false(rig_check(&rig, SOURCE_CHECK_COPY, 0));
+	assert_false(source_mutated(rig.src));
+	assert_int_equal(rig.src->found.changed_bytes, 0);
+	source_free(rig.src);
+}
+
+static void a_look_that_fails_finds_nothing_and_is_counted(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, true, false);
+	memset(rig.live.memory, 0x55, LEN);
+	rig.live.fail_with = -ETIME;
+	assert_false(rig_check(&rig, SOURCE_CHECK_COPY, -ETIME));
+	assert_int_equal(rig.src->found.failed, 1);
+	assert_int_equal(rig.src->found.samples, 0);
+	assert_false(source_mutated(rig.src));
+	source_free(rig.src);
+}
+
+static void after_a_sample_that_failed_nobody_looks_again_before_completion(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, false, true);
+	rig.live.fail_with = -ETIME;
+	rig_sample(&rig, SAMPLE_GUARD, 0, LEN);
+	rig.live.fail_with = 0;
+	memset(rig.live.memory, 0x55, LEN);
+	assert_false(rig_check(&rig, SOURCE_CHECK_GUARD, -ETIME));
+	assert_int_equal(rig.live.reads, 1);
+	source_free(rig.src);
+}
+
+static void the_guard_is_compared_with_what_it_was_made_of_not_with_the_copy(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, false, true);
+	rig.live.memory[100] ^= 1; /* before the guard is made: the guard is of these bytes */
+	rig_sample(&rig, SAMPLE_GUARD, 0, 4096);
+	rig_sample(&rig, SAMPLE_GUARD, 4096, 4096);
+	rig_sample(&rig, SAMPLE_DATA, 0, LEN);
+	assert_false(rig_check(&rig, SOURCE_CHECK_GUARD, 0));
+	assert_true(source_mutated(rig.src)); /* it did change, and harmed nothing */
+	rig.live.memory[100] ^= 1;            /* as the copy again, but not as the guard */
+	assert_true(rig_check(&rig, SOURCE_CHECK_GUARD, 0));
+	source_free(rig.src);
+}
+
+static void a_guard_that_is_made_once_more_is_made_of_the_later_bytes(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, false, true);
+	rig_sample(&rig, SAMPLE_GUARD, 0, LEN);
+	rig.live.memory[5000] ^= 1;
+	rig_sample(&rig, SAMPLE_GUARD, 4096, 4096);
+	assert_false(rig_check(&rig, SOURCE_CHECK_GUARD, 0));
+	source_free(rig.src);
+}
+
+static void without_guards_the_first_sample_of_each_byte_counts(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, false, true);
+	const uint32_t cuts[] = {0, 1, 63, 64, 65, 1000, 4097, LEN}; /* of no alignment */
+	for (unsigned i = 0; i + 1 < sizeof(cuts) / sizeof(*cuts); i++)
+		rig_sample(&rig, SAMPLE_DATA, cuts[i], cuts[i + 1] - cuts[i]);
+	for (uint32_t i = 0; i < LEN; i += 777) {
+		rig.live.memory[i] ^= 1;
+		rig_sample(&rig, SAMPLE_DATA, 0, LEN); /* the second mirror's */
+		assert_true(rig_check(&rig, SOURCE_CHECK_GUARD, 0));
+		rig.live.memory[i] ^= 1;
+		assert_false(rig_check(&rig, SOURCE_CHECK_GUARD, 0));
+	}
+	source_free(rig.src);
+}
+
+static void samples_that_overlap_keep_only_what_is_new_in_them(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, false, true);
+	rig_sample(&rig, SAMPLE_PARITY, 10, 20);
+	rig.live.memory[15] ^= 1; /* sampled before: the old byte counts */
+	rig.live.memory[35] ^= 1; /* not sampled before: this one counts */
+	rig_sample(&rig, SAMPLE_DATA, 0, 64);
+	assert_true(rig_check(&rig, SOURCE_CHECK_GUARD, 0));
+	rig.live.memory[15] ^= 1;
+	assert_false(rig_check(&rig, SOURCE_CHECK_GUARD, 0));
+	source_free(rig.src);
+}
+
+static void bytes_that_were_never_sampled_are_compared_with_the_copy(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, false, true);
+	rig_sample(&rig, SAMPLE_GUARD, 0, 4096);
+	rig.live.memory[5000] ^= 1;
+	assert_true(rig_check(&rig, SOURCE_CHECK_GUARD, 0));
+	assert_int_equal(rig.src->found.first_changed, 5000);
+	source_free(rig.src);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +371,15 @@ int main(void)
 		cmocka_unit_test(after_one_failed_reading_the_rest_of_the_write_is_the_bounce_copy),
 		cmocka_unit_test(what_could_never_be_read_is_no_mutation_but_unobserved),
 		cmocka_unit_test(a_live_source_keeps_its_writer_and_frees_its_buffer_once),
+		cmocka_unit_test(a_watched_write_is_the_copy_and_its_memory_is_looked_at_once),
+		cmocka_unit_test(a_watched_write_of_a_still_buffer_differs_in_nothing),
+		cmocka_unit_test(a_look_that_fails_finds_nothing_and_is_counted),
+		cmocka_unit_test(after_a_sample_that_failed_nobody_looks_again_before_completion),
+		cmocka_unit_test(the_guard_is_compared_with_what_it_was_made_of_not_with_the_copy),
+		cmocka_unit_test(a_guard_that_is_made_once_more_is_made_of_the_later_bytes),
+		cmocka_unit_test(without_guards_the_first_sample_of_each_byte_counts),
+		cmocka_unit_test(samples_that_overlap_keep_only_what_is_new_in_them),
+		cmocka_unit_test(bytes_that_were_never_sampled_are_compared_with_the_copy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
