@@ -50,8 +50,9 @@ struct event {
 	uint32_t volume_blocks; /* how many */
 	uint64_t stripe;        /* UINT64_MAX: none */
 	const char *what;       /* static text: "guard", "ref tag", "read error", ...; of a
-				 * mutation what became of the write: "stored", "copy stored",
-				 * "refused", "failed", "redone"; or NULL */
+				 * mutation what became of the write: "stored", "verified" (all
+				 * samples and the last look agreed), "copy stored", "refused",
+				 * "failed", "redone"; or NULL */
 	const char *policy;     /* static text: of the direct I/O; or NULL */
 };
 

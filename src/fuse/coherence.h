@@ -30,7 +30,8 @@ struct coherence_file {
 	struct coherence_inode *inode; /* counted */
 	uint64_t ino;
 	bool direct;
-	bool may_dirty; /* opened for writing, through the page cache */
+	bool as_buffered; /* direct, and by the kernel's path for cached files all the same */
+	bool may_dirty;   /* opened for writing, through the page cache */
 };
 
 #define COHERENCE_REGION_BYTES (UINT64_C(1) << 20)

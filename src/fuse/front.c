@@ -71,7 +71,10 @@ int front_init(struct front *f, const struct front_options *options)
 	f->buffers = buffer_pool_new(f->volume ? volume_engine(f->volume) : NULL);
 	if (!f->buffers)
 		return -ENOMEM;
+	fs_inherit_xattrs(f->fs, policy_inherited_xattrs);
 	int err = coherence_new(kernel_drop, f, &f->coherence);
+	if (!err)
+		err = later_new(&f->later);
 	if (!err)
 		err = processes_new(&f->processes);
 	f->trees = options->trees;
@@ -95,6 +98,7 @@ static void file_forgotten(void *ctx, uint64_t ino)
 
 void front_fini(struct front *f)
 {
+	later_free(f->later);
 	coherence_free(f->coherence, file_forgotten, f);
 	control_free(f->control);
 	live_free(f->live);

@@ -18,6 +18,7 @@
 #include "fuse/control.h"
 #include "fuse/events.h"
 #include "fuse/front.h"
+#include "fuse/later.h"
 #include "fuse/policy.h"
 #include "fuse/stats.h"
 #include "fuse/wire.h"
@@ -43,6 +44,7 @@ struct front {
 	struct fuse_session *session;        /* owned */
 	struct buffer_pool *buffers;         /* owned */
 	struct coherence *coherence;         /* owned */
+	struct later *later;                 /* owned */
 	struct control *control;             /* owned */
 	struct live *live;                   /* owned */
 	struct sampler *sampler;             /* owned */

@@ -7,19 +7,40 @@
 #include "fuse/internal.h"
 
 #include <errno.h>
+#include "base/log.h"
+
+/* By the policy that it is opened under. One that begins to count later is obeyed by each read and
+ * write. */
+static int open_direct(struct front *f, struct coherence_file *file, pid_t tid)
+{
+	enum dio_policy policy = front_policy_of(f, file, tid);
+	file->as_buffered = policy == DIO_BUFFERED;
+	if (policy != DIO_REFUSE)
+		return 0;
+	stats_add(&f->stats.refused_open, 1);
+	return -EINVAL;
+}
 
 /* What is opened holds its inode in the file system, then in the coherence table. */
-static int file_open(struct front *f, uint64_t ino, int flags, struct coherence_file **out)
+static int file_open(fuse_req_t req, uint64_t ino, int flags, struct coherence_file **out)
 {
+	struct front *f = front_of(req);
 	int err = fs_file_open(f->fs, ino);
 	if (err < 0)
 		return err;
 	bool writes = (flags & O_ACCMODE) != O_RDONLY;
-	*out = coherence_open(f->coherence, ino, flags & O_DIRECT, writes);
-	if (*out)
+	struct coherence_file *file = coherence_open(f->coherence, ino, flags & O_DIRECT, writes);
+	err = file ? policy_load(f, file) : -ENOMEM;
+	if (!err && file->direct)
+		err = open_direct(f, file, fuse_req_ctx(req)->pid);
+	if (!err) {
+		*out = file;
 		return 0;
+	}
+	if (file)
+		coherence_release(f->coherence, file);
 	fs_file_release(f->fs, ino);
-	return -ENOMEM;
+	return err;
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -30,11 +51,20 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	struct coherence_file *file;
-	int err = file_open(f, ino, fi->flags, &file);
+	int err = file_open(req, ino, fi->flags, &file);
 	if (err < 0)
 		reply_err(req, err);
 	else
 		reply_open(req, fi, file);
+}
+
+/* The kernel believes that there is no such file, and goes on to where its creation failed. */
+static void create_undo(struct front *f, uint64_t parent, const char *name, uint64_t ino)
+{
+	int err = fs_unlink(f->fs, parent, name);
+	if (err < 0)
+		log_warn("%s, which could not be opened, stays: %s", name, strerror(-err));
+	fs_forget(f->fs, ino, 1);
 }
 
 void op_create(
@@ -54,9 +84,9 @@ void op_create(
 		return;
 	}
 	struct coherence_file *file;
-	err = file_open(f, st.st_ino, fi->flags, &file);
+	err = file_open(req, st.st_ino, fi->flags, &file);
 	if (err < 0) {
-		fs_forget(f->fs, st.st_ino, 1);
+		create_undo(f, parent, name, st.st_ino);
 		reply_err(req, err);
 		return;
 	}

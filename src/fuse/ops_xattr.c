@@ -25,8 +25,13 @@ void op_setxattr(
 	int err = check_name(ino, name);
 	if (!err && !strcmp(name, "security.capability"))
 		coherence_set_privs(f->coherence, ino, true);
+	bool ours = !err && policy_owns_xattr(name);
+	if (ours)
+		err = policy_check_xattr(f, name, value, size);
 	if (!err)
 		err = fs_setxattr(f->fs, ino, name, value, size, flags);
+	if (!err && ours)
+		policy_reload(f, ino);
 	reply_err(req, err);
 }
 
@@ -69,6 +74,11 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
+	struct front *f = front_of(req);
 	int err = check_name(ino, name);
-	reply_err(req, err ? err : fs_removexattr(front_of(req)->fs, ino, name));
+	if (!err)
+		err = fs_removexattr(f->fs, ino, name);
+	if (!err && policy_owns_xattr(name))
+		policy_reload(f, ino);
+	reply_err(req, err);
 }

@@ -71,7 +71,7 @@ static void open_flags(
 	fi->fh = (uintptr_t)file;
 	fi->keep_cache = true;
 	bool reads_only = (fi->flags & O_ACCMODE) == O_RDONLY;
-	fi->direct_io = file->direct &&
+	fi->direct_io = file->direct && !file->as_buffered &&
 			(front_goes_around_cache(f) || (reads_only && f->caps.coherent_direct));
 }
 

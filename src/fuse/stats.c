@@ -51,6 +51,16 @@ static void write_unobserved(struct stats *s, struct json *j)
 	json_object_end(j);
 }
 
+static void write_mutated_by(struct stats *s, struct json *j)
+{
+	json_key(j, "mutated_by_policy");
+	json_object_begin(j);
+	for (unsigned i = 0; i < DIO_POLICY_COUNT; i++)
+		if (dio_policy_samples_live(i) || dio_policy_checks(i))
+			json_field_u64(j, dio_policy_name(i), s->mutated_by[i]);
+	json_object_end(j);
+}
+
 static void write_direct_writes(struct stats *s, struct json *j)
 {
 	uint64_t unobserved = 0;
@@ -61,13 +71,20 @@ static void write_direct_writes(struct stats *s, struct json *j)
 	json_field_u64(j, "total", s->direct_writes);
 	json_field_u64(j, "bytes", s->direct_write_bytes);
 	json_field_u64(j, "bounced", s->bounced);
+	json_field_u64(j, "buffered", s->buffered);
+	json_field_u64(j, "bounced_adaptive", s->bounced_adaptive);
 	json_field_u64(j, "observed", s->observed);
 	json_field_u64(j, "unobserved", unobserved);
 	write_unobserved(s, j);
 	json_field_u64(j, "mutated", s->mutated);
+	write_mutated_by(s, j);
+	json_field_u64(j, "missed", s->missed);
+	json_field_u64(j, "redone", s->redone);
 	json_field_u64(j, "refused", s->refused);
+	json_field_u64(j, "rejected", s->rejected);
 	json_field_u64(j, "failed", s->failed);
 	json_field_u64(j, "unaligned", s->unaligned);
+	json_field_u64(j, "refused_open", s->refused_open);
 	json_field_u64(j, "refused_io", s->refused_io);
 	json_object_end(j);
 }

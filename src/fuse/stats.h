@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include "fuse/wire.h"
 #include "inflight/live.h"
+#include "inflight/policy.h"
 #include "report/histogram.h"
 #include "report/json.h"
 
@@ -26,15 +27,24 @@ struct stats {
 	_Atomic uint64_t requests[WIRE_OPCODES];
 	_Atomic uint64_t direct_writes, direct_write_bytes, direct_reads, direct_read_bytes;
 	_Atomic uint64_t cached_writes, cached_write_bytes, cached_reads, cached_read_bytes;
-	/* Of the direct writes: those whose every sample was read from live memory; those bounced
-	 * by policy; those that could not be observed, by reason. */
-	_Atomic uint64_t observed, bounced, unobserved[STATS_MISS_COUNT];
-	_Atomic uint64_t mutated;    /* bytes changed while in flight */
-	_Atomic uint64_t refused;    /* failed with EILSEQ */
-	_Atomic uint64_t failed;     /* with any other error */
-	_Atomic uint64_t unaligned;  /* direct I/O refused with EINVAL */
-	_Atomic uint64_t refused_io; /* direct I/O refused by policy */
-	pthread_mutex_t lock;       /* times_ns */
+	/* Each direct write counts as one of these: the writer's memory was read as often as the
+	 * policy wanted; nothing was to be looked at; DIO_BUFFERED; its process was caught before
+	 * (DIO_ADAPTIVE); it could not be observed, by reason. */
+	_Atomic uint64_t observed, bounced, buffered, bounced_adaptive;
+	_Atomic uint64_t unobserved[STATS_MISS_COUNT];
+	/* What was seen of them: */
+	_Atomic uint64_t mutated; /* bytes changed while in flight */
+	_Atomic uint64_t mutated_by[DIO_POLICY_COUNT];
+	_Atomic uint64_t missed; /* samples differed, and the last look did not see it */
+	_Atomic uint64_t redone; /* written once more, from the copy */
+	/* How they failed: */
+	_Atomic uint64_t refused;  /* with EILSEQ */
+	_Atomic uint64_t rejected; /* with EIO, since the bytes had changed (DIO_VERIFY) */
+	_Atomic uint64_t failed;   /* with any other error */
+	/* Direct I/O that got EINVAL before it was one: */
+	_Atomic uint64_t unaligned;
+	_Atomic uint64_t refused_open, refused_io; /* by policy */
+	pthread_mutex_t lock;                      /* times_ns */
 	struct histogram times_ns[STATS_TIMES];
 };
 

@@ -2,47 +2,55 @@
 /* Writes. Read it from top to bottom: that is what happens to a direct write.
  *
  *	op_write (worker)
- *	  classify: direct, or the page cache's -> is it aligned?
+ *	  which policy is it under, and does that let it through?
  *	  source_choose: policy -> the bounce copy, or the writer's own memory
- *	  fs_submit, held open for hold_ns
+ *	  fs_submit, held open for hold_ns; under DIO_BUFFERED when it is its turn
  *	write_done (engine thread)
+ *	  DIO_DETECT, DIO_VERIFY, DIO_ADAPTIVE: the writer's memory is looked at once more
+ *	memory_seen (a sampler's thread)
+ *	  is it as it was? where not, and where the stripe may have got a mix:
+ *	  mend: written once more from the copy -> write_mended (engine thread)
+ *	settle (the thread that knows last)
  *	  record: counters; an event where the bytes changed in flight
  *	  the source is freed: from here on the writer's memory is not read
  *	  pages that somebody may have read meanwhile are dropped (coherence.h)
  *	answer -> the writer goes on
  *
- * The bounce copy is the buffer that the request was received in: the kernel's one copy is ours. */
-#include "fuse/internal.h"
+ * The bounce copy is the buffer that the request was received in: the kernel's one copy is ours.
+ * docs/policies.md says what each policy promises. */
+#include "fuse/write_req.h"
 
 #include <assert.h>
 #include <errno.h>
 #include "base/clock.h"
-#include "inflight/live.h"
-#include "inflight/source.h"
-
-struct write_req {
-	fuse_req_t req;
-	struct front *f;
-	struct coherence_file *file;
-	struct coherence_drop drop;
-	struct fs_io fs_io;
-	struct source bounce; /* used where @live is NULL */
-	struct source *live;  /* owned */
-	enum live_miss miss;  /* why it is not live, where it was to be */
-	bool direct;
-	int err;
-	uint64_t begun_ns;
-};
-_Static_assert(sizeof(struct write_req) <= BUFFER_STATE_BYTES, "lives in its buffer");
 
 static struct buffer *buffer_of(struct write_req *w)
 {
 	return (struct buffer *)((uint8_t *)w - offsetof(struct buffer, state));
 }
 
+static void memory_seen(struct source_check *check, int err);
+static void write_mended(struct fs_io *fs_io, int err);
+static void settle(struct write_req *w);
+
 /* ---- the source ---- */
 
-static struct source *live_source(struct write_req *w, const struct fuse_file_info *fi)
+/* An atomic write is committed as one: from one copy, whatever the policy. */
+static bool wants_memory(const struct write_req *w)
+{
+	if (dio_policy_samples_live(w->policy))
+		return !w->fs_io.atomic;
+	return dio_policy_checks(w->policy);
+}
+
+static bool is_caught(const struct write_req *w)
+{
+	return w->policy == DIO_ADAPTIVE && w->f->processes &&
+	       processes_is_bounced(w->f->processes, w->bounce.writer.pid);
+}
+
+/* Where the writer's memory is; NULL: unknown, and @w says why. */
+static struct live_buffer *memory_locate(struct write_req *w, const struct fuse_file_info *fi)
 {
 	struct live_request want = {.tid = fuse_req_ctx(w->req)->pid,
 		.offset_bytes = w->fs_io.offset_bytes,
@@ -52,13 +60,25 @@ static struct source *live_source(struct write_req *w, const struct fuse_file_in
 		.append = fi->flags & O_APPEND};
 	struct live_buffer *memory;
 	w->miss = live_locate(w->f->live, &want, &memory, &w->bounce.writer);
-	if (w->miss != LIVE_FOUND)
+	w->caught = is_caught(w);
+	if (!w->caught)
+		return memory;
+	live_buffer_free(memory);
+	return NULL;
+}
+
+static struct source *live_source(struct write_req *w, const struct fuse_file_info *fi)
+{
+	struct live_buffer *memory = memory_locate(w, fi);
+	if (!memory)
 		return NULL;
 	struct source_live_config config = {.sampler = w->f->sampler,
 		.buffer = memory,
 		.bounce = w->bounce.bounce,
 		.len_bytes = w->fs_io.len_bytes,
-		.writer = &w->bounce.writer};
+		.writer = &w->bounce.writer,
+		.watch_only = dio_policy_is_stable(w->policy),
+		.keep_guarded = dio_policy_samples_live(w->policy) && dio_policy_checks(w->policy)};
 	struct source *live = source_live_new(&config);
 	if (!live)
 		w->miss = STATS_MISS_UNREADABLE;
@@ -67,33 +87,128 @@ static struct source *live_source(struct write_req *w, const struct fuse_file_in
 
 static void source_choose(struct write_req *w, const struct fuse_file_info *fi)
 {
-	struct stats *s = &w->f->stats;
 	source_init_bounce(&w->bounce, buffer_payload(buffer_of(w)), w->fs_io.len_bytes);
 	w->fs_io.source = &w->bounce;
 	if (!w->direct)
 		return;
 	w->fs_io.hold_ns = w->f->hold_ns;
-	if (w->f->policy != DIO_ZEROCOPY) {
-		stats_add(&s->bounced, 1);
-		return;
-	}
-	w->live = live_source(w, fi);
+	w->fs_io.atomic = front_policy_is_atomic(w->file);
+	w->bounce.writer.tid = fuse_req_ctx(w->req)->pid;
+	w->bounce.writer.uid = fuse_req_ctx(w->req)->uid;
+	if (wants_memory(w))
+		w->live = live_source(w, fi);
 	if (w->live)
 		w->fs_io.source = w->live;
-	else
-		stats_add(&s->unobserved[w->miss], 1);
+	write_record_source(w);
 }
 
-/* ---- completion ---- */
+/* ---- completion: the look at the writer's memory ---- */
+
+/* A sample could not be taken: the stripe may have got a part of the copy and a part of what the
+ * memory held. */
+static bool is_blind(const struct write_req *w)
+{
+	return w->live->found.failed && !w->live->stable;
+}
+
+/* fs_submit() is not for the thread that this is found out on. */
+static void mend_now(struct later_job *job)
+{
+	struct write_req *w = container_of(job, struct write_req, later);
+	w->fs_io.source = &w->bounce;
+	w->fs_io.hold_ns = 0;
+	w->fs_io.done = write_mended;
+	fs_submit(w->f->fs, &w->fs_io);
+}
+
+/* Mirrors, parity and tuples agree again when all of it was written from one copy. */
+static void mend(struct write_req *w)
+{
+	w->mended = true;
+	w->later.run = mend_now;
+	later_post(w->f->later, &w->later);
+}
+
+static void memory_changed(struct write_req *w)
+{
+	w->changed = true;
+	if (w->policy == DIO_ADAPTIVE && w->f->processes)
+		processes_set_bounced(w->f->processes, &w->live->writer);
+	mend(w);
+}
+
+static void write_done(struct fs_io *fs_io, int err)
+{
+	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
+	bool checks = w->live && dio_policy_checks(w->policy);
+	w->err = err;
+	if (!checks || (err < 0 && err != -EILSEQ)) {
+		settle(w);
+	} else if (is_blind(w)) {
+		mend(w);
+	} else if (err == -EILSEQ) {
+		if (source_mutated(w->live))
+			memory_changed(w);
+		else
+			settle(w);
+	} else {
+		w->check = (struct source_check){.src = w->live,
+			.kind = w->live->stable ? SOURCE_CHECK_COPY : SOURCE_CHECK_GUARD,
+			.done = memory_seen};
+		source_check(&w->check);
+	}
+}
+
+static void memory_seen(struct source_check *check, int err)
+{
+	struct write_req *w = container_of(check, struct write_req, check);
+	if (w->live->stable)
+		settle(w);
+	else if (err < 0)
+		mend(w);
+	else if (check->differs)
+		memory_changed(w);
+	else
+		settle(w);
+}
+
+static void write_mended(struct fs_io *fs_io, int err)
+{
+	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
+	w->err = w->changed && w->policy == DIO_VERIFY ? -EIO : err;
+	settle(w);
+}
+
+/* ---- the answer ---- */
+
+static void turn_has_come(struct later_job *job)
+{
+	struct write_req *w = container_of(job, struct write_req, later);
+	fs_submit(w->f->fs, &w->fs_io);
+}
+
+/* Before the answer: then the file may be closed. */
+static struct write_req *next_in_turn(struct write_req *w)
+{
+	if (!w->direct || w->policy != DIO_BUFFERED)
+		return NULL;
+	struct coherence_turn *next = coherence_pass_turn(w->file);
+	return next ? container_of(next, struct write_req, turn) : NULL;
+}
 
 static void answer(struct write_req *w)
 {
 	struct front *f = w->f;
+	struct write_req *next = next_in_turn(w);
 	if (w->err < 0)
 		reply_err(w->req, w->err);
 	else
 		fuse_reply_write(w->req, w->fs_io.len_bytes);
 	buffer_put(buffer_of(w));
+	if (next) {
+		next->later.run = turn_has_come;
+		later_post(f->later, &next->later);
+	}
 	front_transfer_end(f);
 }
 
@@ -102,57 +217,23 @@ static void pages_dropped(struct coherence_drop *drop)
 	answer(container_of(drop, struct write_req, drop));
 }
 
-/* Who loses by it is found out by the thread that completes events. */
-static void mutation_emit(const struct write_req *w)
+/* Pages that may be older than the write; under DIO_BUFFERED in any case. */
+static bool must_drop_pages(struct write_req *w)
 {
-	struct event e = event_new(EVENT_MUTATION);
-	e.time_ns = clock_read_ns(CLOCK_REALTIME);
-	e.writer = w->live->writer;
-	e.ino = w->fs_io.ino;
-	e.file_offset_bytes = w->fs_io.offset_bytes;
-	e.len_bytes = w->fs_io.len_bytes;
-	e.first_changed = w->live->found.first_changed;
-	e.changed_bytes = w->live->found.changed_bytes;
-	e.error = w->err;
-	if (w->f->options->events)
-		event_emit(front_events_sink(w->f->options->events), &e);
+	if (!w->direct)
+		return false;
+	bool marked =
+		coherence_write_ended(w->file, w->fs_io.offset_bytes, w->fs_io.len_bytes, &w->drop);
+	return marked || w->policy == DIO_BUFFERED;
 }
 
-static void record_live(struct write_req *w)
+static void settle(struct write_req *w)
 {
-	struct stats *s = &w->f->stats;
-	bool complete = w->live->found.samples && !w->live->found.failed;
-	stats_add(complete ? &s->observed : &s->unobserved[STATS_MISS_UNREADABLE], 1);
-	if (!source_mutated(w->live))
-		return;
-	stats_add(&s->mutated, 1);
-	mutation_emit(w);
-}
-
-static void record(struct write_req *w)
-{
-	struct stats *s = &w->f->stats;
-	uint64_t bytes = w->err ? 0 : w->fs_io.len_bytes;
-	stats_add(w->direct ? &s->direct_writes : &s->cached_writes, 1);
-	stats_add(w->direct ? &s->direct_write_bytes : &s->cached_write_bytes, bytes);
-	stats_add_time(s, w->direct ? STATS_DIRECT_WRITE : STATS_CACHED_WRITE,
-		clock_monotonic_ns() - w->begun_ns);
-	if (w->direct && w->err)
-		stats_add(w->err == -EILSEQ ? &s->refused : &s->failed, 1);
-	if (w->live)
-		record_live(w);
-}
-
-static void write_done(struct fs_io *fs_io, int err)
-{
-	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
-	w->err = err;
-	record(w);
+	write_record(w);
 	source_free(w->live);
 	if (w->direct && front_leaves_times_stale(w->f))
 		coherence_set_times_stale(w->file);
-	if (!w->direct ||
-		!coherence_write_ended(w->file, fs_io->offset_bytes, fs_io->len_bytes, &w->drop)) {
+	if (!must_drop_pages(w)) {
 		answer(w);
 		return;
 	}
@@ -167,7 +248,36 @@ static void submit(struct write_req *w, const struct fuse_file_info *fi)
 	struct front *f = w->f;
 	source_choose(w, fi);
 	front_transfer_begin(f);
-	fs_submit(f->fs, &w->fs_io);
+	bool waits =
+		w->direct && w->policy == DIO_BUFFERED && !coherence_take_turn(w->file, &w->turn);
+	if (!waits)
+		fs_submit(f->fs, &w->fs_io);
+}
+
+static struct write_req *write_new(
+	fuse_req_t req, const struct fuse_file_info *fi, enum dio_policy policy)
+{
+	struct buffer *b = session_take_buffer();
+	struct write_req *w = (struct write_req *)b->state;
+	*w = (struct write_req){.req = req,
+		.f = front_of(req),
+		.file = file_of(fi),
+		.policy = policy,
+		.direct = is_direct(fi),
+		.begun_ns = clock_monotonic_ns()};
+	return w;
+}
+
+/* What the kernel writes back of its page cache is under no policy: it is stable. */
+static int classify(fuse_req_t req, size_t size, off_t offset, const struct fuse_file_info *fi,
+	enum dio_policy *policy)
+{
+	struct front *f = front_of(req);
+	*policy = DIO_BOUNCE;
+	if (!is_direct(fi))
+		return 0;
+	*policy = front_policy_of(f, file_of(fi), fuse_req_ctx(req)->pid);
+	return front_policy_admit(f, *policy, (uint64_t)offset, size);
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
@@ -178,22 +288,16 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		control_write(f->control, req, ino, data, size, fi);
 		return;
 	}
-	bool direct = is_direct(fi);
-	if (direct && (((uint64_t)offset | size) & (f->dio_align - 1))) {
-		stats_add(&f->stats.unaligned, 1);
-		reply_err(req, -EINVAL);
+	enum dio_policy policy;
+	int err = classify(req, size, offset, fi, &policy);
+	if (err < 0) {
+		reply_err(req, err);
 		return;
 	}
 	if (wire_request_kills_privs() && coherence_may_have_privs(file_of(fi)))
 		attr_kill_privs(f, ino);
-	struct buffer *b = session_take_buffer();
-	assert((const uint8_t *)data == buffer_payload(b));
-	struct write_req *w = (struct write_req *)b->state;
-	*w = (struct write_req){.req = req,
-		.f = f,
-		.file = file_of(fi),
-		.direct = direct,
-		.begun_ns = clock_monotonic_ns()};
+	struct write_req *w = write_new(req, fi, policy);
+	assert((const uint8_t *)data == buffer_payload(buffer_of(w)));
 	w->fs_io = (struct fs_io){.kind = STRIPE_WRITE,
 		.ino = ino,
 		.offset_bytes = (uint64_t)offset,

@@ -149,6 +149,14 @@ static void keep(struct source_live *live, uint32_t offset_bytes, uint32_t len_b
 	}
 }
 
+/* A guard that is made once more is made of the later sample. */
+static void note_kept(struct source_live *live, enum sample_point point, uint32_t offset_bytes,
+	uint32_t len_bytes, const uint8_t *bytes)
+{
+	keep(live, offset_bytes, len_bytes, bytes, point == SAMPLE_GUARD);
+	live->src.found.torn |= memcmp(live->guarded + offset_bytes, bytes, len_bytes) != 0;
+}
+
 /* ---- samples ---- */
 
 /* False, and the error remembered: it failed, now or before. */
@@ -173,9 +181,8 @@ static const void *live_sample(struct source *src, enum sample_point point, uint
 		src->found.failed++;
 		bytes = src->bounce + offset_bytes;
 	}
-	/* A guard that is made once more is made of the later sample. */
 	if (live->guarded)
-		keep(live, offset_bytes, len_bytes, bytes, point == SAMPLE_GUARD);
+		note_kept(live, point, offset_bytes, len_bytes, bytes);
 	return bytes;
 }
 

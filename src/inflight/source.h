@@ -30,6 +30,7 @@ struct source_findings {
 	uint64_t failed;        /* samples that got the bounce copy: memory was not readable */
 	uint32_t first_changed; /* lowest byte that differed; UINT32_MAX: none */
 	uint32_t changed_bytes; /* most bytes that differed in one pass over the write */
+	bool torn;              /* keep_guarded: a sample was unlike what the guard was made of */
 };
 
 struct source_ops {

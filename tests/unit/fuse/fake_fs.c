@@ -320,6 +320,11 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
 	return -ENODATA;
 }
 
+void fs_inherit_xattrs(struct fs *fs, const char *const *names)
+{
+	(void)fs, (void)names;
+}
+
 int fs_statfs(struct fs *fs, struct statvfs *st)
 {
 	(void)fs;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* One write under way: what write.c drives and write_record.c counts. It lives in the buffer that
+ * its request was received in. */
+#ifndef STABLEFS_FUSE_WRITE_REQ_H
+#define STABLEFS_FUSE_WRITE_REQ_H
+
+#include "fuse/internal.h"
+#include "inflight/source.h"
+
+struct write_req {
+	fuse_req_t req;
+	struct front *f;
+	struct coherence_file *file;
+	struct coherence_drop drop;
+	struct coherence_turn turn; /* DIO_BUFFERED: one at a time */
+	struct later_job later;
+	struct fs_io fs_io;
+	struct source bounce; /* used where @live is NULL, and to mend */
+	struct source *live;  /* owned */
+	struct source_check check;
+	enum live_miss miss;    /* why it is not live, where it was to be */
+	enum dio_policy policy; /* of a direct write */
+	bool direct;
+	bool caught;  /* its process was bounced for good before (DIO_ADAPTIVE) */
+	bool changed; /* the last look has found other bytes than the guard was made of */
+	bool mended;  /* written once more, from the copy */
+	int err;      /* 0 or -errno: what the writer is told */
+	uint64_t begun_ns;
+};
+_Static_assert(sizeof(struct write_req) <= BUFFER_STATE_BYTES, "lives in its buffer");
+
+/* How its bytes are to be sampled has been chosen. */
+void write_record_source(const struct write_req *w);
+
+/* It is over, and about to be answered: counters, the table of processes, an event where the bytes
+ * changed in flight. */
+void write_record(const struct write_req *w);
+
+#endif
