@@ -21,13 +21,25 @@
 #include "fuse/front.h"
 #include "report/size.h"
 
+#define MAX_EVENT_RATE 1000000u
+
 static const char usage[] =
 	"Usage: stablefs mount [-f] [-o OPTION,...] VOLUME... MOUNTPOINT\n"
 	"Mount a volume; returns when it is usable. End it with umount(8) or fusermount3 -u.\n\n"
 	"  -f, --foreground   stay; end on SIGINT, SIGTERM or umount\n"
 	"  -o OPTION,...      options:\n"
-	"      dio=POLICY         of direct writes. bounce (default): one copy at submission;\n"
-	"                         zerocopy: guard, parity and data are sampled from live memory\n"
+	"      dio=POLICY         of direct I/O (docs/policies.md):\n"
+	"                         bounce (default): one copy at submission, all is made of it;\n"
+	"                         zerocopy: guard, parity and data are sampled from live memory;\n"
+	"                         buffered: one write of a file at a time, from the copy;\n"
+	"                         refuse: direct I/O fails with EINVAL;\n"
+	"                         detect: bounce, then compare the copy with live memory;\n"
+	"                         verify: zerocopy, and a write that changed fails with EIO;\n"
+	"                         adaptive: zerocopy, a write that changed is done again, and\n"
+	"                         its process is bounced from then on\n"
+	"      dio-weaken=WHO     who may choose policies for files and processes that are not\n"
+	"                         stable (zerocopy, verify, adaptive): root (default) or owner\n"
+	"      event-rate=N       mutation events a second for each process (default 100)\n"
 	"      hold=TIME          keep direct writes open that long before their data is sampled\n"
 	"                         (200us, 1ms; default 0)\n"
 	"      dio-align=BYTES    direct I/O must be aligned to that (default 512)\n"
@@ -58,6 +70,24 @@ static int option_dio(struct mount_args *a, const char *value)
 {
 	if (!dio_policy_parse(value, &a->front.dio))
 		return cli_usage("there is no policy dio=%s: %s", value, dio_policy_names());
+	return -1;
+}
+
+static int option_weaken(struct mount_args *a, const char *value)
+{
+	a->front.dio_weaken = !strcmp(value, "owner");
+	if (!a->front.dio_weaken && strcmp(value, "root"))
+		return cli_usage("dio-weaken takes root or owner, not '%s'", value);
+	return -1;
+}
+
+static int option_event_rate(struct mount_args *a, const char *value)
+{
+	struct errmsg why = {0};
+	uint64_t n;
+	if (count_parse(value, &n, &why) < 0 || n < 1 || n > MAX_EVENT_RATE)
+		return cli_usage("event-rate takes 1 to 1000000, not '%s'", value);
+	a->front.event_rate = (unsigned)n;
 	return -1;
 }
 
@@ -102,7 +132,8 @@ static int option_fsname(struct mount_args *a, const char *value)
 static const struct valued_option {
 	const char *name;
 	int (*take)(struct mount_args *a, const char *value);
-} valued_options[] = {{"dio", option_dio}, {"hold", option_hold}, {"dio-align", option_align},
+} valued_options[] = {{"dio", option_dio}, {"dio-weaken", option_weaken},
+	{"event-rate", option_event_rate}, {"hold", option_hold}, {"dio-align", option_align},
 	{"workers", option_workers}, {"fsname", option_fsname}};
 
 /* What the kernel or fusermount3 understands by itself. */
