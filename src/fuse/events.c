@@ -2,7 +2,8 @@
 /* Events: emitted by any thread into a ring, completed by one, read as text by anybody.
  *
  * Invariants: I1 emitting never waits for a reader or a disk: a full ring drops, and says how many.
- *   I2 a byte of the text keeps its offset for good; what is discarded reads as newlines. */
+ *   I2 a byte of the text keeps its offset for good; what is discarded reads as newlines. I3 each
+ *   event is a line or is counted in one ("dropped"), at the latest when events_stop() returns. */
 #include "fuse/events.h"
 
 #include <assert.h>
@@ -14,6 +15,8 @@
 #include "base/block.h"
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/log.h"
+#include "fuse/event_rate.h"
 
 #define RING_EVENTS    4096u
 #define TEXT_MAX_BYTES (32u << 20)
@@ -24,7 +27,8 @@ struct front_events {
 	pthread_cond_t filled;
 	struct event ring[RING_EVENTS];
 	unsigned first, count;
-	uint64_t dropped_unsaid; /* since the last line */
+	uint64_t dropped_unsaid; /* by a full ring, since the last line */
+	struct event_rate rate;
 	bool running, stopping;
 	struct front_event_totals totals;
 	char *text; /* owned */
@@ -32,10 +36,7 @@ struct front_events {
 	uint64_t text_base; /* offset of text[0] */
 	/* The thread's. */
 	pthread_t thread;
-	struct fs *fs;
-	struct volume *volume;
-	void (*grown)(void *ctx, uint64_t size_bytes);
-	void *grown_ctx;
+	struct events_config config;
 };
 
 static void count_kind(struct front_event_totals *t, enum event_kind kind)
@@ -60,21 +61,44 @@ static void count_kind(struct front_event_totals *t, enum event_kind kind)
 	}
 }
 
+static bool is_mutation(const struct event *event)
+{
+	return event->kind == EVENT_MUTATION || event->kind == EVENT_READ_MUTATION;
+}
+
+/* Under the lock. */
+static bool above_rate(struct front_events *e, const struct event *event)
+{
+	return is_mutation(event) &&
+	       !event_rate_admit(&e->rate, event->writer.pid, clock_monotonic_ns());
+}
+
+static void ring_put(struct front_events *e, const struct event *event)
+{
+	struct event *slot = &e->ring[(e->first + e->count++) % RING_EVENTS];
+	*slot = *event;
+	if (!slot->time_ns)
+		slot->time_ns = clock_read_ns(CLOCK_REALTIME);
+}
+
 static void emit(struct event_sink *sink, const struct event *event)
 {
 	struct front_events *e = container_of(sink, struct front_events, sink);
 	pthread_mutex_lock(&e->lock);
 	count_kind(&e->totals, event->kind);
-	if (e->count == RING_EVENTS) {
+	/* Who waits, waits until this is due. */
+	uint64_t due_ns = e->rate.due_ns;
+	if (above_rate(e, event)) {
+		e->totals.dropped++;
+		e->totals.above_rate++;
+	} else if (e->count == RING_EVENTS) {
 		e->totals.dropped++;
 		e->dropped_unsaid++;
 	} else {
-		struct event *slot = &e->ring[(e->first + e->count++) % RING_EVENTS];
-		*slot = *event;
-		if (!slot->time_ns)
-			slot->time_ns = clock_read_ns(CLOCK_REALTIME);
-		pthread_cond_signal(&e->filled);
+		ring_put(e, event);
 	}
+	if (e->count || e->rate.due_ns != due_ns)
+		pthread_cond_signal(&e->filled);
 	pthread_mutex_unlock(&e->lock);
 }
 
@@ -85,7 +109,12 @@ int front_events_new(struct front_events **out)
 		return -ENOMEM;
 	e->sink.emit = emit;
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_cond_init(&e->filled, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&e->filled, &attr);
+	pthread_condattr_destroy(&attr);
+	event_rate_init(&e->rate, FRONT_EVENT_RATE);
 	*out = e;
 	return 0;
 }
@@ -172,70 +201,105 @@ static void text_append(struct front_events *e, char *line, size_t len)
 	uint64_t size = e->text_base + e->text_len;
 	pthread_mutex_unlock(&e->lock);
 	free(line);
-	if (room && e->grown)
-		e->grown(e->grown_ctx, size);
+	if (room && e->config.grown)
+		e->config.grown(e->config.ctx, size);
 }
 
-static void append_dropped(struct front_events *e, uint64_t dropped)
+static void append_dropped(struct front_events *e, pid_t pid, uint64_t count)
 {
-	struct json j;
 	size_t len;
-	json_init_buffer(&j, JSON_COMPACT);
-	json_object_begin(&j);
-	json_field_string(&j, "event", "dropped");
-	json_field_u64(&j, "count", dropped);
-	json_object_end(&j);
-	char *line = json_take(&j, &len);
+	char *line = event_json_dropped(pid, count, &len);
 	text_append(e, line, len);
 }
 
 /* ---- the thread ---- */
 
-/* False: told to stop, and the ring is empty. */
-static bool next_event(struct front_events *e, struct event *event, uint64_t *dropped)
+/* What there is to write, each part or not. */
+struct work {
+	bool got_event, got_drop;
+	struct event event;
+	uint64_t dropped; /* by a full ring */
+	struct event_rate_drop drop;
+};
+
+/* Under the lock. False: nothing. */
+static bool work_find(struct front_events *e, struct work *w)
 {
-	pthread_mutex_lock(&e->lock);
-	while (!e->count && !e->stopping)
-		pthread_cond_wait(&e->filled, &e->lock);
-	bool got = e->count;
-	if (got) {
-		*event = e->ring[e->first];
+	w->got_event = e->count;
+	if (e->count) {
+		w->event = e->ring[e->first];
 		e->first = (e->first + 1) % RING_EVENTS;
 		e->count--;
 	}
-	*dropped = e->dropped_unsaid;
+	w->dropped = e->dropped_unsaid;
 	e->dropped_unsaid = 0;
+	bool all = e->stopping && !w->got_event;
+	w->got_drop = event_rate_take(&e->rate, clock_monotonic_ns(), all, &w->drop);
+	return w->got_event || w->dropped || w->got_drop;
+}
+
+static void wait_for_work(struct front_events *e)
+{
+	uint64_t due_ns = e->rate.due_ns;
+	const struct timespec due = {
+		.tv_sec = (time_t)(due_ns / NS_PER_S), .tv_nsec = (long)(due_ns % NS_PER_S)};
+	if (due_ns == UINT64_MAX)
+		pthread_cond_wait(&e->filled, &e->lock);
+	else
+		pthread_cond_timedwait(&e->filled, &e->lock, &due);
+}
+
+/* False: told to stop, and nothing is left. */
+static bool next_work(struct front_events *e, struct work *w)
+{
+	pthread_mutex_lock(&e->lock);
+	bool found;
+	while (!(found = work_find(e, w)) && !e->stopping)
+		wait_for_work(e);
 	pthread_mutex_unlock(&e->lock);
-	return got;
+	return found;
+}
+
+static void warn_once(struct front_events *e, const struct event *event)
+{
+	struct processes *processes = e->config.world.processes;
+	if (!processes || !processes_first_warning(processes, &event->writer))
+		return;
+	char *text = event_warning(event, &e->config.world);
+	if (text)
+		log_warn("%s", text);
+	free(text);
+}
+
+static void complete(struct front_events *e, const struct event *event)
+{
+	size_t len;
+	char *line = event_json(event, &e->config.world, &len);
+	text_append(e, line, len);
+	if (is_mutation(event))
+		warn_once(e, event);
 }
 
 static void *complete_events(void *arg)
 {
 	struct front_events *e = arg;
-	struct event event;
-	uint64_t dropped;
-	bool got;
-	do {
-		got = next_event(e, &event, &dropped);
-		if (dropped)
-			append_dropped(e, dropped);
-		if (got) {
-			size_t len;
-			char *line = event_json(&event, e->fs, e->volume, &len);
-			text_append(e, line, len);
-		}
-	} while (got);
+	struct work w;
+	while (next_work(e, &w)) {
+		if (w.dropped)
+			append_dropped(e, -1, w.dropped);
+		if (w.got_event)
+			complete(e, &w.event);
+		if (w.got_drop)
+			append_dropped(e, w.drop.pid, w.drop.count);
+	}
 	return NULL;
 }
 
-int events_start(struct front_events *e, struct fs *fs, struct volume *volume,
-	void (*grown)(void *ctx, uint64_t size_bytes), void *ctx)
+int events_start(struct front_events *e, const struct events_config *config)
 {
-	e->fs = fs;
-	e->volume = volume;
-	e->grown = grown;
-	e->grown_ctx = ctx;
+	e->config = *config;
 	e->stopping = false;
+	e->rate.limit = config->rate ? config->rate : FRONT_EVENT_RATE;
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

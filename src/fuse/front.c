@@ -115,7 +115,11 @@ void front_fini(struct front *f)
 static int serve_mounted(struct front *f, struct errmsg *why)
 {
 	struct front_events *events = f->options->events;
-	int err = events ? events_start(events, f->fs, f->volume, control_events_grown, f) : 0;
+	const struct events_config config = {.world = {f->fs, f->volume, f->processes},
+		.rate = f->options->event_rate,
+		.grown = control_events_grown,
+		.ctx = f};
+	int err = events ? events_start(events, &config) : 0;
 	if (!err)
 		err = session_serve(f, why);
 	front_wait_transfers(f);

@@ -10,10 +10,12 @@
  * May use: fs, volume, stripe, inflight, report, base, libfuse. Must not know: members' bytes, SQL.
  *
  * The control directory is /.stablefs: reachable by name in the root and not listed there.
- *	status.json, stats.json, member-N.json	made anew at each open
+ *	status.json, stats.json, processes.json, member-N.json	made anew at each open
  *	events.jsonl	one event a line; grows: follow it with tail -f
  *	policy, hold	read; and written: takes effect at once
- *	query		one line written, one JSON answer read, on one descriptor */
+ *	query		one line written, one JSON answer read, on one descriptor
+ *	run		one line written by anybody: a process tree of his, its policy and its table
+ *			of libaio submissions, until he closes it (runs.h); read: who has */
 #ifndef STABLEFS_FUSE_FRONT_H
 #define STABLEFS_FUSE_FRONT_H
 
@@ -37,8 +39,9 @@ struct front_events;
 int front_events_new(struct front_events **out);
 void front_events_free(struct front_events *e); /* accepts NULL; nobody emits any more */
 
-/* Any thread may emit, without blocking: what finds the ring full is counted and dropped. Events
- * wait in the ring until front_run() is there to find the names of files for them. */
+/* Any thread may emit, without blocking. What finds the ring full, or is a mutation above the rate
+ * of its process, is counted and dropped; a line of the text says how many. Events wait in the ring
+ * until front_run() is there to find the names of files for them. */
 struct event_sink *front_events_sink(struct front_events *e);
 
 /* The text of events.jsonl from byte @offset on: up to @size bytes, 0 at the end. The oldest lines
@@ -49,7 +52,8 @@ uint64_t front_events_size(struct front_events *e);
 
 struct front_event_totals {
 	uint64_t emitted; /* lines made, of any kind */
-	uint64_t dropped; /* the ring was full */
+	uint64_t dropped; /* no line: the ring was full, or above the rate (of which: above_rate) */
+	uint64_t above_rate;
 	uint64_t mutations, refused, repaired, unrepairable, member_errors;
 };
 struct front_event_totals front_events_totals(struct front_events *e);

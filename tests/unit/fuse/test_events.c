@@ -9,24 +9,41 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
+#include "base/clock.h"
+#include "fuse/event_rate.h"
 #include "report/json_read.h"
 
-#define RING 4096u
+#define RING       4096u
+#define NOBODY_PID (1 << 22) /* above every pid */
 
-static void emit(struct front_events *e, uint64_t offset)
+static void emit_of(struct front_events *e, enum event_kind kind, pid_t pid, uint64_t offset)
 {
-	struct event event = event_new(EVENT_MUTATION);
+	struct event event = event_new(kind);
 	event.time_ns = UINT64_C(1700000000000000007);
 	event.file_offset_bytes = offset;
 	event.len_bytes = 4096;
 	event.first_changed = 12;
 	event.changed_bytes = 8;
 	event.ino = 42;
-	event.writer = (struct event_writer){
-		.pid = 1 << 22, .tid = 1 << 22, .comm = "writer", .call = "pwrite64"};
+	event.writer =
+		(struct event_writer){.pid = pid, .tid = pid, .comm = "writer", .call = "pwrite64"};
 	event_emit(front_events_sink(e), &event);
 }
+
+static void emit(struct front_events *e, uint64_t offset)
+{
+	emit_of(e, EVENT_MUTATION, NOBODY_PID, offset);
+}
+
+static void run(struct front_events *e, const struct events_config *config)
+{
+	assert_int_equal(events_start(e, config), 0);
+	events_stop(e);
+}
+
+static const struct events_config plain;
 
 static char *text_of(struct front_events *e)
 {
@@ -49,8 +66,7 @@ static void an_event_becomes_one_line(void **unused)
 	struct front_events *e;
 	assert_int_equal(front_events_new(&e), 0);
 	emit(e, 8192);
-	assert_int_equal(events_start(e, NULL, NULL, NULL, NULL), 0);
-	events_stop(e);
+	run(e, &plain);
 	char *text = text_of(e);
 	char *end = strchr(text, '\n');
 	assert_non_null(end);
@@ -73,12 +89,11 @@ static void what_finds_the_ring_full_is_counted_and_said(void **unused)
 	struct front_events *e;
 	assert_int_equal(front_events_new(&e), 0);
 	for (unsigned i = 0; i < RING + 5; i++)
-		emit(e, i);
+		emit_of(e, EVENT_REPAIRED, NOBODY_PID, i);
 	struct front_event_totals t = front_events_totals(e);
-	assert_int_equal(t.mutations, RING + 5);
+	assert_int_equal(t.repaired, RING + 5);
 	assert_int_equal(t.dropped, 5);
-	assert_int_equal(events_start(e, NULL, NULL, NULL, NULL), 0);
-	events_stop(e);
+	run(e, &plain);
 	char *text = text_of(e);
 	struct json_value *v = parse(text, strcspn(text, "\n"));
 	assert_string_equal(json_get_string(v, "event", ""), "dropped");
@@ -102,7 +117,8 @@ static void whoever_follows_hears_of_each_growth(void **unused)
 	struct front_events *e;
 	uint64_t size = 0;
 	assert_int_equal(front_events_new(&e), 0);
-	assert_int_equal(events_start(e, NULL, NULL, grown, &size), 0);
+	const struct events_config config = {.rate = 100, .grown = grown, .ctx = &size};
+	assert_int_equal(events_start(e, &config), 0);
 	for (unsigned i = 0; i < 100; i++)
 		emit(e, i);
 	events_stop(e);
@@ -121,9 +137,8 @@ static void discarded_lines_read_as_empty_ones_and_the_rest_keeps_its_offset(voi
 	uint64_t kept = 0;
 	while (front_events_size(e) < (33u << 20)) {
 		for (unsigned i = 0; i < RING; i++)
-			emit(e, i);
-		assert_int_equal(events_start(e, NULL, NULL, NULL, NULL), 0);
-		events_stop(e);
+			emit_of(e, EVENT_REPAIRED, NOBODY_PID, i);
+		run(e, &plain);
 		if (!kept && front_events_size(e) > (30u << 20)) {
 			kept = front_events_size(e) - sizeof(before);
 			front_events_read(e, kept, before, sizeof(before));
@@ -141,7 +156,7 @@ static void discarded_lines_read_as_empty_ones_and_the_rest_keeps_its_offset(voi
 /* ---- who loses by a mutation: a raid5 of 3 members, chunks of one block ---- */
 
 static struct super super;
-static const struct geometry geometry = {
+static struct geometry geometry = {
 	.level = RAID_RAID5, .members = 3, .chunk_blocks = 4, .stripes = 16};
 static bool neighbour_is_there;
 
@@ -189,15 +204,19 @@ int fs_owners(struct fs *fs, uint64_t volume_block, uint64_t blocks,
 	return 0;
 }
 
-static struct json_value *mutation_json(int error)
+/* Of blocks 0 and 1, block 1 changed. */
+static struct json_value *mutation_json(const char *policy, const char *what, int error)
 {
+	const struct events_world world = {(struct fs *)&super, (struct volume *)&super, NULL};
 	struct event event = event_new(EVENT_MUTATION);
 	event.ino = 42;
-	event.len_bytes = 2 * 4096; /* blocks 0 and 1 ... */
-	event.first_changed = 5000; /* ... of which 1 changed */
+	event.len_bytes = 2 * 4096;
+	event.first_changed = 5000;
 	event.error = error;
+	event.policy = policy;
+	event.what = what;
 	size_t len;
-	char *line = event_json(&event, (struct fs *)&super, (struct volume *)&super, &len);
+	char *line = event_json(&event, &world, &len);
 	struct json_value *v = parse(line, len);
 	free(line);
 	return v;
@@ -206,10 +225,13 @@ static struct json_value *mutation_json(int error)
 static void parity_made_from_other_bytes_hits_whoever_shares_its_rows(void **unused)
 {
 	(void)unused;
+	geometry.level = RAID_RAID5;
 	super = (struct super){.pi = PI_NONE};
 	neighbour_is_there = true;
-	struct json_value *v = mutation_json(0);
+	struct json_value *v = mutation_json("zerocopy", "stored", 0);
 	assert_string_equal(json_get_string(v, "blast", ""), "strangers");
+	assert_string_equal(json_get_string(v, "policy", ""), "zerocopy");
+	assert_string_equal(json_get_string(v, "what", ""), "stored");
 	const struct json_value *list = json_get(v, "strangers");
 	assert_int_equal(json_get_u64(list->first, "ino", 0), 43);
 	assert_int_equal(json_get_u64(list->first, "blocks", 0), 1);
@@ -217,25 +239,227 @@ static void parity_made_from_other_bytes_hits_whoever_shares_its_rows(void **unu
 	json_value_free(v);
 }
 
-static void a_stripe_of_its_own_is_the_writers_loss(void **unused)
+static void who_loses_by_a_mutation_follows_from_level_pi_policy_and_outcome(void **unused)
 {
 	(void)unused;
-	super = (struct super){.pi = PI_NONE};
-	neighbour_is_there = false;
-	struct json_value *v = mutation_json(0);
-	assert_string_equal(json_get_string(v, "blast", ""), "writer");
-	json_value_free(v);
+	static const struct {
+		enum raid_level level;
+		enum pi_type pi;
+		enum pi_check check;
+		bool neighbour;
+		const char *policy, *what;
+		int error;
+		const char *blast;
+	} cases[] = {
+		/* Sampled from live memory, and stored. */
+		{RAID_RAID5, PI_NONE, 0, true, "zerocopy", "stored", 0, "strangers"},
+		{RAID_RAID5, PI_NONE, 0, false, "zerocopy", "stored", 0, "writer"},
+		{RAID_RAID5, PI_T10, PI_CHECK_NONE, true, "zerocopy", "stored", 0, "strangers"},
+		{RAID_RAID5, PI_T10, PI_CHECK_DEVICE, true, "zerocopy", "stored", 0, "writer"},
+		{RAID_RAID1, PI_NONE, 0, true, "zerocopy", "stored", 0, "writer"},
+		{RAID_RAID1, PI_T10, PI_CHECK_NONE, true, "zerocopy", "stored", 0, "writer"},
+		{RAID_SINGLE, PI_NONE, 0, true, "zerocopy", "stored", 0, "writer"},
+		/* Whoever knows no policy is promised nothing. */
+		{RAID_RAID5, PI_NONE, 0, true, NULL, NULL, 0, "strangers"},
+		{RAID_RAID5, PI_NONE, 0, true, "nonsense", "stored", 0, "strangers"},
+		/* A PI disk keeps what it had; without one that error is of the medium. */
+		{RAID_RAID5, PI_T10, PI_CHECK_DEVICE, true, "zerocopy", "refused", -EILSEQ,
+			"nobody"},
+		{RAID_RAID1, PI_T10, PI_CHECK_DEVICE, true, "adaptive", "refused", -EILSEQ,
+			"nobody"},
+		{RAID_RAID5, PI_T10, PI_CHECK_NONE, true, "zerocopy", "failed", -EILSEQ,
+			"strangers"},
+		/* What failed its check was stored before. */
+		{RAID_RAID5, PI_NONE, 0, true, "verify", "failed", -EIO, "strangers"},
+		{RAID_RAID5, PI_NONE, 0, false, "verify", "failed", -EIO, "writer"},
+		{RAID_RAID1, PI_NONE, 0, true, "verify", "failed", -EIO, "writer"},
+		{RAID_RAID5, PI_NONE, 0, true, "adaptive", "stored", 0, "strangers"},
+		/* From one copy. */
+		{RAID_RAID5, PI_NONE, 0, true, "adaptive", "redone", 0, "nobody"},
+		{RAID_RAID1, PI_NONE, 0, true, "adaptive", "redone", 0, "nobody"},
+		{RAID_RAID5, PI_NONE, 0, true, "adaptive", "copy stored", 0, "nobody"},
+		{RAID_RAID5, PI_NONE, 0, true, "detect", "copy stored", 0, "nobody"},
+		{RAID_RAID5, PI_NONE, 0, true, "detect", "failed", -EIO, "nobody"},
+		{RAID_RAID5, PI_NONE, 0, true, "bounce", NULL, 0, "nobody"},
+		{RAID_RAID1, PI_NONE, 0, true, "buffered", NULL, 0, "nobody"},
+		{RAID_RAID5, PI_NONE, 0, true, "cow", "stored", 0, "nobody"},
+	};
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		geometry.level = cases[i].level;
+		super = (struct super){.pi = cases[i].pi, .pi_check = cases[i].check};
+		neighbour_is_there = cases[i].neighbour;
+		struct json_value *v =
+			mutation_json(cases[i].policy, cases[i].what, cases[i].error);
+		if (strcmp(json_get_string(v, "blast", ""), cases[i].blast) != 0)
+			fail_msg("case %u: %s, not %s", i, json_get_string(v, "blast", ""),
+				cases[i].blast);
+		assert_int_equal(
+			json_get(v, "strangers") != NULL, strcmp(cases[i].blast, "strangers") == 0);
+		json_value_free(v);
+	}
 }
 
-static void a_write_that_a_pi_disk_refused_hurts_nobody(void **unused)
+static void a_reader_that_stores_into_its_buffer_endangers_nobody(void **unused)
 {
 	(void)unused;
-	super = (struct super){.pi = PI_T10, .pi_check = PI_CHECK_DEVICE};
+	const struct events_world world = {(struct fs *)&super, (struct volume *)&super, NULL};
+	geometry.level = RAID_RAID5;
+	super = (struct super){.pi = PI_T10};
 	neighbour_is_there = true;
-	struct json_value *v = mutation_json(-EILSEQ);
+	struct event event = event_new(EVENT_READ_MUTATION);
+	event.ino = 42;
+	event.len_bytes = 8192;
+	event.first_changed = 4096;
+	event.error = -EILSEQ;
+	event.what = "repaired for nothing";
+	size_t len;
+	char *line = event_json(&event, &world, &len);
+	struct json_value *v = parse(line, len);
+	assert_string_equal(json_get_string(v, "event", ""), "read_mutation");
 	assert_string_equal(json_get_string(v, "blast", ""), "nobody");
+	assert_string_equal(json_get_string(v, "what", ""), "repaired for nothing");
 	assert_string_equal(json_get_string(v, "error", ""), "EILSEQ");
+	assert_string_equal(json_get_string(v, "file", ""), "/file-42");
+	assert_int_equal(json_get_u64(v, "first_changed", 0), 4096);
 	json_value_free(v);
+	free(line);
+}
+
+/* ---- the rate ---- */
+
+struct counted {
+	uint64_t lines, dropped, dropped_of_pid;
+};
+
+static struct counted count_lines(struct front_events *e, pid_t pid)
+{
+	struct counted c = {0};
+	char *text = text_of(e);
+	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+		struct json_value *v = parse(line, (size_t)(end - line));
+		uint64_t count = json_get_u64(v, "count", 0);
+		c.lines += strcmp(json_get_string(v, "event", ""), "dropped") != 0;
+		c.dropped += count;
+		c.dropped_of_pid += json_get_i64(v, "pid", -1) == pid ? count : 0;
+		json_value_free(v);
+	}
+	free(text);
+	return c;
+}
+
+static void mutations_above_the_rate_are_counted_by_process(void **unused)
+{
+	(void)unused;
+	const struct events_config slow = {.rate = 3};
+	struct front_events *e;
+	assert_int_equal(front_events_new(&e), 0);
+	assert_int_equal(events_start(e, &slow), 0);
+	for (unsigned i = 0; i < 10; i++)
+		emit_of(e, EVENT_MUTATION, NOBODY_PID, i);
+	emit_of(e, EVENT_READ_MUTATION, NOBODY_PID, 0);
+	for (unsigned i = 0; i < 2; i++)
+		emit_of(e, EVENT_MUTATION, NOBODY_PID + 1, i);
+	for (unsigned i = 0; i < 20; i++)
+		emit_of(e, EVENT_REPAIRED, NOBODY_PID, i);
+	events_stop(e);
+	struct counted c = count_lines(e, NOBODY_PID);
+	struct front_event_totals t = front_events_totals(e);
+	assert_int_equal(t.mutations, 13);
+	assert_int_equal(c.lines + c.dropped, 33);
+	assert_int_equal(c.dropped, t.dropped);
+	assert_int_equal(c.dropped, t.above_rate);
+	assert_int_equal(c.dropped, c.dropped_of_pid);
+	/* A second may have gone by in the middle of it: then more are let through. */
+	assert_in_range(c.dropped, 1, 8);
+	front_events_free(e);
+}
+
+static void what_was_dropped_is_said_when_its_second_is_over(void **unused)
+{
+	(void)unused;
+	const struct events_config slow = {.rate = 1};
+	struct front_events *e;
+	assert_int_equal(front_events_new(&e), 0);
+	assert_int_equal(events_start(e, &slow), 0);
+	for (unsigned i = 0; i < 5; i++)
+		emit(e, i);
+	/* Nothing wakes its thread any more but the time. */
+	struct counted c = {0};
+	while (c.lines + c.dropped < 5) {
+		usleep(10000);
+		c = count_lines(e, NOBODY_PID);
+	}
+	assert_in_range(c.dropped, 1, 4);
+	events_stop(e);
+	front_events_free(e);
+}
+
+static void a_second_of_a_process_begins_with_its_first_event(void **unused)
+{
+	(void)unused;
+	struct event_rate *r = malloc(sizeof(*r));
+	struct event_rate_drop drop;
+	event_rate_init(r, 2);
+	assert_true(event_rate_admit(r, 7, 5 * NS_PER_S));
+	assert_true(event_rate_admit(r, 7, 5 * NS_PER_S + 1));
+	assert_false(event_rate_admit(r, 7, 6 * NS_PER_S - 1));
+	assert_true(event_rate_admit(r, 8, 6 * NS_PER_S - 1));
+	assert_int_equal(r->due_ns, 6 * NS_PER_S);
+	assert_false(event_rate_take(r, 6 * NS_PER_S - 1, false, &drop));
+	assert_true(event_rate_admit(r, 7, 6 * NS_PER_S));
+	assert_true(event_rate_take(r, 6 * NS_PER_S, false, &drop));
+	assert_int_equal(drop.pid, 7);
+	assert_int_equal(drop.count, 1);
+	assert_false(event_rate_take(r, 6 * NS_PER_S, false, &drop));
+	assert_int_equal(r->due_ns, UINT64_MAX);
+	free(r);
+}
+
+static void processes_beyond_the_table_share_a_limit_and_lose_no_count(void **unused)
+{
+	(void)unused;
+	struct event_rate *r = malloc(sizeof(*r));
+	struct event_rate_drop drop;
+	uint64_t passed = 0, dropped = 0;
+	event_rate_init(r, 1);
+	for (pid_t pid = 1; pid <= 3000; pid++)
+		for (unsigned i = 0; i < 2; i++)
+			passed += event_rate_admit(r, pid, NS_PER_S);
+	while (event_rate_take(r, NS_PER_S, true, &drop))
+		dropped += drop.count;
+	assert_int_equal(passed + dropped, 6000);
+	assert_int_equal(passed, EVENT_RATE_PROCESSES + 1);
+	free(r);
+}
+
+/* ---- the warning ---- */
+
+static void a_warning_is_one_line_that_says_who_which_file_and_what_it_means(void **unused)
+{
+	(void)unused;
+	const struct events_world world = {(struct fs *)&super, (struct volume *)&super, NULL};
+	geometry.level = RAID_RAID5;
+	super = (struct super){.pi = PI_NONE};
+	neighbour_is_there = true;
+	struct event event = event_new(EVENT_MUTATION);
+	event.ino = 42;
+	event.len_bytes = 8192;
+	event.policy = "zerocopy";
+	event.what = "stored";
+	event.writer = (struct event_writer){.pid = NOBODY_PID, .comm = "bad\nname"};
+	char *text = event_warning(&event, &world);
+	assert_non_null(strstr(text, "bad?name"));
+	assert_non_null(strstr(text, "4194304"));
+	assert_non_null(strstr(text, "/file-42"));
+	assert_non_null(strstr(text, "dio=zerocopy"));
+	assert_non_null(strstr(text, "other files"));
+	assert_null(strchr(text, '\n'));
+	free(text);
+	event.policy = "detect";
+	event.what = "copy stored";
+	text = event_warning(&event, &world);
+	assert_non_null(strstr(text, "no data is at risk"));
+	free(text);
 }
 
 int main(void)
@@ -246,8 +470,13 @@ int main(void)
 		cmocka_unit_test(whoever_follows_hears_of_each_growth),
 		cmocka_unit_test(discarded_lines_read_as_empty_ones_and_the_rest_keeps_its_offset),
 		cmocka_unit_test(parity_made_from_other_bytes_hits_whoever_shares_its_rows),
-		cmocka_unit_test(a_stripe_of_its_own_is_the_writers_loss),
-		cmocka_unit_test(a_write_that_a_pi_disk_refused_hurts_nobody),
+		cmocka_unit_test(who_loses_by_a_mutation_follows_from_level_pi_policy_and_outcome),
+		cmocka_unit_test(a_reader_that_stores_into_its_buffer_endangers_nobody),
+		cmocka_unit_test(mutations_above_the_rate_are_counted_by_process),
+		cmocka_unit_test(what_was_dropped_is_said_when_its_second_is_over),
+		cmocka_unit_test(a_second_of_a_process_begins_with_its_first_event),
+		cmocka_unit_test(processes_beyond_the_table_share_a_limit_and_lose_no_count),
+		cmocka_unit_test(a_warning_is_one_line_that_says_who_which_file_and_what_it_means),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
