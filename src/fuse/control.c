@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include "base/clock.h"
 #include "fuse/query.h"
+#include "fuse/runs.h"
 #include "report/size.h"
 
 #define MAX_SETTING_BYTES 64u
@@ -14,10 +15,12 @@ enum control_file {
 	CONTROL_DIR,
 	CONTROL_STATUS,
 	CONTROL_STATS,
+	CONTROL_PROCESSES,
 	CONTROL_EVENTS,
 	CONTROL_POLICY,
 	CONTROL_HOLD,
 	CONTROL_QUERY,
+	CONTROL_RUN,
 	CONTROL_MEMBER_0, /* and one for each member behind it */
 };
 
@@ -28,10 +31,12 @@ static const struct {
 	[CONTROL_DIR] = {FRONT_CONTROL_NAME, S_IFDIR | 0555},
 	[CONTROL_STATUS] = {"status.json", S_IFREG | 0444},
 	[CONTROL_STATS] = {"stats.json", S_IFREG | 0444},
+	[CONTROL_PROCESSES] = {"processes.json", S_IFREG | 0444},
 	[CONTROL_EVENTS] = {"events.jsonl", S_IFREG | 0444},
 	[CONTROL_POLICY] = {"policy", S_IFREG | 0644},
 	[CONTROL_HOLD] = {"hold", S_IFREG | 0644},
 	[CONTROL_QUERY] = {"query", S_IFREG | 0600},
+	[CONTROL_RUN] = {"run", S_IFREG | 0666},
 };
 
 /* One open of a file: its contents as they were then. fuse_file_info.fh points to it. */
@@ -40,7 +45,11 @@ struct handle {
 	char *text;            /* owned */
 	size_t len;
 	struct query *query; /* owned; of CONTROL_QUERY */
-	unsigned users;      /* the open, and replies that are being sent; under control.lock */
+	struct run *run;     /* owned; of CONTROL_RUN */
+	uid_t opener;
+	/* Under control.lock: */
+	bool has_line;  /* of CONTROL_RUN: one was written, or is being looked at */
+	unsigned users; /* the open, and replies that are being sent */
 };
 
 struct control {
@@ -49,6 +58,7 @@ struct control {
 	gid_t gid;
 	unsigned members;
 	struct query_group *queries; /* owned */
+	struct runs *runs;           /* owned */
 	pthread_mutex_t lock;        /* handles */
 	struct list handles;
 };
@@ -93,20 +103,21 @@ int control_new(struct front *f, struct control **out)
 	c->uid = geteuid();
 	c->gid = getegid();
 	c->members = f->volume ? volume_geometry(f->volume)->members : 0;
-	c->queries = query_group_new(f->options->query, f->options->ctx);
-	if (!c->queries) {
-		free(c);
-		return -ENOMEM;
-	}
 	pthread_mutex_init(&c->lock, NULL);
 	list_init(&c->handles);
-	*out = c;
-	return 0;
+	c->queries = query_group_new(f->options->query, f->options->ctx);
+	int err = c->queries ? runs_new(f->trees, &c->runs) : -ENOMEM;
+	if (err < 0)
+		control_free(c);
+	else
+		*out = c;
+	return err;
 }
 
-static void handle_free(struct handle *h)
+static void handle_free(struct control *c, struct handle *h)
 {
 	query_free(h->query);
+	runs_remove(c->runs, h->run);
 	free(h->text);
 	free(h);
 }
@@ -127,14 +138,14 @@ static void handle_unuse(struct control *c, struct handle *h)
 		list_remove(&h->node);
 	pthread_mutex_unlock(&c->lock);
 	if (last)
-		handle_free(h);
+		handle_free(c, h);
 }
 
 void control_stop(struct control *c)
 {
 	struct list_node *n;
 	while ((n = list_pop_front(&c->handles)))
-		handle_free(container_of(n, struct handle, node));
+		handle_free(c, container_of(n, struct handle, node));
 	query_group_wait(c->queries);
 }
 
@@ -143,6 +154,7 @@ void control_free(struct control *c)
 	if (!c)
 		return;
 	query_group_free(c->queries);
+	runs_free(c->runs);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -251,11 +263,14 @@ static char *contents(struct control *c, unsigned file, size_t *len)
 		return control_status_json(c->f, len);
 	case CONTROL_STATS:
 		return control_stats_json(c->f, len);
+	case CONTROL_PROCESSES:
+		return control_processes_json(c->f, len);
 	case CONTROL_POLICY:
 	case CONTROL_HOLD:
 		return setting_text(c->f, file, len);
 	case CONTROL_EVENTS:
 	case CONTROL_QUERY:
+	case CONTROL_RUN:
 		return NULL;
 	default:
 		return control_member_json(c->f, file - CONTROL_MEMBER_0, len);
@@ -273,13 +288,14 @@ void control_open(struct control *c, fuse_req_t req, uint64_t ino, struct fuse_f
 	h->text = contents(c, file, &h->len);
 	if (file == CONTROL_QUERY)
 		h->query = query_new(c->queries);
-	bool complete = file == CONTROL_EVENTS || h->text || h->query;
+	bool complete = file == CONTROL_EVENTS || file == CONTROL_RUN || h->text || h->query;
 	if (!complete) {
-		handle_free(h);
+		handle_free(c, h);
 		reply_err(req, -ENOMEM);
 		return;
 	}
 	h->users = 1;
+	h->opener = fuse_req_ctx(req)->uid;
 	pthread_mutex_lock(&c->lock);
 	list_push_back(&c->handles, &h->node);
 	pthread_mutex_unlock(&c->lock);
@@ -303,6 +319,19 @@ static void read_events(struct front *f, fuse_req_t req, size_t size, off_t offs
 	free(buf);
 }
 
+/* Made anew for each read: whoever has written his line reads it here. */
+static void read_runs(struct control *c, fuse_req_t req, size_t size, off_t offset)
+{
+	size_t len = 0;
+	char *text = runs_json(c->runs, &len);
+	size_t at = min_u64((uint64_t)offset, len);
+	if (text)
+		fuse_reply_buf(req, text + at, min_u64(size, len - at));
+	else
+		reply_err(req, -ENOMEM);
+	free(text);
+}
+
 void control_read(struct control *c, fuse_req_t req, uint64_t ino, size_t size, off_t offset,
 	struct fuse_file_info *fi)
 {
@@ -310,6 +339,10 @@ void control_read(struct control *c, fuse_req_t req, uint64_t ino, size_t size, 
 	unsigned file = file_at(c, ino);
 	if (file == CONTROL_EVENTS) {
 		read_events(c->f, req, size, offset);
+		return;
+	}
+	if (file == CONTROL_RUN) {
+		read_runs(c, req, size, offset);
 		return;
 	}
 	handle_use(c, h);
@@ -357,6 +390,43 @@ static int write_setting(struct front *f, unsigned file, const char *data, size_
 	return file == CONTROL_POLICY ? write_policy(f, value) : write_hold(f, value);
 }
 
+/* ---- runs ---- */
+
+/* True: this is the handle's first line, or the first after one that was not taken. */
+static bool handle_begin_line(struct control *c, struct handle *h)
+{
+	pthread_mutex_lock(&c->lock);
+	bool first = !h->has_line;
+	h->has_line = true;
+	pthread_mutex_unlock(&c->lock);
+	return first;
+}
+
+static void handle_end_line(struct control *c, struct handle *h, struct run *run)
+{
+	pthread_mutex_lock(&c->lock);
+	h->run = run;
+	h->has_line = run;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static int write_run(
+	struct control *c, fuse_req_t req, struct handle *h, const char *data, size_t size)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct runs_asker asker = {.tid = ctx->pid,
+		.uid = ctx->uid,
+		.opener_uid = h->opener,
+		.mount = c->f->policy,
+		.weaken = c->f->options->dio_weaken};
+	struct run *run = NULL;
+	if (!handle_begin_line(c, h))
+		return -EBUSY;
+	int err = runs_add(c->runs, &asker, data, size, &run);
+	handle_end_line(c, h, run);
+	return err;
+}
+
 void control_write(struct control *c, fuse_req_t req, uint64_t ino, const char *data, size_t size,
 	struct fuse_file_info *fi)
 {
@@ -367,6 +437,8 @@ void control_write(struct control *c, fuse_req_t req, uint64_t ino, const char *
 		err = write_setting(c->f, file, data, size);
 	else if (file == CONTROL_QUERY)
 		err = query_ask(h->query, data, size);
+	else if (file == CONTROL_RUN)
+		err = write_run(c, req, h, data, size);
 	if (err < 0)
 		reply_err(req, err);
 	else

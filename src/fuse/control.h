@@ -58,6 +58,7 @@ void control_events_grown(void *ctx, uint64_t size_bytes);
 /* control_json.c: the contents of files that are made at each open. NULL: out of memory. */
 char *control_status_json(struct front *f, size_t *len_bytes);
 char *control_stats_json(struct front *f, size_t *len_bytes);
+char *control_processes_json(struct front *f, size_t *len_bytes);
 char *control_member_json(struct front *f, unsigned index, size_t *len_bytes);
 
 #endif
