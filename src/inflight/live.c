@@ -1,46 +1,43 @@
 /* SPDX-License-Identifier: MIT */
-/* From a request to the writer's memory, and reading that.
+/* From a request to the writer's (or reader's) memory.
  *
  *	live_locate	describe_lately		who is it? (see live_threads.h)
- *			await_call		which call, which arguments?
- *			iovec_read		where is its memory?
- *			live_call_match		is the request a part of it?
- *			is_right_file		and of this file?
- *			buffer_new		the pieces of memory that belong to the request
- *			check_mappings		can they be read without our own help?
+ *	locate_waiting	it waits:
+ *	  locate_in_wait	in which call, with which arguments? (live_call.h)
+ *	  locate_in_rings	or has it a ring? (live_ring.h)
+ *	  locate_in_aio		or does it use libaio? (live_aio.h)
+ *	locate_running	it runs: rings first, then it is waited for
+ *	make_buffer	the pieces of memory that belong to the request, if they can be read
  *
  * Invariants: I1 the writer waits for our answer, so its call and arguments stay as they are until
  *   then; the bytes do not. I2 nothing here enters our own file system, which would wait for us
  *   (see live_procfs.h): no memory is read, neither iovecs nor a buffer, before it was found to lie
- *   outside of mappings of our files (see live_maps.h).
- * Deliberately not done: io_uring and libaio, whose buffers are not arguments of a waiting call. */
+ *   outside of mappings of our files (see live_maps.h). */
 #include "inflight/live.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "inflight/live_aio.h"
+#include "inflight/live_buffer.h"
 #include "inflight/live_call.h"
+#include "inflight/live_file.h"
 #include "inflight/live_maps.h"
 #include "inflight/live_procfs.h"
+#include "inflight/live_ring.h"
 #include "inflight/live_threads.h"
 
 struct live {
 	struct live_threads threads;
-	struct trees *trees; /* borrowed; may be NULL */
-};
-
-struct live_buffer {
-	_Atomic unsigned holders;
-	pid_t tid; /* 0: our own process */
-	unsigned piece_count;
-	struct iovec *window;  /* room for piece_count, in this allocation: the part to read */
-	struct iovec pieces[]; /* in the other process */
+	struct live_files files;
+	struct live_rings *rings; /* owned */
+	struct trees *trees;      /* borrowed; may be NULL */
 };
 
 const char *live_miss_name(enum live_miss miss)
@@ -75,35 +72,14 @@ static enum live_miss miss_of_error(int err)
 	}
 }
 
-/* The part [skip, skip + len) of @from, into @to, which has room for as many. How many it took. */
-static unsigned iovec_cut(const struct iovec *from, unsigned count, uint64_t skip_bytes,
-	uint64_t len_bytes, struct iovec *to)
-{
-	unsigned taken = 0;
-	for (unsigned i = 0; i < count && len_bytes; i++) {
-		if (skip_bytes >= from[i].iov_len) {
-			skip_bytes -= from[i].iov_len;
-			continue;
-		}
-		uint64_t part = from[i].iov_len - skip_bytes;
-		part = part < len_bytes ? part : len_bytes;
-		to[taken++] = (struct iovec){(char *)from[i].iov_base + skip_bytes, part};
-		skip_bytes = 0;
-		len_bytes -= part;
-	}
-	return taken;
-}
-
-/* All of @remote, one after the other, into @out. 0 or -errno. */
-static int memory_read(
-	pid_t tid, const struct iovec *remote, unsigned count, void *out, size_t len_bytes)
-{
-	struct iovec local = {out, len_bytes};
-	ssize_t n = process_vm_readv(tid, &local, 1, remote, count, 0);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len_bytes ? 0 : -EFAULT; /* less: the rest is not mapped */
-}
+/* What is known of a request while it is looked for. */
+struct search {
+	struct live *live;
+	const struct live_request *req;
+	struct event_writer *writer;
+	struct live_buffer **out;
+	struct procfs_syscall now; /* what the thread waits in */
+};
 
 /* LIVE_FOUND: these pieces can be read, and nobody will ask us for them. */
 static enum live_miss check_mappings(
@@ -115,6 +91,35 @@ static enum live_miss check_mappings(
 		return miss_of_error(ret);
 	return ret ? LIVE_OWN_MAPPING : LIVE_FOUND;
 }
+
+static void buffer_freep(struct live_buffer **buffer)
+{
+	live_buffer_free(*buffer);
+}
+
+/* The part of @iov that is the request, if it can be read. @tid: a thread of that process that
+ * stays. */
+static enum live_miss make_buffer(const struct search *s, pid_t tid, const struct iovec *iov,
+	unsigned count, uint64_t skip_bytes)
+{
+	cleanup(buffer_freep) struct live_buffer *buffer =
+		live_buffer_new(tid, iov, count, skip_bytes, s->req->len_bytes);
+	if (!buffer)
+		return LIVE_NO_MATCH;
+	unsigned pieces_count;
+	const struct iovec *pieces = live_buffer_pieces(buffer, &pieces_count);
+	enum live_miss miss = check_mappings(s->req, pieces, pieces_count);
+	if (miss == LIVE_FOUND)
+		*s->out = take_ptr(&buffer);
+	return miss;
+}
+
+static void set_call(struct event_writer *writer, const char *name)
+{
+	snprintf(writer->call, sizeof(writer->call), "%s", name);
+}
+
+/* ---- synchronous calls ---- */
 
 /* The memory that the call writes from. @iov has room for IOV_MAX. LIVE_FOUND or why not. */
 static enum live_miss iovec_read(const struct live_request *req, const struct live_call *call,
@@ -132,7 +137,7 @@ static enum live_miss iovec_read(const struct live_request *req, const struct li
 	enum live_miss miss = check_mappings(req, &array, 1);
 	if (miss != LIVE_FOUND)
 		return miss;
-	int ret = memory_read(req->tid, &array, 1, iov, array.iov_len);
+	int ret = live_memory_read(req->tid, &array, 1, iov, array.iov_len);
 	return ret < 0 ? miss_of_error(ret) : LIVE_FOUND;
 }
 
@@ -148,60 +153,91 @@ static uint64_t iovec_total(const struct iovec *iov, unsigned count)
 	return total;
 }
 
-static bool is_right_file(const struct live_request *req, int fd, const struct procfs_fd *info)
-{
-	if (!req->ino)
-		return true;
-	if (info->ino && info->ino != req->ino)
-		return false;
-	uint64_t dev;
-	return !req->dev || (procfs_read_fd_dev(req->tid, fd, &dev) == 0 && dev == req->dev);
-}
-
-static struct live_buffer *buffer_new(
-	pid_t tid, const struct iovec *iov, unsigned count, uint64_t skip_bytes, uint32_t len_bytes)
-{
-	struct live_buffer *buffer = malloc(sizeof(*buffer) + 2 * count * sizeof(*iov));
-	if (!buffer)
-		return NULL;
-	buffer->holders = 1;
-	buffer->tid = tid;
-	buffer->piece_count = iovec_cut(iov, count, skip_bytes, len_bytes, buffer->pieces);
-	buffer->window = buffer->pieces + buffer->piece_count;
-	return buffer;
-}
-
-static void buffer_freep(struct live_buffer **buffer)
-{
-	free(*buffer);
-}
-
 /* The thread is in @call. Is the request a part of it? */
-static enum live_miss locate_in_call(const struct live_request *req, const struct live_call *call,
-	const struct procfs_syscall *now, struct live_buffer **out)
+static enum live_miss locate_in_call(const struct search *s, const struct live_call *call)
 {
-	int fd = (int)now->args[0];
 	struct iovec iov[IOV_MAX];
 	unsigned count;
-	enum live_miss miss = iovec_read(req, call, now, iov, &count);
+	enum live_miss miss = iovec_read(s->req, call, &s->now, iov, &count);
 	if (miss != LIVE_FOUND)
 		return miss;
 	struct procfs_fd info;
-	int ret = procfs_read_fd(req->tid, fd, &info);
+	struct live_file_question question = {s->writer->pid, s->req->tid, (int)s->now.args[0],
+		live_call_is_at_position(call, &s->now)};
+	int ret = live_file_ask(&s->live->files, &question, s->req, &info);
 	if (ret < 0) /* a descriptor that another thread has closed tells nothing */
 		return ret == -ENOENT ? LIVE_NO_MATCH : miss_of_error(ret);
 	uint64_t skip;
-	if (!live_call_match(call, now, &info, req, iovec_total(iov, count), &skip) ||
-		!is_right_file(req, fd, &info))
+	if (!ret || !live_call_match(call, &s->now, &info, s->req, iovec_total(iov, count), &skip))
 		return LIVE_NO_MATCH;
+	return make_buffer(s, s->req->tid, iov, count, skip);
+}
+
+/* The thread waits. In a call that the request is of? */
+static enum live_miss locate_in_wait(const struct search *s)
+{
+	if (live_call_is_foreign(&s->now))
+		return LIVE_NO_MATCH;
+	const struct live_call *call = live_call_find(s->now.nr);
+	if (!call)
+		return LIVE_NOT_IN_CALL;
+	bool right_way = s->req->is_read ? call->reads : call->writes;
+	if (right_way || (!call->reads && !call->writes))
+		set_call(s->writer, call->name);
+	if (!right_way)
+		return LIVE_NOT_IN_CALL;
+	live_threads_waited(&s->live->threads, s->req->tid);
+	return locate_in_call(s, call);
+}
+
+/* ---- rings ---- */
+
+static bool holds_bytes(const struct live_request *req, pid_t tid, const struct iovec *pieces,
+	unsigned count, uint64_t skip_bytes)
+{
 	cleanup(buffer_freep) struct live_buffer *buffer =
-		buffer_new(req->tid, iov, count, skip, req->len_bytes);
+		live_buffer_new(tid, pieces, count, skip_bytes, req->len_bytes);
+	unsigned own_count;
 	if (!buffer)
-		return LIVE_NO_MATCH;
-	miss = check_mappings(req, buffer->pieces, buffer->piece_count);
-	if (miss == LIVE_FOUND)
-		*out = take_ptr(&buffer);
-	return miss;
+		return false;
+	const struct iovec *own = live_buffer_pieces(buffer, &own_count);
+	if (check_mappings(req, own, own_count) != LIVE_FOUND)
+		return false;
+	return live_buffer_compare(buffer, req->bytes, req->len_bytes) == 0;
+}
+
+/* @sure: the thread is a ring's. @must_hold: it may be on its way into another call. */
+static enum live_miss locate_in_rings(const struct search *s, bool is_sure, bool must_hold)
+{
+	struct iovec pieces[IOV_MAX];
+	struct live_ring_question question = {.req = s->req,
+		.tgid = s->writer->pid,
+		.is_sure = is_sure,
+		.must_hold = must_hold,
+		.holds_bytes = holds_bytes};
+	struct live_ring_answer answer = {.pieces = pieces};
+	enum live_miss miss = live_rings_find(s->live->rings, &question, &answer);
+	if (miss != LIVE_FOUND)
+		return miss;
+	set_call(s->writer, "io_uring");
+	live_threads_submitted(&s->live->threads, s->req->tid);
+	return make_buffer(s, s->writer->pid, pieces, answer.count, answer.skip_bytes);
+}
+
+/* ---- libaio ---- */
+
+static enum live_miss locate_in_aio(const struct search *s, enum live_miss otherwise)
+{
+	struct live_aio_question question = {s->req, s->writer->pid, s->live->trees, &s->now};
+	struct aio_entry entry;
+	enum live_miss miss = live_aio_find(&s->live->files, &question, &entry);
+	if (miss == LIVE_NOT_IN_CALL)
+		return otherwise;
+	set_call(s->writer, "libaio");
+	if (miss != LIVE_FOUND)
+		return miss;
+	return make_buffer(s, s->writer->pid, entry.pieces, entry.piece_count,
+		s->req->offset_bytes - entry.offset_bytes);
 }
 
 /* ---- the thread ---- */
@@ -227,38 +263,87 @@ static int await_call(struct live *live, pid_t tid, struct procfs_syscall *now)
 	return ret;
 }
 
+/* Workers of the kernel for rings, and rings' own threads, have no calls of their own. */
+static bool is_ring_worker(const struct event_writer *writer)
+{
+	return strncmp(writer->comm, "iou-wrk-", 8) == 0 ||
+	       strncmp(writer->comm, "iou-sqp-", 8) == 0;
+}
+
+/* True where the search is over. */
+static bool is_final(enum live_miss miss)
+{
+	return miss != LIVE_NOT_IN_CALL && miss != LIVE_NO_MATCH;
+}
+
+/* The thread waits in s->now. */
+static enum live_miss locate_waiting(struct search *s)
+{
+	enum live_miss miss = locate_in_wait(s);
+	if (is_final(miss))
+		return miss;
+	enum live_miss in_rings = locate_in_rings(s, s->now.nr == SYS_io_uring_enter, false);
+	if (is_final(in_rings))
+		return in_rings;
+	if (in_rings == LIVE_NO_MATCH)
+		miss = in_rings;
+	return locate_in_aio(s, miss);
+}
+
+/* The thread runs: it has not fallen asleep yet, or does not wait for its requests. */
+static enum live_miss locate_running(struct search *s)
+{
+	bool submits = live_threads_submits(&s->live->threads, s->req->tid);
+	enum live_miss miss = locate_in_rings(s, false, !submits);
+	if (miss == LIVE_FOUND || (submits && is_final(miss)))
+		return miss;
+	int ret = await_call(s->live, s->req->tid, &s->now);
+	if (ret == 0)
+		return locate_waiting(s);
+	if (ret != -EAGAIN)
+		return miss_of_error(ret);
+	s->now = (struct procfs_syscall){.nr = -1};
+	miss = locate_in_rings(s, false, false);
+	return is_final(miss) ? miss : locate_in_aio(s, miss);
+}
+
 enum live_miss live_locate(struct live *live, const struct live_request *req,
 	struct live_buffer **out, struct event_writer *writer)
 {
 	*out = NULL;
 	if (req->tid <= 0) /* the kernel's own, or of a PID namespace that we do not see */
 		return LIVE_NOT_IN_CALL;
+	struct search s = {live, req, writer, out, {.nr = -1}};
 	/* First, since it gives the thread the time to fall asleep. */
 	describe_lately(live, req->tid, writer);
-	struct procfs_syscall now;
-	int ret = await_call(live, req->tid, &now);
-	if (ret < 0)
-		return miss_of_error(ret);
-	if (live_call_is_foreign(&now))
-		return LIVE_NO_MATCH;
-	const struct live_call *call = live_call_find(now.nr);
-	if (!call)
-		return LIVE_NOT_IN_CALL;
-	snprintf(writer->call, sizeof(writer->call), "%s", call->name);
-	if (!call->writes)
-		return LIVE_NOT_IN_CALL;
-	live_threads_waited(&live->threads, req->tid);
-	return locate_in_call(req, call, &now, out);
+	if (is_ring_worker(writer)) {
+		enum live_miss miss = locate_in_rings(&s, true, false);
+		if (miss != LIVE_NOT_IN_CALL)
+			return miss;
+	}
+	int ret = procfs_read_syscall(req->tid, 0, &s.now);
+	if (ret == -EAGAIN)
+		return locate_running(&s);
+	return ret < 0 ? miss_of_error(ret) : locate_waiting(&s);
+}
+
+static void live_freep(struct live **live)
+{
+	live_free(*live);
 }
 
 int live_new(struct trees *trees, struct live **out)
 {
-	struct live *live = calloc(1, sizeof(*live));
+	cleanup(live_freep) struct live *live = calloc(1, sizeof(*live));
 	if (!live)
 		return -ENOMEM;
 	live->trees = trees;
 	pthread_mutex_init(&live->threads.lock, NULL);
-	*out = live;
+	pthread_mutex_init(&live->files.lock, NULL);
+	int ret = live_rings_new(&live->files, RING_BY_MAPPING, &live->rings);
+	if (ret < 0)
+		return ret;
+	*out = take_ptr(&live);
 	return 0;
 }
 
@@ -266,77 +351,8 @@ void live_free(struct live *live)
 {
 	if (!live)
 		return;
+	live_rings_free(live->rings);
 	pthread_mutex_destroy(&live->threads.lock);
+	pthread_mutex_destroy(&live->files.lock);
 	free(live);
-}
-
-/* ---- buffers ---- */
-
-struct live_buffer *live_buffer_own(void *memory, uint32_t len_bytes)
-{
-	struct iovec all = {memory, len_bytes};
-	return buffer_new(0, &all, 1, 0, len_bytes);
-}
-
-bool live_buffer_is_own(const struct live_buffer *buffer)
-{
-	return buffer->tid == 0;
-}
-
-pid_t live_buffer_tid(const struct live_buffer *buffer)
-{
-	return buffer->tid;
-}
-
-/* The part of the window that [offset, offset + len) is; 0: it ends outside. */
-static unsigned buffer_aim(struct live_buffer *buffer, uint32_t offset_bytes, uint32_t len_bytes)
-{
-	return iovec_cut(
-		buffer->pieces, buffer->piece_count, offset_bytes, len_bytes, buffer->window);
-}
-
-static uint8_t *own_memory(
-	const struct live_buffer *buffer, uint32_t offset_bytes, uint32_t len_bytes)
-{
-	const struct iovec *all = buffer->pieces;
-	if (offset_bytes > all->iov_len || len_bytes > all->iov_len - offset_bytes)
-		return NULL;
-	return (uint8_t *)all->iov_base + offset_bytes;
-}
-
-int live_buffer_read(
-	struct live_buffer *buffer, uint32_t offset_bytes, void *out, uint32_t len_bytes)
-{
-	if (live_buffer_is_own(buffer)) {
-		const uint8_t *from = own_memory(buffer, offset_bytes, len_bytes);
-		return from ? (memcpy(out, from, len_bytes), 0) : -EFAULT;
-	}
-	unsigned count = buffer_aim(buffer, offset_bytes, len_bytes);
-	return memory_read(buffer->tid, buffer->window, count, out, len_bytes);
-}
-
-int live_buffer_write(
-	struct live_buffer *buffer, uint32_t offset_bytes, const void *data, uint32_t len_bytes)
-{
-	if (live_buffer_is_own(buffer)) {
-		uint8_t *to = own_memory(buffer, offset_bytes, len_bytes);
-		return to ? (memcpy(to, data, len_bytes), 0) : -EFAULT;
-	}
-	unsigned count = buffer_aim(buffer, offset_bytes, len_bytes);
-	struct iovec local = {(void *)(uintptr_t)data, len_bytes};
-	ssize_t n = process_vm_writev(buffer->tid, &local, 1, buffer->window, count, 0);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len_bytes ? 0 : -EFAULT;
-}
-
-void live_buffer_hold(struct live_buffer *buffer)
-{
-	atomic_fetch_add(&buffer->holders, 1);
-}
-
-void live_buffer_free(struct live_buffer *buffer)
-{
-	if (buffer && atomic_fetch_sub(&buffer->holders, 1) == 1)
-		free(buffer);
 }

@@ -54,6 +54,9 @@ struct live_request {
 	uint64_t dev; /* st_dev of the mount; 0: unknown: not checked, and see live_maps.h */
 	bool append;  /* the file is open with O_APPEND */
 	bool is_read; /* a read: its buffer is where the bytes are to go */
+	/* The bytes of a write as the kernel copied them, borrowed for the call; NULL: unknown.
+	 * They decide where several submissions could be this one. */
+	const void *bytes;
 };
 
 /* A locator: what it remembers of threads and of their rings, and the process trees that somebody

@@ -21,6 +21,12 @@ static const struct live_call calls[] = {
 	{SYS_pwritev, "pwritev", .writes = true, .vectored = true, .has_offset = true},
 	{SYS_pwritev2, "pwritev2", .writes = true, .vectored = true, .has_offset = true,
 		.has_flags = true},
+	{SYS_read, "read", .reads = true},
+	{SYS_pread64, "pread64", .reads = true, .has_offset = true},
+	{SYS_readv, "readv", .reads = true, .vectored = true},
+	{SYS_preadv, "preadv", .reads = true, .vectored = true, .has_offset = true},
+	{SYS_preadv2, "preadv2", .reads = true, .vectored = true, .has_offset = true,
+		.has_flags = true},
 	{SYS_io_submit, "io_submit"},
 	{SYS_io_getevents, "io_getevents"},
 	{SYS_io_uring_enter, "io_uring_enter"},
@@ -47,16 +53,20 @@ static bool call_appends(const struct live_call *call, const struct procfs_sysca
 	const struct procfs_fd *fd, const struct live_request *req)
 {
 	uint64_t flags = call->has_flags ? now->args[5] : 0;
-	if (flags & RWF_NOAPPEND)
+	if (call->reads || (flags & RWF_NOAPPEND))
 		return false;
 	return req->append || (fd->flags & O_APPEND) || (flags & RWF_APPEND);
+}
+
+bool live_call_is_at_position(const struct live_call *call, const struct procfs_syscall *now)
+{
+	return !call->has_offset || (call->has_flags && (int64_t)now->args[3] == -1);
 }
 
 static uint64_t call_offset(
 	const struct live_call *call, const struct procfs_syscall *now, const struct procfs_fd *fd)
 {
-	bool at_position = !call->has_offset || (call->has_flags && (int64_t)now->args[3] == -1);
-	return at_position ? (uint64_t)fd->pos : now->args[3];
+	return live_call_is_at_position(call, now) ? (uint64_t)fd->pos : now->args[3];
 }
 
 bool live_call_match(const struct live_call *call, const struct procfs_syscall *now,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The system calls that write synchronously, and where a request lies in one. Private to
+/* The system calls that write or read synchronously, and where a request lies in one. Private to
  * src/inflight; pure values, no I/O. */
 #ifndef STABLEFS_INFLIGHT_LIVE_CALL_H
 #define STABLEFS_INFLIGHT_LIVE_CALL_H
@@ -12,14 +12,18 @@
 struct live_call {
 	long nr;
 	const char *name;
-	bool writes;   /* from a buffer of the caller; the rest only names what a thread waits in */
-	bool vectored; /* (fd, iovec, count, ...), else (fd, buffer, length, ...) */
+	bool writes;     /* from a buffer of the caller */
+	bool reads;      /* into one; what does neither only names what a thread waits in */
+	bool vectored;   /* (fd, iovec, count, ...), else (fd, buffer, length, ...) */
 	bool has_offset; /* the fourth argument is the offset, else the file's position is */
 	bool has_flags;  /* the sixth argument is RWF_*, and offset -1 means the file's position */
 };
 
 /* NULL: not one of ours. */
 const struct live_call *live_call_find(long nr);
+
+/* True where the call begins at the file's position. */
+bool live_call_is_at_position(const struct live_call *call, const struct procfs_syscall *now);
 
 /* True where the thread is no native 64-bit one, so that its numbers mean other calls. */
 bool live_call_is_foreign(const struct procfs_syscall *now);

@@ -16,6 +16,7 @@
 
 #ifndef PROCMAP_QUERY /* include/uapi/linux/fs.h of Linux 6.11 */
 #define PROCMAP_QUERY                      _IOWR('f', 17, struct procmap_query)
+#define PROCMAP_QUERY_VMA_EXECUTABLE       UINT64_C(0x04)
 #define PROCMAP_QUERY_COVERING_OR_NEXT_VMA UINT64_C(0x10)
 struct procmap_query {
 	uint64_t size, query_flags, query_addr;
@@ -31,11 +32,6 @@ _Static_assert(sizeof(struct procmap_query) == 104, "as the kernel has it");
 #define LINE_BYTES 128u /* holds all of a line but the name of its file */
 #define MAX_LINES  1000000u
 
-struct mapping {
-	uint64_t begin, end; /* [begin, end) */
-	uint64_t dev;        /* 0: no file */
-};
-
 static uint64_t piece_begin(const struct iovec *piece)
 {
 	return (uintptr_t)piece->iov_base;
@@ -48,7 +44,7 @@ static uint64_t piece_end(const struct iovec *piece)
 	return piece->iov_len > UINT64_MAX - begin ? UINT64_MAX : begin + piece->iov_len;
 }
 
-static bool is_of_dev(const struct mapping *m, uint64_t dev)
+static bool is_of_dev(const struct live_mapping *m, uint64_t dev)
 {
 	return dev ? m->dev == dev : m->dev && major(m->dev) == 0;
 }
@@ -57,20 +53,32 @@ static bool is_of_dev(const struct mapping *m, uint64_t dev)
 
 /* The mapping that holds @addr or, where none does, the next above it. 0 or -errno; -ENOENT: there
  * is none. */
-static int query_next(int fd, uint64_t addr, struct mapping *out)
+static int query_next(int fd, uint64_t addr, struct live_mapping *out)
 {
 	struct procmap_query query = {.size = sizeof(query),
 		.query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA,
 		.query_addr = addr};
 	if (ioctl(fd, PROCMAP_QUERY, &query) < 0)
 		return -errno;
-	*out = (struct mapping){
-		query.vma_start, query.vma_end, makedev(query.dev_major, query.dev_minor)};
+	*out = (struct live_mapping){.begin = query.vma_start,
+		.end = query.vma_end,
+		.dev = makedev(query.dev_major, query.dev_minor),
+		.ino = query.inode,
+		.offset = query.vma_offset,
+		.executable = query.vma_flags & PROCMAP_QUERY_VMA_EXECUTABLE};
 	return 0;
 }
 
+int live_maps_at(int fd, uint64_t addr, struct live_mapping *out)
+{
+	int ret = query_next(fd, addr, out);
+	if (ret < 0)
+		return ret;
+	return addr >= out->begin ? 0 : -ENOENT;
+}
+
 /* @m: the mapping that was asked for last. Pieces mostly share it. */
-static int query_piece(int fd, const struct iovec *piece, uint64_t dev, struct mapping *m)
+static int query_piece(int fd, const struct iovec *piece, uint64_t dev, struct live_mapping *m)
 {
 	uint64_t addr = piece_begin(piece), end = piece_end(piece);
 	while (addr < end) {
@@ -88,7 +96,7 @@ static int query_piece(int fd, const struct iovec *piece, uint64_t dev, struct m
 
 int live_maps_query(int fd, const struct live_maps_question *q)
 {
-	struct mapping last = {0};
+	struct live_mapping last = {0};
 	for (unsigned i = 0; i < q->count; i++) {
 		int ret = query_piece(fd, &q->pieces[i], q->dev, &last);
 		if (ret)
@@ -100,7 +108,7 @@ int live_maps_query(int fd, const struct live_maps_question *q)
 /* ---- by reading the list ---- */
 
 /* "begin-end perms offset major:minor inode name", all but the inode in hexadecimal. */
-static bool parse_mapping(const char *line, struct mapping *out)
+static bool parse_mapping(const char *line, struct live_mapping *out)
 {
 	unsigned dev_major, dev_minor;
 	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %*x %x:%x", &out->begin, &out->end,
@@ -121,7 +129,7 @@ static bool read_line(FILE *file, char *line)
 	return true;
 }
 
-static bool touches(const struct live_maps_question *q, const struct mapping *m)
+static bool touches(const struct live_maps_question *q, const struct live_mapping *m)
 {
 	for (unsigned i = 0; i < q->count; i++) {
 		uint64_t begin = piece_begin(&q->pieces[i]), end = piece_end(&q->pieces[i]);
@@ -145,7 +153,7 @@ static int scan_lines(FILE *file, const struct live_maps_question *q)
 {
 	uint64_t end = highest_end(q);
 	char line[LINE_BYTES];
-	struct mapping m;
+	struct live_mapping m;
 	for (unsigned n = 0; n < MAX_LINES; n++) {
 		if (!read_line(file, line))
 			return ferror(file) ? -EIO : 0;

@@ -12,6 +12,7 @@
 #ifndef STABLEFS_INFLIGHT_LIVE_MAPS_H
 #define STABLEFS_INFLIGHT_LIVE_MAPS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -29,6 +30,17 @@ struct live_maps_question {
  * has given up its memory), -EACCES or -EPERM, -E2BIG (only before 6.11: more than a million
  * mappings). */
 int live_maps_ask(pid_t tid, const struct live_maps_question *q);
+
+struct live_mapping {
+	uint64_t begin, end; /* [begin, end) */
+	uint64_t dev;        /* of its file; 0: no file */
+	uint64_t ino;        /* of its file */
+	uint64_t offset;     /* where in the file it begins */
+	bool executable;
+};
+
+/* The mapping that holds @addr, by query. -ENOENT: none does. */
+int live_maps_at(int fd, uint64_t addr, struct live_mapping *out);
 
 /* The two ways; live_maps_ask() chooses. @fd: of /proc/TID/maps, at its beginning. By query:
  * -ENOTTY where the kernel is too old. */

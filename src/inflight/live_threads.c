@@ -74,6 +74,23 @@ void live_threads_waited(struct live_threads *t, pid_t tid)
 	if (slot->tid == tid) {
 		slot->runs = 0;
 		slot->doubted_until_ns = 0;
+		slot->submits = false;
 	}
 	pthread_mutex_unlock(&t->lock);
+}
+
+void live_threads_submitted(struct live_threads *t, pid_t tid)
+{
+	pthread_mutex_lock(&t->lock);
+	slot_take(t, tid)->submits = true;
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool live_threads_submits(struct live_threads *t, pid_t tid)
+{
+	pthread_mutex_lock(&t->lock);
+	const struct live_thread *slot = slot_of(t, tid);
+	bool submits = slot->tid == tid && slot->submits;
+	pthread_mutex_unlock(&t->lock);
+	return submits;
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* What is remembered of writing threads for a moment. Private to src/inflight.
  *
- * Two things, so that they need not be found out anew for each write:
+ * Three things, so that they need not be found out anew for each write:
  *  - who a thread is. A description is at most LIVE_DESCRIBED_NS old: within that time a thread's
  *    new name or user is not seen.
  *  - that a thread does not wait for its writes (it submits them by io_uring or libaio, and runs
  *    on). Whoever looks for it in a call would wait LIVE_PATIENCE_NS each time, for nothing. After
  *    LIVE_RUNS_TO_DOUBT such waits in a row the thread is doubted for LIVE_DOUBT_NS: patience is
  *    then LIVE_PATIENCE_DOUBTED_NS.
+ *
+ *  - that its last request was found in a ring, so that the next one is looked for there first.
  *
  * The price: a thread that does wait, but was kept from falling asleep several times by a busy
  * machine (or now writes in another way), gets little patience for at most LIVE_DOUBT_NS, since
@@ -37,6 +39,7 @@ struct live_thread {
 	pid_t tid;                 /* 0: nobody */
 	unsigned runs;             /* full waits in a row that found it running */
 	uint64_t doubted_until_ns; /* 0: not doubted */
+	bool submits;              /* its last request was found in a ring */
 	uint64_t described_ns;     /* when @writer was read; 0: never */
 	struct event_writer writer;
 };
@@ -64,5 +67,9 @@ uint64_t live_threads_patience_ns(struct live_threads *t, pid_t tid, uint64_t no
  * writes. */
 void live_threads_ran(struct live_threads *t, pid_t tid, uint64_t begun_ns, uint64_t now_ns);
 void live_threads_waited(struct live_threads *t, pid_t tid);
+
+/* Its request was found in a ring; was its last one? */
+void live_threads_submitted(struct live_threads *t, pid_t tid);
+bool live_threads_submits(struct live_threads *t, pid_t tid);
 
 #endif

@@ -282,12 +282,13 @@ static int aio_body(struct rig *rig, const char *path, const void *arg)
 	return syscall(SYS_io_getevents, ctx, 1, 1, &done, NULL) == 1 && done.res == 4096 ? 0 : 2;
 }
 
-static void a_write_by_libaio_is_not_in_a_call(void **state)
+static void a_write_by_libaio_is_told_from_one_in_no_call(void **state)
 {
 	struct rig *rig = *state;
 	assert_int_equal(rig_run(rig, aio_body, NULL), 0);
 	assert_int_equal(rig->seen_count, 1);
-	assert_int_equal(rig->seen[0].miss, LIVE_NOT_IN_CALL);
+	assert_int_equal(rig->seen[0].miss, LIVE_AIO_UNSEEN);
+	assert_string_equal(rig->seen[0].writer.call, "libaio");
 }
 
 /* A process that does @wait for ever. */
@@ -596,7 +597,10 @@ static void sample_around_deed(struct rig *rig, const struct live_request *req, 
 	uint32_t half = SHARED_LEN / 2;
 	out->found = rig_locate(req, &buffer, &writer) == LIVE_FOUND;
 	if (out->found) {
-		struct source_live_config config = {.buffer = buffer,
+		struct sampler *sampler;
+		sampler_new(1, &sampler);
+		struct source_live_config config = {.sampler = sampler,
+			.buffer = buffer,
 			.bounce = data,
 			.len_bytes = SHARED_LEN,
 			.writer = &writer};
@@ -611,6 +615,7 @@ static void sample_around_deed(struct rig *rig, const struct live_request *req, 
 						bounce + half, half) == 0;
 		out->findings = src->found;
 		source_free(src);
+		sampler_free(sampler);
 	} else {
 		rig_ask_writer(rig);
 	}
@@ -663,7 +668,7 @@ int main(void)
 		cmocka_unit_test(a_thread_is_told_from_its_process),
 		cmocka_unit_test(another_range_or_file_does_not_match),
 		cmocka_unit_test(a_stranger_may_not_look),
-		cmocka_unit_test(a_write_by_libaio_is_not_in_a_call),
+		cmocka_unit_test(a_write_by_libaio_is_told_from_one_in_no_call),
 		cmocka_unit_test(a_thread_that_does_not_write_is_not_in_a_call),
 		cmocka_unit_test(a_thread_that_writes_elsewhere_does_not_match),
 		cmocka_unit_test(a_process_that_has_ended_is_gone),

@@ -82,7 +82,7 @@ static void requests_are_placed_in_their_call(void **unused)
 	}
 }
 
-static void only_calls_that_write_from_a_buffer_are_searched(void **unused)
+static void calls_that_write_are_told_from_those_that_read(void **unused)
 {
 	(void)unused;
 	static const long writing[] = {
@@ -91,7 +91,8 @@ static void only_calls_that_write_from_a_buffer_are_searched(void **unused)
 		assert_true(live_call_find(writing[i])->writes);
 	assert_false(live_call_find(SYS_io_uring_enter)->writes);
 	assert_false(live_call_find(SYS_io_submit)->writes);
-	assert_null(live_call_find(SYS_read));
+	assert_false(live_call_find(SYS_read)->writes);
+	assert_true(live_call_find(SYS_read)->reads);
 	assert_null(live_call_find(SYS_sendfile));
 	assert_null(live_call_find(-1));
 }
@@ -113,7 +114,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_placed_in_their_call),
-		cmocka_unit_test(only_calls_that_write_from_a_buffer_are_searched),
+		cmocka_unit_test(calls_that_write_are_told_from_those_that_read),
 		cmocka_unit_test(threads_of_another_word_size_are_told_apart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
