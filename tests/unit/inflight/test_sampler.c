@@ -102,7 +102,8 @@ static void buffer_init(struct live_buffer *buffer, pid_t tid)
 /* ---- processes that memory can be said to belong to ---- */
 
 struct child {
-	pid_t pid, other_thread;
+	pid_t pid;
+	_Atomic pid_t other_thread;
 	void *memory; /* nobody will ever page it in; NULL: the kernel does not let us */
 };
 
@@ -135,7 +136,7 @@ static void child_main(struct child *shared, int ready)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	shared->memory = unanswered_memory();
 	pthread_create(&thread, NULL, sleep_for_ever, shared);
-	while (!*(volatile pid_t *)&shared->other_thread)
+	while (!shared->other_thread)
 		usleep(100);
 	(void)!write(ready, "", 1);
 	for (;;)
@@ -156,20 +157,21 @@ static struct child child_start(void)
 	close(ready[1]);
 	assert_int_equal(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
-	struct child child = *shared;
-	child.pid = pid;
+	struct child child = {pid, shared->other_thread, shared->memory};
 	munmap(shared, sizeof(*shared));
 	return child;
 }
 
 static void child_end(const struct child *child)
 {
+	if (!child->pid)
+		return;
 	kill(child->pid, SIGKILL);
 	waitpid(child->pid, NULL, 0);
 }
 
-/* Made before any thread of ours: two of them, since penalties are the process's. */
-static struct child one, two;
+/* Made before any thread of ours; several, since penalties are the process's. */
+static struct child one, two, silent;
 
 /* The penalties of a test are those of its own sampler. */
 static struct sampler *sampler(unsigned threads)
@@ -466,15 +468,14 @@ static void where_all_threads_hang_nobody_waits_and_afterwards_all_are_served(vo
 static void memory_that_a_real_process_never_pages_in_costs_the_limit(void **unused)
 {
 	(void)unused;
-	if (!one.memory)
+	if (!silent.memory)
 		skip(); /* userfaultfd(2) is not ours to use */
 	struct sampler *s = sampler(2);
 	struct live_buffer buffer, other;
 	uint8_t out[LEN];
-	struct child child = child_start();
-	buffer_init(&buffer, child.pid);
+	buffer_init(&buffer, silent.pid);
 	buffer_init(&other, two.pid);
-	buffer.remote = child.memory;
+	buffer.remote = silent.memory;
 	assert_int_equal(sampler_read(s, &buffer, 0, out, LEN), -ETIME);
 	assert_int_equal(sampler_stats(s).hanging, 1);
 	assert_int_equal(sampler_read(s, &buffer, 0, out, LEN), -ETIME);
@@ -482,7 +483,8 @@ static void memory_that_a_real_process_never_pages_in_costs_the_limit(void **unu
 	assert_int_equal(read_patiently(s, &other, out), 0);
 	sampler_free(s);
 	live_buffer_free(&buffer);
-	child_end(&child);
+	child_end(&silent);
+	silent.pid = 0;
 	await_released(&buffer);
 }
 
@@ -491,6 +493,7 @@ static int start_children(void **unused)
 	(void)unused;
 	one = child_start();
 	two = child_start();
+	silent = child_start();
 	return 0;
 }
 
@@ -499,6 +502,7 @@ static int end_children(void **unused)
 	(void)unused;
 	child_end(&one);
 	child_end(&two);
+	child_end(&silent);
 	return 0;
 }
 
