@@ -228,7 +228,7 @@ STABLEFS_API int stablefs_event_next(
  * another one, which then asks for it. */
 STABLEFS_API void stablefs_event_notify(struct stablefs *v, void (*notify)(void *ctx), void *ctx);
 
-/* Blast radius: which other files have blocks in the same parity rows as a range of this one: those
+/* Blast radius: which other files have blocks in the same parity rows as a range of this one: they
  * lose data by a wrong parity of it. @each is called once a file, until it returns false; on the
  * calling thread. 0 or -errno. None on levels without parity. */
 STABLEFS_API int stablefs_neighbours(struct stablefs_file *f, uint64_t offset, uint64_t len,
@@ -289,7 +289,7 @@ struct stablefs_stats {
 	uint64_t refused;                          /* by members: guards that did not match */
 	uint64_t events_dropped;
 	bool adaptive_bounced; /* adaptive writes are bounced from now on */
-	/* cow: writes that held their pages, pages that were copied for the program, and writes that
+	/* cow: writes that held their pages, pages copied for the program, and writes that
 	 * were bounced instead, by reason. */
 	uint64_t cow_held, cow_pages_copied, cow_bounced;
 	struct {

@@ -340,7 +340,7 @@ static struct cow_extent *idle_take(struct cow *c, size_t pages)
 	return n ? container_of(n, struct cow_extent, node) : extent_new(class);
 }
 
-/* Who has pages of the range away: nobody (*@out NULL), one extent that has all of them, or else. */
+/* Who has pages of the range away: nobody (*@out NULL), or one extent that has all of them. */
 static enum cow_refusal find_away(
 	struct cow *c, uintptr_t home, size_t pages, struct cow_extent **out, size_t *index)
 {
