@@ -28,7 +28,7 @@
 #include "inflight/live_buffer.h"
 #include "inflight/live_call.h"
 #include "inflight/live_file.h"
-#include "inflight/live_maps.h"
+#include "inflight/live_handle.h"
 #include "inflight/live_procfs.h"
 #include "inflight/live_ring.h"
 #include "inflight/live_threads.h"
@@ -36,6 +36,7 @@
 struct live {
 	struct live_threads threads;
 	struct live_files files;
+	struct live_handles handles;
 	struct live_rings *rings; /* owned */
 	struct trees *trees;      /* borrowed; may be NULL */
 };
@@ -78,15 +79,15 @@ struct search {
 	const struct live_request *req;
 	struct event_writer *writer;
 	struct live_buffer **out;
-	struct procfs_syscall now; /* what the thread waits in */
+	struct live_handle *handle; /* of the thread */
+	struct procfs_syscall now;  /* what the thread waits in */
 };
 
 /* LIVE_FOUND: these pieces can be read, and nobody will ask us for them. */
 static enum live_miss check_mappings(
-	const struct live_request *req, const struct iovec *pieces, unsigned count)
+	const struct search *s, const struct iovec *pieces, unsigned count)
 {
-	struct live_maps_question question = {pieces, count, req->dev};
-	int ret = live_maps_ask(req->tid, &question);
+	int ret = live_handle_ask_maps(s->handle, pieces, count, s->req->dev);
 	if (ret < 0)
 		return miss_of_error(ret);
 	return ret ? LIVE_OWN_MAPPING : LIVE_FOUND;
@@ -108,7 +109,7 @@ static enum live_miss make_buffer(const struct search *s, pid_t tid, const struc
 		return LIVE_NO_MATCH;
 	unsigned pieces_count;
 	const struct iovec *pieces = live_buffer_pieces(buffer, &pieces_count);
-	enum live_miss miss = check_mappings(s->req, pieces, pieces_count);
+	enum live_miss miss = check_mappings(s, pieces, pieces_count);
 	if (miss == LIVE_FOUND)
 		*s->out = take_ptr(&buffer);
 	return miss;
@@ -122,9 +123,10 @@ static void set_call(struct event_writer *writer, const char *name)
 /* ---- synchronous calls ---- */
 
 /* The memory that the call writes from. @iov has room for IOV_MAX. LIVE_FOUND or why not. */
-static enum live_miss iovec_read(const struct live_request *req, const struct live_call *call,
-	const struct procfs_syscall *now, struct iovec *iov, unsigned *count)
+static enum live_miss iovec_read(
+	const struct search *s, const struct live_call *call, struct iovec *iov, unsigned *count)
 {
+	const struct procfs_syscall *now = &s->now;
 	void *where = (void *)(uintptr_t)now->args[1];
 	*count = 1;
 	iov[0] = (struct iovec){where, now->args[2]};
@@ -134,10 +136,10 @@ static enum live_miss iovec_read(const struct live_request *req, const struct li
 		return LIVE_NO_MATCH;
 	*count = (unsigned)now->args[2];
 	struct iovec array = {where, *count * sizeof(*iov)};
-	enum live_miss miss = check_mappings(req, &array, 1);
+	enum live_miss miss = check_mappings(s, &array, 1);
 	if (miss != LIVE_FOUND)
 		return miss;
-	int ret = live_memory_read(req->tid, &array, 1, iov, array.iov_len);
+	int ret = live_memory_read(s->req->tid, &array, 1, iov, array.iov_len);
 	return ret < 0 ? miss_of_error(ret) : LIVE_FOUND;
 }
 
@@ -158,7 +160,7 @@ static enum live_miss locate_in_call(const struct search *s, const struct live_c
 {
 	struct iovec iov[IOV_MAX];
 	unsigned count;
-	enum live_miss miss = iovec_read(s->req, call, &s->now, iov, &count);
+	enum live_miss miss = iovec_read(s, call, iov, &count);
 	if (miss != LIVE_FOUND)
 		return miss;
 	struct procfs_fd info;
@@ -192,29 +194,30 @@ static enum live_miss locate_in_wait(const struct search *s)
 
 /* ---- rings ---- */
 
-static bool holds_bytes(const struct live_request *req, pid_t tid, const struct iovec *pieces,
-	unsigned count, uint64_t skip_bytes)
+/* Does that memory of the process hold the bytes of the request? */
+static bool holds_bytes(void *ctx, const struct iovec *pieces, unsigned count, uint64_t skip_bytes)
 {
+	const struct search *s = ctx;
 	cleanup(buffer_freep) struct live_buffer *buffer =
-		live_buffer_new(tid, pieces, count, skip_bytes, req->len_bytes);
+		live_buffer_new(s->writer->pid, pieces, count, skip_bytes, s->req->len_bytes);
 	unsigned own_count;
 	if (!buffer)
 		return false;
 	const struct iovec *own = live_buffer_pieces(buffer, &own_count);
-	if (check_mappings(req, own, own_count) != LIVE_FOUND)
-		return false;
-	return live_buffer_compare(buffer, req->bytes, req->len_bytes) == 0;
+	return check_mappings(s, own, own_count) == LIVE_FOUND &&
+	       live_buffer_compare(buffer, s->req->bytes, s->req->len_bytes) == 0;
 }
 
 /* @sure: the thread is a ring's. @must_hold: it may be on its way into another call. */
-static enum live_miss locate_in_rings(const struct search *s, bool is_sure, bool must_hold)
+static enum live_miss locate_in_rings(struct search *s, bool is_sure, bool must_hold)
 {
 	struct iovec pieces[IOV_MAX];
 	struct live_ring_question question = {.req = s->req,
 		.tgid = s->writer->pid,
 		.is_sure = is_sure,
 		.must_hold = must_hold,
-		.holds_bytes = holds_bytes};
+		.holds_bytes = holds_bytes,
+		.ctx = s};
 	struct live_ring_answer answer = {.pieces = pieces};
 	enum live_miss miss = live_rings_find(s->live->rings, &question, &answer);
 	if (miss != LIVE_FOUND)
@@ -253,13 +256,15 @@ static void describe_lately(struct live *live, pid_t tid, struct event_writer *w
 }
 
 /* What it is in, as soon as it is asleep. 0 or -errno as procfs_read_syscall(). */
-static int await_call(struct live *live, pid_t tid, struct procfs_syscall *now)
+static int await_call(struct search *s)
 {
+	struct live_threads *threads = &s->live->threads;
+	pid_t tid = s->req->tid;
 	uint64_t begun_ns = clock_monotonic_ns();
-	int ret = procfs_read_syscall(
-		tid, live_threads_patience_ns(&live->threads, tid, begun_ns), now);
+	uint64_t patience_ns = live_threads_patience_ns(threads, tid, begun_ns);
+	int ret = live_handle_read_syscall(s->handle, patience_ns, &s->now);
 	if (ret == -EAGAIN)
-		live_threads_ran(&live->threads, tid, begun_ns, clock_monotonic_ns());
+		live_threads_ran(threads, tid, begun_ns, clock_monotonic_ns());
 	return ret;
 }
 
@@ -297,7 +302,7 @@ static enum live_miss locate_running(struct search *s)
 	enum live_miss miss = locate_in_rings(s, false, !submits);
 	if (miss == LIVE_FOUND || (submits && is_final(miss)))
 		return miss;
-	int ret = await_call(s->live, s->req->tid, &s->now);
+	int ret = await_call(s);
 	if (ret == 0)
 		return locate_waiting(s);
 	if (ret != -EAGAIN)
@@ -307,24 +312,33 @@ static enum live_miss locate_running(struct search *s)
 	return is_final(miss) ? miss : locate_in_aio(s, miss);
 }
 
+static enum live_miss locate(struct search *s)
+{
+	if (is_ring_worker(s->writer)) {
+		enum live_miss miss = locate_in_rings(s, true, false);
+		if (miss != LIVE_NOT_IN_CALL)
+			return miss;
+	}
+	int ret = live_handle_read_syscall(s->handle, 0, &s->now);
+	if (ret == -EAGAIN)
+		return locate_running(s);
+	return ret < 0 ? miss_of_error(ret) : locate_waiting(s);
+}
+
 enum live_miss live_locate(struct live *live, const struct live_request *req,
 	struct live_buffer **out, struct event_writer *writer)
 {
 	*out = NULL;
 	if (req->tid <= 0) /* the kernel's own, or of a PID namespace that we do not see */
 		return LIVE_NOT_IN_CALL;
-	struct search s = {live, req, writer, out, {.nr = -1}};
 	/* First, since it gives the thread the time to fall asleep. */
 	describe_lately(live, req->tid, writer);
-	if (is_ring_worker(writer)) {
-		enum live_miss miss = locate_in_rings(&s, true, false);
-		if (miss != LIVE_NOT_IN_CALL)
-			return miss;
-	}
-	int ret = procfs_read_syscall(req->tid, 0, &s.now);
-	if (ret == -EAGAIN)
-		return locate_running(&s);
-	return ret < 0 ? miss_of_error(ret) : locate_waiting(&s);
+	struct live_handle handle;
+	live_handle_take(&live->handles, req->tid, &handle);
+	struct search s = {live, req, writer, out, &handle, {.nr = -1}};
+	enum live_miss miss = locate(&s);
+	live_handle_give(&live->handles, &handle);
+	return miss;
 }
 
 static void live_freep(struct live **live)
@@ -340,6 +354,7 @@ int live_new(struct trees *trees, struct live **out)
 	live->trees = trees;
 	pthread_mutex_init(&live->threads.lock, NULL);
 	pthread_mutex_init(&live->files.lock, NULL);
+	live_handles_init(&live->handles);
 	int ret = live_rings_new(&live->files, RING_BY_MAPPING, &live->rings);
 	if (ret < 0)
 		return ret;
@@ -352,6 +367,7 @@ void live_free(struct live *live)
 	if (!live)
 		return;
 	live_rings_free(live->rings);
+	live_handles_destroy(&live->handles);
 	pthread_mutex_destroy(&live->threads.lock);
 	pthread_mutex_destroy(&live->files.lock);
 	free(live);

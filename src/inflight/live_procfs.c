@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -62,13 +63,22 @@ static int parse_syscall(const char *text, struct procfs_syscall *out)
 {
 	if (strncmp(text, "running", 7) == 0)
 		return -EAGAIN;
-	*out = (struct procfs_syscall){.nr = -1};
-	uint64_t *a = out->args;
-	int n = sscanf(text,
-		"%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
-		" %" SCNx64 " %" SCNx64,
-		&out->nr, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &out->sp, &out->pc);
-	return n == 9 || (n >= 1 && out->nr == -1) ? 0 : -EPROTO;
+	char *end;
+	*out = (struct procfs_syscall){.nr = strtol(text, &end, 10)};
+	uint64_t values[8]; /* six arguments, or none; then stack pointer and program counter */
+	unsigned n = 0;
+	for (const char *at = end; n < 8; n++) {
+		values[n] = strtoull(at, &end, 16);
+		if (end == at)
+			break;
+		at = end;
+	}
+	if (n < 8)
+		return n == 2 && out->nr == -1 ? 0 : -EPROTO;
+	memcpy(out->args, values, sizeof(out->args));
+	out->sp = values[6];
+	out->pc = values[7];
+	return 0;
 }
 
 /* To yield is quickest where a processor is free, and else may last as long as the time slices of
@@ -81,22 +91,27 @@ static void wait_a_moment(uint64_t waited_ns, uint64_t patience_ns)
 		nanosleep(&(struct timespec){.tv_nsec = RUNNING_SLEEP_NS}, NULL);
 }
 
-int procfs_read_syscall(pid_t tid, uint64_t patience_ns, struct procfs_syscall *out)
+int procfs_reread_syscall(int fd, uint64_t patience_ns, struct procfs_syscall *out)
 {
-	cleanup(cleanup_closep) int fd = procfs_open("/proc/%d/syscall", tid);
-	if (fd < 0)
-		return fd;
-	uint64_t begun_ns = clock_monotonic_ns();
+	uint64_t begun_ns = patience_ns ? clock_monotonic_ns() : 0;
 	for (;;) {
 		char text[256];
 		int ret = read_text(fd, text, sizeof(text));
 		if (ret == 0)
 			ret = parse_syscall(text, out);
+		if (ret != -EAGAIN || !patience_ns)
+			return ret;
 		uint64_t waited_ns = clock_monotonic_ns() - begun_ns;
-		if (ret != -EAGAIN || waited_ns > patience_ns)
+		if (waited_ns > patience_ns)
 			return ret;
 		wait_a_moment(waited_ns, patience_ns);
 	}
+}
+
+int procfs_read_syscall(pid_t tid, uint64_t patience_ns, struct procfs_syscall *out)
+{
+	cleanup(cleanup_closep) int fd = procfs_open("/proc/%d/syscall", tid);
+	return fd < 0 ? fd : procfs_reread_syscall(fd, patience_ns, out);
 }
 
 int procfs_read_fd(pid_t tid, int fd, struct procfs_fd *out)

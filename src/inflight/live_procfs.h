@@ -26,6 +26,9 @@ __attribute__((format(printf, 1, 2))) int procfs_open(const char *fmt, ...);
  * yet: asks again for up to @patience_ns, then gives -EAGAIN (the thread runs). */
 int procfs_read_syscall(pid_t tid, uint64_t patience_ns, struct procfs_syscall *out);
 
+/* The same with a descriptor of that file, any number of times. Without patience: asks once. */
+int procfs_reread_syscall(int fd, uint64_t patience_ns, struct procfs_syscall *out);
+
 /* An open file of that thread. */
 struct procfs_fd {
 	int64_t pos;

@@ -50,8 +50,9 @@ struct live_ring_question {
 	bool must_hold;
 	/* Does that memory hold the bytes of the request? Asked where several buffers could be
 	 * it, or where the file is in doubt. False also where it cannot be read. */
-	bool (*holds_bytes)(const struct live_request *req, pid_t tid, const struct iovec *pieces,
-		unsigned count, uint64_t skip_bytes);
+	bool (*holds_bytes)(
+		void *ctx, const struct iovec *pieces, unsigned count, uint64_t skip_bytes);
+	void *ctx;
 };
 
 struct live_ring_answer {

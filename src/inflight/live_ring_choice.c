@@ -101,8 +101,8 @@ static bool holds_bytes(const struct ring_choice *c, const struct ring_candidate
 {
 	const struct live_ring_question *q = c->question;
 	const struct ring_entry *e = entry_of(candidate);
-	return q->req->bytes && q->holds_bytes(q->req, q->tgid, ring_entry_pieces(e),
-					e->piece_count, candidate->skip_bytes);
+	return q->req->bytes &&
+	       q->holds_bytes(q->ctx, ring_entry_pieces(e), e->piece_count, candidate->skip_bytes);
 }
 
 /* Keep those that hold the bytes. */
