@@ -51,8 +51,9 @@ struct event {
 	uint64_t stripe;        /* UINT64_MAX: none */
 	const char *what;       /* static text: "guard", "ref tag", "read error", ...; of a
 				 * mutation what became of the write: "stored", "verified" (all
-				 * samples and the last look agreed), "copy stored", "refused",
-				 * "failed", "redone"; or NULL */
+				 * samples and the last look agreed), "copy stored", "redone"
+				 * (the copy, for what was stored), "rejected" (that, and the
+				 * write failed), "refused", "failed"; or NULL */
 	const char *policy;     /* static text: of the direct I/O; or NULL */
 };
 

@@ -96,10 +96,12 @@ static void strangers_find(struct search *s, const struct event *e)
 
 /* Every member got the same bytes, and parity and guards were made of them. An unknown policy is
  * taken for one that promises nothing. */
-static bool is_stored_from_copy(const struct event *e)
+static bool is_stored_alike(const struct event *e)
 {
-	if (e->what && (!strcmp(e->what, "copy stored") || !strcmp(e->what, "redone")))
-		return true;
+	static const char *const outcomes[] = {"verified", "copy stored", "redone", "rejected"};
+	for (unsigned i = 0; e->what && i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
+		if (!strcmp(e->what, outcomes[i]))
+			return true;
 	for (unsigned i = 0; e->policy && i < DIO_POLICY_COUNT; i++)
 		if (!strcmp(e->policy, dio_policy_name((enum dio_policy)i)))
 			return dio_policy_is_stable((enum dio_policy)i);
@@ -110,7 +112,7 @@ static enum event_blast blast_of(
 	const struct event *e, const struct super *super, const struct event_blast_zone *zone)
 {
 	bool checked = super->pi != PI_NONE && super->pi_check == PI_CHECK_DEVICE;
-	if (e->kind != EVENT_MUTATION || is_stored_from_copy(e))
+	if (e->kind != EVENT_MUTATION || is_stored_alike(e))
 		return BLAST_NOBODY;
 	if (checked && e->error == -EILSEQ)
 		return BLAST_NOBODY;

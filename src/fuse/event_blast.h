@@ -2,7 +2,8 @@
 /* Who loses by a mutation.
  *
  *	what became of the write			who
- *	it was stored from a copy, or redone from one	nobody: every sample was the same
+ *	it was stored from a copy, redone or rejected	nobody: all got the same in the end
+ *	all samples agreed (DIO_VERIFY, DIO_ADAPTIVE)	nobody
  *	a PI disk refused it				nobody: the old data stays, parity too
  *	stored or failed, on raid5			strangers, where others own blocks of the
  *							parity rows; else the writer
@@ -11,7 +12,7 @@
  *							fit; or some bytes are new and some old
  *	a reader stored into its buffer			nobody: what is stored was right
  *
- * A write that failed (DIO_VERIFY) has been stored all the same: its row is that of a stored one.
+ * A write that failed may have been stored all the same: its row is that of a stored one.
  * Asks the database: not on the engine's thread. */
 #ifndef STABLEFS_FUSE_EVENT_BLAST_H
 #define STABLEFS_FUSE_EVENT_BLAST_H

@@ -22,6 +22,10 @@ static const char *outcome(const struct event *e)
 		return "a false alarm of the protection information: what is stored was right";
 	if (e->what && !strcmp(e->what, "redone"))
 		return "the write was redone from a copy, and its process is bounced from now on";
+	if (e->what && !strcmp(e->what, "rejected"))
+		return "the write failed, and a copy was stored in its place";
+	if (e->what && !strcmp(e->what, "verified"))
+		return "that was before the first sample: all that is stored agrees";
 	if (e->what && !strcmp(e->what, "refused"))
 		return "a PI disk refused the write";
 	if (e->error)

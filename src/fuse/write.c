@@ -57,7 +57,8 @@ static struct live_buffer *memory_locate(struct write_req *w, const struct fuse_
 		.len_bytes = w->fs_io.len_bytes,
 		.ino = w->f->mount_dev ? w->fs_io.ino : 0,
 		.dev = w->f->mount_dev,
-		.append = fi->flags & O_APPEND};
+		.append = fi->flags & O_APPEND,
+		.bytes = w->bounce.bounce};
 	struct live_buffer *memory;
 	w->miss = live_locate(w->f->live, &want, &memory, &w->bounce.writer);
 	w->caught = is_caught(w);
@@ -124,7 +125,6 @@ static void mend_now(struct later_job *job)
 /* Mirrors, parity and tuples agree again when all of it was written from one copy. */
 static void mend(struct write_req *w)
 {
-	w->mended = true;
 	w->later.run = mend_now;
 	later_post(w->f->later, &w->later);
 }
@@ -175,6 +175,7 @@ static void memory_seen(struct source_check *check, int err)
 static void write_mended(struct fs_io *fs_io, int err)
 {
 	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
+	w->mended = err == 0;
 	w->err = w->changed && w->policy == DIO_VERIFY ? -EIO : err;
 	settle(w);
 }

@@ -55,11 +55,17 @@ static bool is_mutated(const struct write_req *w)
 	return w->live && (source_mutated(w->live) || w->changed);
 }
 
+/* Failed although it could be written: DIO_VERIFY. */
+static bool was_rejected(const struct write_req *w)
+{
+	return w->err && w->changed && w->mended;
+}
+
 /* What became of it (event.what). */
 static const char *outcome(const struct write_req *w)
 {
-	if (w->changed)
-		return w->err ? "failed" : "redone";
+	if (w->changed && w->mended)
+		return w->err ? "rejected" : "redone";
 	if (w->err)
 		return w->err == -EILSEQ ? "refused" : "failed";
 	if (w->mended || w->live->stable)
@@ -90,7 +96,7 @@ static void record_live(const struct write_req *w)
 	struct stats *s = &w->f->stats;
 	stats_add(is_complete(w->live) ? &s->observed : &s->unobserved[STATS_MISS_UNREADABLE], 1);
 	stats_add(&s->redone, w->mended);
-	stats_add(&s->rejected, w->changed && w->err);
+	stats_add(&s->rejected, was_rejected(w));
 	stats_add(&s->missed, w->live->found.torn && !w->changed && !w->mended && !w->err);
 	if (!is_mutated(w))
 		return;
@@ -118,7 +124,7 @@ static void record_direct(const struct write_req *w)
 	stats_add(&s->direct_writes, 1);
 	stats_add(&s->direct_write_bytes, w->err ? 0 : w->fs_io.len_bytes);
 	stats_add_time(s, STATS_DIRECT_WRITE, clock_monotonic_ns() - w->begun_ns);
-	if (w->err && !w->changed)
+	if (w->err && !was_rejected(w))
 		stats_add(w->err == -EILSEQ ? &s->refused : &s->failed, 1);
 	if (w->live)
 		record_live(w);

@@ -23,7 +23,7 @@ struct write_req {
 	bool direct;
 	bool caught;  /* its process was bounced for good before (DIO_ADAPTIVE) */
 	bool changed; /* the last look has found other bytes than the guard was made of */
-	bool mended;  /* written once more, from the copy */
+	bool mended;  /* has been written once more, from the copy */
 	int err;      /* 0 or -errno: what the writer is told */
 	uint64_t begun_ns;
 };

@@ -2,6 +2,7 @@
 /* The file system that the front end's tests stand on. */
 #include "fake_fs.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -12,6 +13,11 @@ struct file {
 	char name[FS_NAME_MAX + 1]; /* "": free */
 	struct stat st;
 	uint8_t *data;
+	struct {
+		char name[32]; /* "": free */
+		char value[32];
+		size_t size;
+	} xattrs[FAKE_XATTRS];
 };
 
 struct fs {
@@ -20,6 +26,7 @@ struct fs {
 	struct file files[FAKE_FILES];
 	struct fs_io *held[64];
 	unsigned held_count;
+	struct fs_io *sampled; /* its bytes have been taken */
 	bool hold;
 	unsigned opens;
 	int64_t references;
@@ -58,6 +65,15 @@ static struct file *file_named(struct fs *fs, const char *name)
 
 /* ---- transfers ---- */
 
+static void take_bytes(struct fs *fs, struct fs_io *io)
+{
+	struct file *f = file_of(fs, io->ino);
+	uint8_t *to = f->data + io->offset_bytes;
+	const void *from = source_sample(io->source, SAMPLE_DATA, 0, io->len_bytes, to);
+	if (from != to)
+		memcpy(to, from, io->len_bytes);
+}
+
 static void transfer(struct fs *fs, struct fs_io *io, int err)
 {
 	pthread_mutex_lock(&fs->lock);
@@ -65,18 +81,34 @@ static void transfer(struct fs *fs, struct fs_io *io, int err)
 	uint64_t size = (uint64_t)f->st.st_size;
 	io->done_bytes = io->len_bytes;
 	if (!err && io->kind == STRIPE_WRITE) {
-		uint8_t *to = f->data + io->offset_bytes;
-		const void *from = source_sample(io->source, SAMPLE_DATA, 0, io->len_bytes, to);
-		if (from != to)
-			memcpy(to, from, io->len_bytes);
+		if (fs->sampled != io)
+			take_bytes(fs, io);
 		f->st.st_size = (off_t)max_u64(size, io->offset_bytes + io->len_bytes);
-	} else if (!err) {
+	} else if (!err && io->kind == STRIPE_READ) {
 		uint64_t left = size > io->offset_bytes ? size - io->offset_bytes : 0;
 		io->done_bytes = (uint32_t)min_u64(io->len_bytes, left);
 		memcpy(io->data, f->data + io->offset_bytes, io->done_bytes);
 	}
+	if (fs->sampled == io)
+		fs->sampled = NULL;
 	pthread_mutex_unlock(&fs->lock);
 	io->done(io, err);
+}
+
+void fake_fs_sample(struct fs *fs)
+{
+	pthread_mutex_lock(&fs->lock);
+	fs->sampled = fs->held[0];
+	take_bytes(fs, fs->sampled);
+	pthread_mutex_unlock(&fs->lock);
+}
+
+const uint8_t *fake_fs_data(struct fs *fs, uint64_t ino)
+{
+	pthread_mutex_lock(&fs->lock);
+	const uint8_t *data = file_of(fs, ino)->data;
+	pthread_mutex_unlock(&fs->lock);
+	return data;
 }
 
 void fs_submit(struct fs *fs, struct fs_io *io)
@@ -108,13 +140,38 @@ struct fs_io *fake_fs_wait_held(struct fs *fs, unsigned count)
 	return io;
 }
 
+void fake_fs_finish_one(struct fs *fs, struct fs_io *io, int err)
+{
+	pthread_mutex_lock(&fs->lock);
+	unsigned i = 0;
+	while (fs->held[i] != io)
+		i++;
+	memmove(fs->held + i, fs->held + i + 1, (--fs->held_count - i) * sizeof(fs->held[0]));
+	pthread_mutex_unlock(&fs->lock);
+	transfer(fs, io, err);
+}
+
 void fake_fs_finish(struct fs *fs, int err)
 {
 	pthread_mutex_lock(&fs->lock);
-	struct fs_io *io = fs->held[0];
-	memmove(fs->held, fs->held + 1, --fs->held_count * sizeof(fs->held[0]));
+	struct fs_io *oldest = fs->held[0];
 	pthread_mutex_unlock(&fs->lock);
-	transfer(fs, io, err);
+	fake_fs_finish_one(fs, oldest, err);
+}
+
+struct fs_io *fake_fs_held(struct fs *fs, uint64_t ino)
+{
+	struct fs_io *found = NULL;
+	pthread_mutex_lock(&fs->lock);
+	for (unsigned i = 0; i < fs->held_count; i++) {
+		if (fs->held[i]->ino != ino)
+			continue;
+		assert(!found);
+		found = fs->held[i];
+	}
+	pthread_mutex_unlock(&fs->lock);
+	assert(found);
+	return found;
 }
 
 /* ---- names ---- */
@@ -249,6 +306,62 @@ int fs_resolve(struct fs *fs, const char *path, uint64_t *ino)
 	return 0;
 }
 
+/* ---- attributes ---- */
+
+/* The place of @name, a free one for "", or FAKE_XATTRS. */
+static unsigned xattr_find(const struct file *f, const char *name)
+{
+	unsigned i = 0;
+	while (f && i < FAKE_XATTRS && strcmp(f->xattrs[i].name, name))
+		i++;
+	return f ? i : FAKE_XATTRS;
+}
+
+ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct file *f = file_of(fs, ino);
+	unsigned i = xattr_find(f, name);
+	ssize_t len = i < FAKE_XATTRS ? (ssize_t)f->xattrs[i].size : -ENODATA;
+	if (len > (ssize_t)size)
+		len = -ERANGE;
+	if (len > 0)
+		memcpy(value, f->xattrs[i].value, (size_t)len);
+	pthread_mutex_unlock(&fs->lock);
+	return len;
+}
+
+int fs_setxattr(
+	struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags)
+{
+	(void)flags;
+	pthread_mutex_lock(&fs->lock);
+	struct file *f = file_of(fs, ino);
+	unsigned i = xattr_find(f, name);
+	if (i == FAKE_XATTRS)
+		i = xattr_find(f, "");
+	bool fits = i < FAKE_XATTRS && size <= sizeof(f->xattrs[i].value) &&
+		    strlen(name) < sizeof(f->xattrs[i].name);
+	if (fits) {
+		strcpy(f->xattrs[i].name, name);
+		memcpy(f->xattrs[i].value, value, size);
+		f->xattrs[i].size = size;
+	}
+	pthread_mutex_unlock(&fs->lock);
+	return fits ? 0 : -ENOSPC;
+}
+
+int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct file *f = file_of(fs, ino);
+	unsigned i = xattr_find(f, name);
+	if (i < FAKE_XATTRS)
+		f->xattrs[i].name[0] = '\0';
+	pthread_mutex_unlock(&fs->lock);
+	return i < FAKE_XATTRS ? 0 : -ENODATA;
+}
+
 /* ---- what the tests do not look at ---- */
 
 int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *target,
@@ -272,20 +385,28 @@ int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, stru
 
 int fs_unlink(struct fs *fs, uint64_t parent, const char *name)
 {
-	(void)fs, (void)parent, (void)name;
-	return -EPERM;
+	(void)parent;
+	pthread_mutex_lock(&fs->lock);
+	struct file *f = file_named(fs, name);
+	if (f) {
+		free(f->data);
+		*f = (struct file){.name = ""};
+	}
+	pthread_mutex_unlock(&fs->lock);
+	return f ? 0 : -ENOENT;
 }
 
 int fs_rmdir(struct fs *fs, uint64_t parent, const char *name)
 {
-	return fs_unlink(fs, parent, name);
+	(void)fs, (void)parent, (void)name;
+	return -EPERM;
 }
 
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
 	const char *new_name, unsigned flags)
 {
-	(void)new_parent, (void)new_name, (void)flags;
-	return fs_unlink(fs, parent, name);
+	(void)fs, (void)parent, (void)name, (void)new_parent, (void)new_name, (void)flags;
+	return -EPERM;
 }
 
 int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,
@@ -295,29 +416,10 @@ int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,
 	return 0;
 }
 
-ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size)
-{
-	(void)fs, (void)ino, (void)name, (void)value, (void)size;
-	return -ENODATA;
-}
-
-int fs_setxattr(
-	struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags)
-{
-	(void)fs, (void)ino, (void)name, (void)value, (void)size, (void)flags;
-	return -ENOSPC;
-}
-
 ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size)
 {
 	(void)fs, (void)ino, (void)list, (void)size;
 	return 0;
-}
-
-int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
-{
-	(void)fs, (void)ino, (void)name;
-	return -ENODATA;
 }
 
 void fs_inherit_xattrs(struct fs *fs, const char *const *names)

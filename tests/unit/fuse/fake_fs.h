@@ -8,6 +8,7 @@
 
 #define FAKE_FILES      8u
 #define FAKE_FILE_BYTES (2u << 20)
+#define FAKE_XATTRS     4u
 
 struct fs *fake_fs_new(void);
 void fake_fs_free(struct fs *fs);
@@ -18,8 +19,15 @@ void fake_fs_hold(struct fs *fs, bool on);
 /* Wait until @count transfers wait, and give the newest of them. */
 struct fs_io *fake_fs_wait_held(struct fs *fs, unsigned count);
 
+/* The oldest that waits, a write, takes its bytes now, and once: not when it ends. */
+void fake_fs_sample(struct fs *fs);
+
 /* Do and end the oldest that waits, on the calling thread, with @err. */
 void fake_fs_finish(struct fs *fs, int err);
+void fake_fs_finish_one(struct fs *fs, struct fs_io *io, int err); /* this one */
+
+/* The only one of file @ino that waits: asserted. */
+struct fs_io *fake_fs_held(struct fs *fs, uint64_t ino);
 
 unsigned fake_fs_opens(struct fs *fs);     /* fs_file_open() without fs_file_release() */
 int64_t fake_fs_references(struct fs *fs); /* lookups without forgets */
@@ -27,5 +35,8 @@ int64_t fake_fs_references(struct fs *fs); /* lookups without forgets */
 /* A privilege that was given to file @ino: mode 06777; and what it is now. */
 void fake_fs_set_mode(struct fs *fs, uint64_t ino, mode_t mode);
 mode_t fake_fs_mode(struct fs *fs, uint64_t ino);
+
+/* What file @ino holds; FAKE_FILE_BYTES, the test's to look at while nothing is under way. */
+const uint8_t *fake_fs_data(struct fs *fs, uint64_t ino);
 
 #endif

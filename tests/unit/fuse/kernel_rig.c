@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/socket.h>
@@ -89,7 +90,7 @@ uint64_t rig_send(struct kernel_rig *rig, uint32_t opcode, uint64_t node, const 
 		.nodeid = node,
 		.uid = 1000,
 		.gid = 1000,
-		.pid = (uint32_t)getpid()};
+		.pid = (uint32_t)(rig->tid ? rig->tid : getpid())};
 	struct iovec iov[] = {{&head, sizeof(head)}, {(void *)(uintptr_t)body, len},
 		{(void *)(uintptr_t)extra, extra_len}};
 	assert_int_equal(writev(rig->fd, iov, 3), head.len);
@@ -117,6 +118,38 @@ int rig_call(struct kernel_rig *rig, uint32_t opcode, uint64_t node, const void 
 	rig_receive(rig, reply);
 	assert_int_equal(reply->head.unique, unique);
 	return reply->head.error;
+}
+
+int rig_try_create(struct kernel_rig *rig, const char *name, int flags)
+{
+	struct kernel_message *m = malloc(sizeof(*m));
+	struct fuse_create_in in = {.flags = (uint32_t)flags | O_CREAT, .mode = S_IFREG | 0644};
+	int err = rig_call(
+		rig, FUSE_CREATE, FUSE_ROOT_ID, &in, sizeof(in), name, strlen(name) + 1, m);
+	free(m);
+	return err;
+}
+
+int rig_try_open(struct kernel_rig *rig, uint64_t node, int flags)
+{
+	struct kernel_message *m = malloc(sizeof(*m));
+	struct fuse_open_in in = {.flags = (uint32_t)flags};
+	int err = rig_call(rig, FUSE_OPEN, node, &in, sizeof(in), NULL, 0, m);
+	free(m);
+	return err;
+}
+
+int rig_set_xattr(struct kernel_rig *rig, uint64_t node, const char *name, const char *value)
+{
+	struct kernel_message *m = malloc(sizeof(*m));
+	char text[128];
+	struct fuse_setxattr_in in = {.size = value ? (uint32_t)strlen(value) : 0};
+	int len = snprintf(text, sizeof(text), "%s%c%s", name, 0, value ? value : "");
+	int err = value ? rig_call(rig, FUSE_SETXATTR, node, &in, FUSE_COMPAT_SETXATTR_IN_SIZE,
+				  text, (size_t)len, m)
+			: rig_call(rig, FUSE_REMOVEXATTR, node, name, strlen(name) + 1, NULL, 0, m);
+	free(m);
+	return err;
 }
 
 struct rig_file rig_create(struct kernel_rig *rig, const char *name, int flags)

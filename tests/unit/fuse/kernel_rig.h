@@ -15,6 +15,7 @@ struct kernel_rig {
 	struct fs *fs;
 	pthread_t server;
 	uint64_t unique;
+	pid_t tid; /* who sends requests, to the daemon's eyes; 0: this process */
 };
 
 struct kernel_message {
@@ -52,6 +53,9 @@ struct rig_file {
 };
 struct rig_file rig_create(struct kernel_rig *rig, const char *name, int flags);
 struct rig_file rig_open(struct kernel_rig *rig, uint64_t node, int flags);
+/* Where it is to fail: the error. */
+int rig_try_create(struct kernel_rig *rig, const char *name, int flags);
+int rig_try_open(struct kernel_rig *rig, uint64_t node, int flags);
 void rig_release(struct kernel_rig *rig, const struct rig_file *file);
 uint64_t rig_lookup(struct kernel_rig *rig, uint64_t parent, const char *name); /* 0: not there */
 
@@ -64,6 +68,9 @@ int rig_write(struct kernel_rig *rig, const struct rig_file *file, uint64_t offs
 /* The bytes are in @reply->body. */
 int rig_read(struct kernel_rig *rig, const struct rig_file *file, uint64_t offset, uint32_t len,
 	struct kernel_message *reply);
+
+/* Set, or (NULL) remove, an extended attribute. */
+int rig_set_xattr(struct kernel_rig *rig, uint64_t node, const char *name, const char *value);
 
 #define RIG_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
 #define RIG_OFFERS                                                                                 \

@@ -273,6 +273,8 @@ static void who_loses_by_a_mutation_follows_from_level_pi_policy_and_outcome(voi
 		{RAID_RAID5, PI_NONE, 0, true, "verify", "failed", -EIO, "strangers"},
 		{RAID_RAID5, PI_NONE, 0, false, "verify", "failed", -EIO, "writer"},
 		{RAID_RAID1, PI_NONE, 0, true, "verify", "failed", -EIO, "writer"},
+		{RAID_RAID5, PI_NONE, 0, true, "verify", "rejected", -EIO, "nobody"},
+		{RAID_RAID5, PI_NONE, 0, true, "verify", "verified", 0, "nobody"},
 		{RAID_RAID5, PI_NONE, 0, true, "adaptive", "stored", 0, "strangers"},
 		/* From one copy. */
 		{RAID_RAID5, PI_NONE, 0, true, "adaptive", "redone", 0, "nobody"},
