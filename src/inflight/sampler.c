@@ -84,7 +84,6 @@ struct sampler {
 /* A job whose poster waits for it. */
 struct waiting {
 	struct sampler_job job;
-	uint32_t offset_bytes;
 	void *out;        /* a read: where the bytes go */
 	const void *data; /* a write: where they come from */
 	struct gate gate;
@@ -199,7 +198,7 @@ static int look(struct worker *w, const struct sampler_job *job)
 {
 	const struct waiting *waiting = job->run;
 	struct live_buffer *buffer = job->buffer;
-	uint32_t len = job->len_bytes, offset = waiting ? waiting->offset_bytes : 0;
+	uint32_t len = job->len_bytes, offset = job->offset_bytes;
 	bool writes = waiting && waiting->data;
 	int err = worker_make_room(w, len);
 	if (err < 0)
@@ -413,7 +412,8 @@ static int hand_over(struct sampler *s, struct sampler_job *job, struct worker *
 static void see_own(struct sampler_job *job)
 {
 	cleanup(cleanup_freep) void *bytes = malloc(job->len_bytes);
-	int err = bytes ? live_buffer_read(job->buffer, 0, bytes, job->len_bytes) : -ENOMEM;
+	int err = bytes ? live_buffer_read(job->buffer, job->offset_bytes, bytes, job->len_bytes)
+			: -ENOMEM;
 	job->seen(job, err < 0 ? NULL : bytes, err);
 }
 
@@ -466,8 +466,8 @@ int sampler_read(struct sampler *s, struct live_buffer *buffer, uint32_t offset_
 {
 	if (live_buffer_is_own(buffer))
 		return live_buffer_read(buffer, offset_bytes, out, len_bytes);
-	struct waiting w = {.job = {.buffer = buffer, .len_bytes = len_bytes},
-		.offset_bytes = offset_bytes,
+	struct waiting w = {
+		.job = {.buffer = buffer, .offset_bytes = offset_bytes, .len_bytes = len_bytes},
 		.out = out};
 	return post_and_wait(s, &w);
 }
@@ -477,8 +477,8 @@ int sampler_write(struct sampler *s, struct live_buffer *buffer, uint32_t offset
 {
 	if (live_buffer_is_own(buffer))
 		return live_buffer_write(buffer, offset_bytes, data, len_bytes);
-	struct waiting w = {.job = {.buffer = buffer, .len_bytes = len_bytes},
-		.offset_bytes = offset_bytes,
+	struct waiting w = {
+		.job = {.buffer = buffer, .offset_bytes = offset_bytes, .len_bytes = len_bytes},
 		.data = data};
 	return post_and_wait(s, &w);
 }

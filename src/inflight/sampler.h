@@ -43,11 +43,11 @@ int sampler_read(struct sampler *s, struct live_buffer *buffer, uint32_t offset_
 int sampler_write(struct sampler *s, struct live_buffer *buffer, uint32_t offset_bytes,
 	const void *data, uint32_t len_bytes);
 
-/* The same without waiting: read all of @len_bytes and hand them to @seen, which may take its time
+/* The same without waiting: read the bytes and hand them to @seen, which may take its time
  * (compare, answer the writer). */
 struct sampler_job {
 	struct live_buffer *buffer; /* borrowed until seen() */
-	uint32_t len_bytes;
+	uint32_t offset_bytes, len_bytes;
 	/* Once, on a sampler's thread, or from within the call where it fails at once. @bytes: what
 	 * the memory holds, NULL where @err < 0; valid during the call. The job may be freed. */
 	void (*seen)(struct sampler_job *job, const void *bytes, int err);

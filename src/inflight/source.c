@@ -29,7 +29,7 @@ static void bounce_free(struct source *src)
 
 void source_init_bounce(struct source *out, const void *data, uint32_t len_bytes)
 {
-	static const struct source_ops ops = {bounce_sample, bounce_free};
+	static const struct source_ops ops = {.sample = bounce_sample, .free = bounce_free};
 	*out = (struct source){.ops = &ops,
 		.stable = true,
 		.bounce = data,
@@ -159,22 +159,13 @@ static void note_kept(struct source_live *live, enum sample_point point, uint32_
 
 /* ---- samples ---- */
 
-/* False, and the error remembered: it failed, now or before. */
-static bool live_look(
-	struct source_live *live, uint32_t offset_bytes, uint32_t len_bytes, void *scratch)
+/* What was looked at becomes a sample; where that failed, the copy does. */
+static const void *sample_take(struct source_live *live, enum sample_point point,
+	uint32_t offset_bytes, uint32_t len_bytes, const void *seen)
 {
-	if (!live->lost)
-		live->lost =
-			sampler_read(live->sampler, live->buffer, offset_bytes, scratch, len_bytes);
-	return !live->lost;
-}
-
-static const void *live_sample(struct source *src, enum sample_point point, uint32_t offset_bytes,
-	uint32_t len_bytes, void *scratch)
-{
-	struct source_live *live = (struct source_live *)src;
-	const uint8_t *bytes = scratch;
-	if (live_look(live, offset_bytes, len_bytes, scratch)) {
+	struct source *src = &live->src;
+	const uint8_t *bytes = seen;
+	if (!live->lost) {
 		src->found.samples++;
 		note_differences(live, point, offset_bytes, len_bytes, bytes);
 	} else {
@@ -184,6 +175,49 @@ static const void *live_sample(struct source *src, enum sample_point point, uint
 	if (live->guarded)
 		note_kept(live, point, offset_bytes, len_bytes, bytes);
 	return bytes;
+}
+
+static const void *live_sample(struct source *src, enum sample_point point, uint32_t offset_bytes,
+	uint32_t len_bytes, void *scratch)
+{
+	struct source_live *live = (struct source_live *)src;
+	if (!live->lost)
+		live->lost =
+			sampler_read(live->sampler, live->buffer, offset_bytes, scratch, len_bytes);
+	return sample_take(live, point, offset_bytes, len_bytes, scratch);
+}
+
+static void fetched(struct sampler_job *job, const void *bytes, int err)
+{
+	struct source_fetch *fetch = container_of(job, struct source_fetch, job);
+	fetch->err = err;
+	if (!err)
+		memcpy(fetch->dest, bytes, fetch->len_bytes);
+	fetch->done(fetch);
+}
+
+static void live_fetch(struct source *src, struct source_fetch *fetch)
+{
+	struct source_live *live = (struct source_live *)src;
+	fetch->err = live->lost;
+	if (live->lost) {
+		fetch->done(fetch);
+		return;
+	}
+	fetch->job = (struct sampler_job){.buffer = live->buffer,
+		.offset_bytes = fetch->offset_bytes,
+		.len_bytes = fetch->len_bytes,
+		.seen = fetched};
+	sampler_post(live->sampler, &fetch->job);
+}
+
+static const void *live_accept(
+	struct source *src, enum sample_point point, const struct source_fetch *fetch)
+{
+	struct source_live *live = (struct source_live *)src;
+	if (!live->lost)
+		live->lost = fetch->err;
+	return sample_take(live, point, fetch->offset_bytes, fetch->len_bytes, fetch->dest);
 }
 
 static void live_source_free(struct source *src)
@@ -197,8 +231,12 @@ static void live_source_free(struct source *src)
 
 struct source *source_live_new(const struct source_live_config *config)
 {
-	static const struct source_ops ops = {live_sample, live_source_free};
-	static const struct source_ops watched = {bounce_sample, live_source_free};
+	static const struct source_ops ops = {.sample = live_sample,
+		.fetch = live_fetch,
+		.accept = live_accept,
+		.free = live_source_free};
+	static const struct source_ops watched = {
+		.sample = bounce_sample, .free = live_source_free};
 	struct source_live *live = calloc(1, sizeof(*live));
 	if (!live) {
 		live_buffer_free(config->buffer);

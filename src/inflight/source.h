@@ -23,6 +23,7 @@
 enum sample_point { SAMPLE_GUARD, SAMPLE_PARITY, SAMPLE_DATA };
 
 struct source;
+struct source_fetch;
 
 /* What a source has seen, for the event and the statistics. "Differ": from the bounce copy. */
 struct source_findings {
@@ -38,7 +39,22 @@ struct source_ops {
 	 * memory (no copy), or @scratch filled with them. Never fails (I3). */
 	const void *(*sample)(struct source *src, enum sample_point point, uint32_t offset_bytes,
 		uint32_t len_bytes, void *scratch);
+	/* Read the bytes for such a sample into fetch->dest, without keeping the caller waiting;
+	 * then fetch->done(). The sample itself is taken by accept(), when done() has run. NULL:
+	 * sampling takes no time. */
+	void (*fetch)(struct source *src, struct source_fetch *fetch);
+	const void *(*accept)(
+		struct source *src, enum sample_point point, const struct source_fetch *fetch);
 	void (*free)(struct source *src);
+};
+
+/* A sample whose bytes are read by another thread meanwhile. The caller's until done(). */
+struct source_fetch {
+	uint32_t offset_bytes, len_bytes; /* of the write */
+	void *dest;
+	void (*done)(struct source_fetch *fetch); /* any thread; or from within fetch() */
+	int err;                                  /* why dest was not filled */
+	struct sampler_job job;                   /* the source's */
 };
 
 struct source {
@@ -56,6 +72,13 @@ static inline const void *source_sample(struct source *src, enum sample_point po
 	uint32_t offset_bytes, uint32_t len_bytes, void *scratch)
 {
 	return src->ops->sample(src, point, offset_bytes, len_bytes, scratch);
+}
+
+/* The same in two steps, for callers that must not wait: fetch, and after fetch->done() this. */
+static inline const void *source_accept(
+	struct source *src, enum sample_point point, const struct source_fetch *fetch)
+{
+	return src->ops->accept(src, point, fetch);
 }
 
 /* True where two samples could have differed, and did. */

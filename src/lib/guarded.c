@@ -28,7 +28,7 @@ static void guarded_free(struct source *src)
 void guarded_source_init(
 	struct guarded_source *out, const void *data, uint32_t len_bytes, uint32_t *crcs)
 {
-	static const struct source_ops ops = {guarded_sample, guarded_free};
+	static const struct source_ops ops = {.sample = guarded_sample, .free = guarded_free};
 	source_init_bounce(&out->src, data, len_bytes);
 	out->src.ops = &ops;
 	out->crcs = crcs;

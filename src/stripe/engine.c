@@ -24,6 +24,7 @@ int stripe_engine_new(const struct stripe_config *config, struct stripe_engine *
 	list_init(&eng->posted_reqs);
 	list_init(&eng->posted_flushes);
 	list_init(&eng->posted_checks);
+	list_init(&eng->posted_calls);
 	list_init(&eng->flushes_waiting);
 	list_init(&eng->flushes_sharing);
 	list_init(&eng->to_settle);
@@ -87,6 +88,11 @@ void stripe_flush(struct stripe_engine *eng, struct stripe_flush *flush)
 void stripe_check(struct stripe_engine *eng, struct stripe_check *check)
 {
 	post(eng, &eng->posted_checks, &check->node);
+}
+
+void engine_call_post(struct stripe_engine *eng, struct engine_call *call)
+{
+	post(eng, &eng->posted_calls, &call->node);
 }
 
 void stripe_engine_wake(struct stripe_engine *eng)
@@ -265,15 +271,21 @@ static void flush_start(struct stripe_engine *eng)
 
 static void accept_posted(struct stripe_engine *eng)
 {
-	struct list reqs, checks;
+	struct list reqs, checks, calls;
 	list_init(&reqs);
 	list_init(&checks);
+	list_init(&calls);
 	pthread_mutex_lock(&eng->post_lock);
 	list_splice_back(&reqs, &eng->posted_reqs);
 	list_splice_back(&checks, &eng->posted_checks);
+	list_splice_back(&calls, &eng->posted_calls);
 	list_splice_back(&eng->flushes_waiting, &eng->posted_flushes);
 	pthread_mutex_unlock(&eng->post_lock);
 	struct list_node *n;
+	while ((n = list_pop_front(&calls))) {
+		struct engine_call *call = container_of(n, struct engine_call, node);
+		call->run(call);
+	}
 	while ((n = list_pop_front(&reqs)))
 		request_start(eng, container_of(n, struct stripe_req, node));
 	while ((n = list_pop_front(&checks)))
@@ -317,6 +329,7 @@ struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng)
 	return (struct stripe_stats){LOAD(reads), LOAD(writes), LOAD(read_bytes), LOAD(write_bytes),
 		LOAD(plan_full), LOAD(plan_rmw), LOAD(plan_rcw), LOAD(plan_degraded),
 		LOAD(plan_copy), LOAD(merged), LOAD(repaired_blocks), LOAD(unrepairable_blocks),
-		LOAD(refused_writes), LOAD(degraded_reads), LOAD(held)};
+		LOAD(refused_writes), LOAD(degraded_reads), LOAD(held), LOAD(false_pi_errors),
+		LOAD(repairs_unneeded)};
 #undef LOAD
 }

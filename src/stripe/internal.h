@@ -50,6 +50,7 @@ struct engine_counters {
 	_Atomic uint64_t reads, writes, read_bytes, write_bytes;
 	_Atomic uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded, plan_copy, merged;
 	_Atomic uint64_t repaired_blocks, unrepairable_blocks, refused_writes, degraded_reads, held;
+	_Atomic uint64_t false_pi_errors, repairs_unneeded;
 };
 
 struct stripe_engine {
@@ -60,7 +61,7 @@ struct stripe_engine {
 
 	/* post_lock protects the posted lists; nothing is held across it. */
 	pthread_mutex_t post_lock;
-	struct list posted_reqs, posted_flushes, posted_checks;
+	struct list posted_reqs, posted_flushes, posted_checks, posted_calls;
 
 	struct stripe_state *states[STATE_BUCKETS];
 	struct list to_settle; /* of stripe_state */
@@ -117,6 +118,13 @@ static inline bool slot_missing(const struct stripe_view *view, unsigned slot)
 
 /* The part is done; the last one of a request runs its done(). Takes @part. */
 void part_finish(struct stripe_engine *eng, struct stripe_part *part);
+
+/* Something that another thread has the engine do, for an operation under way. */
+struct engine_call {
+	struct list_node node;
+	void (*run)(struct engine_call *call); /* engine thread */
+};
+void engine_call_post(struct stripe_engine *eng, struct engine_call *call); /* any thread */
 
 /* ---- lock.c ---- */
 

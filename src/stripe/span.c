@@ -62,18 +62,43 @@ void span_release(struct stripe_engine *eng, struct span *s)
 		arena_put(eng->arena, s->scratch[--s->scratch_count], s->rows * BLOCK_BYTES);
 }
 
-/* The sample laid over what is under it, in @buf. */
+void span_fetch(struct span *s, unsigned copy, void (*done)(struct source_fetch *fetch))
+{
+	struct source *src = s->part->req->source;
+	s->fetched = true;
+	s->fetch = (struct source_fetch){.offset_bytes = s->source_offset,
+		.len_bytes = s->len_bytes,
+		.dest = s->scratch[copy] + s->byte,
+		.done = done};
+	src->ops->fetch(src, &s->fetch);
+}
+
+/* What is under bytes [from, to) of a partial block. */
+static void lay_under(const struct span *s, uint8_t *buf, uint32_t from, uint32_t to)
+{
+	if (s->under)
+		memcpy(buf + from, s->under + from, to - from);
+	else
+		memset(buf + from, 0, to - from);
+}
+
+/* The sample between what is beside it, in @buf. */
 static void compose(struct span *s, enum sample_point point, uint8_t *buf)
 {
 	struct source *src = s->part->req->source;
-	if (s->partial && s->under)
-		memcpy(buf, s->under, BLOCK_BYTES);
-	else if (s->partial)
-		memset(buf, 0, BLOCK_BYTES);
 	uint8_t *dest = buf + s->byte;
-	const void *bytes = source_sample(src, point, s->source_offset, s->len_bytes, dest);
+	const void *bytes;
+	if (s->fetched)
+		bytes = source_accept(src, point, &s->fetch);
+	else
+		bytes = source_sample(src, point, s->source_offset, s->len_bytes, dest);
+	s->fetched = false;
 	if (bytes != dest)
 		memcpy(dest, bytes, s->len_bytes);
+	if (s->partial) {
+		lay_under(s, buf, 0, s->byte);
+		lay_under(s, buf, s->byte + s->len_bytes, BLOCK_BYTES);
+	}
 }
 
 const uint8_t *span_sample(struct span *s, enum sample_point point, unsigned copy)

@@ -8,8 +8,11 @@
 
 #include "stripe/internal.h"
 
+struct write_op;
+
 struct span {
 	struct stripe_part *part;
+	struct write_op *op;      /* borrowed; whom a fetch is for */
 	unsigned slot, row, rows; /* data slot; raid1 and single: 0 */
 	bool partial;             /* of a single row: bytes [byte, byte + len_bytes) */
 	uint32_t byte, len_bytes;
@@ -18,6 +21,8 @@ struct span {
 	const uint8_t *under;
 	const uint8_t *at_parity; /* what sample(PARITY) gave */
 	const uint8_t *ready;     /* a stable source's bytes: every further sample is this */
+	struct source_fetch fetch;
+	bool fetched; /* its bytes are there for the next sample */
 	/* One buffer of rows blocks for each copy that is sampled on its own. */
 	uint8_t *scratch[RAID_MAX_SLOTS];
 	unsigned scratch_count;
@@ -35,6 +40,15 @@ void span_release(struct stripe_engine *eng, struct span *s);
 /* The span's whole blocks as its writer has them at this moment. The pointer is good until the next
  * sample with the same @copy; aligned to 512 bytes. */
 const uint8_t *span_sample(struct span *s, enum sample_point point, unsigned copy);
+
+/* Sampling takes the source its time: the bytes are to be fetched before. */
+static inline bool span_must_fetch(const struct span *s)
+{
+	return s->part->req->source->ops->fetch != NULL;
+}
+
+/* Fetch what the next sample with @copy will give; @done when it is there. One at a time. */
+void span_fetch(struct span *s, unsigned copy, void (*done)(struct source_fetch *fetch));
 
 /* True where the bytes outside the span are dead: a fresh block. */
 static inline bool span_is_fresh(const struct span *s)

@@ -4,13 +4,16 @@
  *	stripe_write_start	the stripe is ours; cut the writes into spans
  *	plan_and_read		what must be read? read it			plan.h
  *	old_data_read		check its PI; on damage mend the stripe		write_mend.c
- *	guards_sampled		sample(GUARD) -> tuples
- *	parity_sampled		sample(PARITY) -> parity and its tuples
+ *	guards_fetched		sample(GUARD) -> tuples
+ *	parity_fetched		sample(PARITY) -> parity and its tuples
  *	region_marked		I2: nothing is written before the intent log says so durably
  *	hold_over		`hold=`: the write was kept open for that long
- *	send_data		sample(DATA), once for each member that stores it -> members
+ *	slot_fetched		sample(DATA), once for each member that stores it -> members
  *	data_written		on refusal or error: mend the stripe (I5)	write_mend.c
  *	write_finish		complete, release
+ *
+ * Where sampling means reading another process's memory, fetch() has that done by other threads
+ * before each of the three; the engine goes on with other operations meanwhile.
  *
  * A policy shows only in what the samples give: the same bytes each time (bounce), or whatever the
  * writer's memory holds by then (live). No step stages anything.
@@ -25,13 +28,17 @@
 
 static void plan_and_read(struct write_op *op);
 static void old_data_read(struct write_op *op);
-static void guards_sampled(struct write_op *op);
-static void parity_sampled(struct write_op *op);
+static void sample_guards(struct write_op *op);
+static void guards_fetched(struct write_op *op);
+static void sample_parity(struct write_op *op);
+static void parity_fetched(struct write_op *op);
+static void mark_region(struct write_op *op);
 static void region_marked(struct intent_wait *wait, int err);
 static void hold(struct write_op *op, void (*over)(struct io_req *alarm, int err));
 static void hold_over(struct io_req *alarm, int err);
 static void send_data(struct write_op *op);
 static void send_slots(struct write_op *op);
+static void slot_fetched(struct write_op *op);
 static void next_mirror_due(struct io_req *alarm, int err);
 static void data_written(struct write_op *op);
 
@@ -53,7 +60,8 @@ static int cut_spans(struct write_op *op)
 		op->hold_ns = max_u64(op->hold_ns, part->req->hold_ns);
 	}
 	for (unsigned i = 0; i < op->span_count; i++) {
-		const struct span *s = &op->spans[i];
+		struct span *s = &op->spans[i];
+		s->op = op;
 		first = s->row < first ? s->row : first;
 		end = s->row + s->rows > end ? s->row + s->rows : end;
 	}
@@ -289,22 +297,73 @@ void write_old_data_ready(struct write_op *op)
 		if (op->spans[i].partial)
 			op->spans[i].under = old_block_under(op, &op->spans[i]);
 	count_plan(op);
-	guards_sampled(op);
+	sample_guards(op);
+}
+
+/* ---- fetching: live memory is read by other threads, the engine never waits for it ---- */
+
+static void fetch_noted(struct engine_call *call)
+{
+	struct write_op *op = container_of(call, struct write_op, call);
+	assert_engine_thread(op->eng);
+	op->fetched(op);
+}
+
+static void fetch_ended(struct write_op *op)
+{
+	if (atomic_fetch_sub(&op->fetching, 1) == 1)
+		engine_call_post(op->eng, &op->call);
+}
+
+static void span_fetched(struct source_fetch *fetch)
+{
+	struct span *s = container_of(fetch, struct span, fetch);
+	fetch_ended(s->op);
+}
+
+/* Go on with @next when every source can give the sample for @copy at once. */
+static void fetch(struct write_op *op, unsigned copy, void (*next)(struct write_op *op))
+{
+	bool any = false;
+	for (unsigned i = 0; i < op->span_count; i++)
+		any = any || span_must_fetch(&op->spans[i]);
+	if (!any) {
+		next(op);
+		return;
+	}
+	op->fetched = next;
+	op->call.run = fetch_noted;
+	atomic_store(&op->fetching, 1);
+	for (unsigned i = 0; i < op->span_count; i++) {
+		if (!span_must_fetch(&op->spans[i]))
+			continue;
+		atomic_fetch_add(&op->fetching, 1);
+		span_fetch(&op->spans[i], copy, span_fetched);
+	}
+	fetch_ended(op);
 }
 
 /* ---- sample(GUARD) -> tuples ---- */
 
-static void guards_sampled(struct write_op *op)
+static void sample_guards(struct write_op *op)
+{
+	if (op->tuples)
+		fetch(op, 0, guards_fetched);
+	else
+		sample_parity(op);
+}
+
+static void guards_fetched(struct write_op *op)
 {
 	const struct geometry *g = &op->eng->config.geometry;
-	for (unsigned i = 0; op->tuples && i < op->span_count; i++) {
+	for (unsigned i = 0; i < op->span_count; i++) {
 		struct span *s = &op->spans[i];
 		const uint8_t *blocks = span_sample(s, SAMPLE_GUARD, 0);
 		pi_generate(op->eng->config.pi, blocks, s->rows,
 			geometry_member_block(g, op->view.stripe, s->row),
 			write_tuple_at(op, op->tuples, s->slot, s->row));
 	}
-	parity_sampled(op);
+	sample_parity(op);
 }
 
 /* ---- sample(PARITY) -> parity ---- */
@@ -343,17 +402,31 @@ static void make_parity(struct write_op *op, unsigned row)
 	write_parity_tuple(op, row);
 }
 
-static void parity_sampled(struct write_op *op)
+static void sample_parity(struct write_op *op)
 {
-	struct stripe_engine *eng = op->eng;
-	const struct rows *wanted = &op->plan.write[eng->data_slots];
-	bool has_parity = write_has_parity(op) && !rows_empty(wanted);
-	for (unsigned i = 0; has_parity && i < op->span_count; i++)
+	if (write_has_parity(op) && !rows_empty(&op->plan.write[op->eng->data_slots]))
+		fetch(op, 0, parity_fetched);
+	else
+		mark_region(op);
+}
+
+static void parity_fetched(struct write_op *op)
+{
+	const struct rows *wanted = &op->plan.write[op->eng->data_slots];
+	for (unsigned i = 0; i < op->span_count; i++)
 		op->spans[i].at_parity = span_sample(&op->spans[i], SAMPLE_PARITY, 0);
 	unsigned at = 0, row, rows;
-	while (has_parity && rows_next_run(wanted, &at, &row, &rows))
+	while (rows_next_run(wanted, &at, &row, &rows))
 		for (unsigned i = row; i < row + rows; i++)
 			make_parity(op, i);
+	mark_region(op);
+}
+
+/* ---- I2: the region is marked; hold ---- */
+
+static void mark_region(struct write_op *op)
+{
+	struct stripe_engine *eng = op->eng;
 	op->intent.region = intent_region_of(eng->config.intent,
 		geometry_member_block(&eng->config.geometry, op->view.stripe, 0));
 	op->intent.marked = region_marked;
@@ -361,8 +434,6 @@ static void parity_sampled(struct write_op *op)
 	if (intent_write_begin(eng->config.intent, &op->intent))
 		region_marked(&op->intent, 0);
 }
-
-/* ---- the region is marked; hold ---- */
 
 static void region_marked(struct intent_wait *wait, int err)
 {
@@ -455,28 +526,38 @@ static void send_data(struct write_op *op)
 	op->pending = 1;
 	op->next_slot = 0;
 	op->next_iov = op->iovs;
-	send_slots(op);
+	if (write_has_parity(op)) /* one sample for all slots: they store different bytes */
+		fetch(op, 0, send_slots);
+	else
+		send_slots(op);
 }
 
-/* Mirrors store the same bytes, each at its own time: a held write keeps its samples of them apart,
- * as it keeps those of parity and data apart. The slots of a parity stripe store different
- * bytes. */
 static void send_slots(struct write_op *op)
 {
 	unsigned slots = op->eng->slots;
-	while (op->next_slot < slots) {
-		unsigned at = 0, row, rows, slot = op->next_slot++;
-		if (rows_empty(&op->plan.write[slot]))
-			continue;
-		while (rows_next_run(&op->plan.write[slot], &at, &row, &rows))
-			op->next_iov += send_run(op, slot, row, rows, op->next_iov);
-		if (op->hold_ns && !write_has_parity(op) && op->next_slot < slots) {
-			hold(op, next_mirror_due);
-			return;
-		}
-	}
-	if (--op->pending == 0)
+	while (op->next_slot < slots && rows_empty(&op->plan.write[op->next_slot]))
+		op->next_slot++;
+	if (op->next_slot < slots) {
+		if (write_has_parity(op))
+			slot_fetched(op);
+		else
+			fetch(op, op->next_slot, slot_fetched);
+	} else if (--op->pending == 0) {
 		data_written(op);
+	}
+}
+
+/* Mirrors store the same bytes, each at its own time: a held write keeps its samples of them apart,
+ * as it keeps those of parity and data apart. */
+static void slot_fetched(struct write_op *op)
+{
+	unsigned at = 0, row, rows, slot = op->next_slot++;
+	while (rows_next_run(&op->plan.write[slot], &at, &row, &rows))
+		op->next_iov += send_run(op, slot, row, rows, op->next_iov);
+	if (op->hold_ns && !write_has_parity(op) && op->next_slot < op->eng->slots)
+		hold(op, next_mirror_due);
+	else
+		send_slots(op);
 }
 
 static void next_mirror_due(struct io_req *alarm, int err)

@@ -29,6 +29,10 @@ struct write_op {
 	unsigned next_slot;     /* the next to be sent its data */
 	struct iovec *next_iov; /* into iovs */
 	bool marking;           /* intent_write_begin() was called */
+	/* Bytes that other threads are fetching; the last of them posts the call. */
+	_Atomic unsigned fetching;
+	void (*fetched)(struct write_op *op);
+	struct engine_call call;
 	struct intent_wait intent;
 	struct io_req alarm;
 	struct write_mend *mend; /* owned; where damage was met */

@@ -18,7 +18,7 @@ static void moving_free(struct source *src)
 	(void)src;
 }
 
-static const struct source_ops live_ops = {moving_sample, moving_free};
+static const struct source_ops live_ops = {.sample = moving_sample, .free = moving_free};
 
 void workload_init(struct workload *w, struct rig *rig)
 {

@@ -47,7 +47,7 @@ static inline void script_free(struct source *src)
 	(void)src;
 }
 
-static const struct source_ops script_ops = {script_sample, script_free};
+static const struct source_ops script_ops = {.sample = script_sample, .free = script_free};
 
 /* @blocks blocks at @volume_block. @points: the tag of block @changed at GUARD, PARITY, and at each
  * DATA sample; the last goes on. */
