@@ -68,13 +68,14 @@ int inode_deallocate(struct fs *fs, struct inode *inode, uint64_t first, uint64_
 	range_set_add(&inode->changed, first, end);
 	inode->cut = inode->transaction = atomic_load(&fs->transaction);
 	int ret = extent_map_remove(&inode->map, first, end - first, part_removed, fs);
+	if (ret == 0)
+		ret = replaced_drop(fs, inode, first, end);
 	inode_mark_dirty(fs, inode);
 	return ret;
 }
 
-void inode_grow(struct fs *fs, struct inode *inode, uint64_t size)
+void inode_grow(struct inode *inode, uint64_t size, uint64_t epoch)
 {
-	uint64_t epoch = atomic_load(&fs->epoch);
 	if (size <= inode->attr.size)
 		return;
 	if (inode->size_epoch != epoch) {

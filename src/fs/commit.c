@@ -7,8 +7,9 @@
  * Invariants: I1, I2, I5 of fs.h. C1: data written in an epoch <= E is durable after a flush that
  * began when the epoch was > E: a completion stores `unflushed` before it reads the epoch. C2: the
  * rows of all inodes are written before a transaction is divided (where the log would not hold all
- * extents): names never stand in a committed transaction without their inodes. C3: a commit that
- * fails stops all changes: memory and database have parted. */
+ * extents): names never stand in a committed transaction without their inodes. The extents of one
+ * file are not divided, and its row does not grow before them: an atomic write is in one
+ * transaction. C3: a commit that fails stops all changes: memory and database have parted. */
 #include "fs/internal.h"
 
 #include <errno.h>
@@ -53,7 +54,8 @@ static int transaction_divide(struct fs *fs, struct list *rest, uint64_t epoch)
 	int ret = 0;
 	list_for_each (n, rest) {
 		if (ret == 0)
-			ret = inode_write_row(fs, container_of(n, struct inode, commit), epoch);
+			ret = inode_write_row(
+				fs, container_of(n, struct inode, commit), epoch, true);
 	}
 	if (ret == 0)
 		ret = db_commit(&fs->db);
@@ -79,7 +81,7 @@ static int rows_write(struct fs *fs, uint64_t epoch)
 		if (ret == 0)
 			ret = inode_write_extents(fs, inode, epoch);
 		if (ret == 0)
-			ret = inode_write_row(fs, inode, epoch);
+			ret = inode_write_row(fs, inode, epoch, false);
 		inode_unpin(fs, inode);
 	}
 	return ret;

@@ -12,6 +12,8 @@ static int io_check(struct fs *fs, const struct fs_io *io)
 	bool write = io->kind == STRIPE_WRITE;
 	if (io->offset_bytes > FS_MAX_BYTES || io->len_bytes > FS_MAX_BYTES - io->offset_bytes)
 		return write ? -EFBIG : -EINVAL;
+	if (write && io->atomic && atomic_check(io) < 0)
+		return -EINVAL;
 	return write ? fs_check_writable(fs) : 0;
 }
 

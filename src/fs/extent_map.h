@@ -65,4 +65,20 @@ static inline uint64_t extent_end(const struct extent *e)
 	return e->file_block + e->blocks;
 }
 
+/* Is its data durable once @epoch was flushed? */
+static inline bool extent_is_durable(const struct extent *e, uint64_t epoch)
+{
+	return e->state == EXTENT_CLEAN || (e->state == EXTENT_WRITTEN && e->tag <= epoch);
+}
+
+/* The part of @e in [first, end), which is not empty. */
+static inline struct extent extent_clip(const struct extent *e, uint64_t first, uint64_t end)
+{
+	struct extent part = *e;
+	part.file_block = first > e->file_block ? first : e->file_block;
+	part.volume_block += part.file_block - e->file_block;
+	part.blocks = (extent_end(e) < end ? extent_end(e) : end) - part.file_block;
+	return part;
+}
+
 #endif

@@ -45,7 +45,7 @@ static int preallocate(struct fs *fs, struct inode *inode, uint64_t first, uint6
 	if (ret != -ENOSPC)
 		return ret;
 	inodes_reap_now(fs);
-	if (allocator_deferred_blocks(fs->allocator) == 0 || fs_commit(fs) < 0)
+	if (!fs_commit_frees(fs) || fs_commit(fs) < 0)
 		return ret;
 	return allocate_unwritten(fs, inode, first, end);
 }

@@ -213,7 +213,7 @@ int fs_close(struct fs *fs)
 int fs_statfs(struct fs *fs, struct statvfs *st)
 {
 	uint64_t free = allocator_free_blocks(fs->allocator);
-	free += allocator_deferred_blocks(fs->allocator);
+	free += allocator_deferred_blocks(fs->allocator) + atomic_load(&fs->replaced_blocks);
 	pthread_mutex_lock(&fs->db_lock);
 	int64_t pages = db_available_pages(&fs->db);
 	pthread_mutex_unlock(&fs->db_lock);

@@ -5,9 +5,8 @@
  * (order: database before inode; neither is held across I/O of the array, docs/locking.md).
  * Invariants: I1 data is durable before the extent that points to it is committed: a new extent is
  *   pending in memory until its data was written, and a commit flushes the array first. I2 blocks
- *   freed by a
- *   transaction are not used again before it is committed, nor while a transfer that mapped them
- *   is under way. I3 a byte never written reads as zero: holes, and the rest of fresh blocks.
+ *   freed by a transaction are not used again before it is committed, nor while a transfer that
+ *   mapped them is under way. I3 a byte never written reads as zero: holes, and the rest of fresh blocks.
  *   I4 an overwrite of allocated blocks needs no transaction, nor does its fdatasync. I5 what was
  *   committed survives; what was not leaves no trace.
  * May use: volume, stripe, inflight, base, SQLite. Must not know: FUSE, policies. */
@@ -144,8 +143,11 @@ struct fs_io {
 	uint8_t *data;         /* read; page-aligned for speed */
 	struct sink *sink;     /* read; NULL: data alone. Borrowed until done(); see stripe.h */
 	uint64_t hold_ns;
-	/* Write: all or nothing across a power cut. -EINVAL unless it is a power of two from
-	 * FS_ATOMIC_MIN to FS_ATOMIC_MAX bytes at a multiple of its length. */
+	/* Write: all or nothing across a power cut, the size of the file included; and alone in its
+	 * blocks, so that a read beside it gives old bytes or new. Durable only after fs_fsync().
+	 * -EINVAL, without any effect, unless it is a power of two from FS_ATOMIC_MIN to
+	 * FS_ATOMIC_MAX bytes at a multiple of its length. The source must be stable. Needs as much
+	 * free space as it writes: what it replaces is free after the next commit. */
 	bool atomic;
 	bool keep_times; /* write from the page cache: the kernel sends times itself */
 	/* On the engine thread, or from within fs_submit() where nothing had to be read or written.

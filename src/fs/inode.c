@@ -40,6 +40,7 @@ static struct inode *inode_alloc(struct fs *fs, uint64_t ino)
 	list_init(&inode->held);
 	list_init(&inode->barriers);
 	extent_map_init(&inode->map);
+	replaced_init(&inode->replaced);
 	return inode;
 }
 
@@ -48,6 +49,7 @@ void inode_free(struct inode *inode)
 	if (!inode)
 		return;
 	extent_map_clear(&inode->map);
+	replaced_clear(&inode->replaced);
 	range_set_clear(&inode->changed);
 	pthread_mutex_destroy(&inode->lock);
 	free(inode);
@@ -238,7 +240,7 @@ int inode_get_locked(struct fs *fs, uint64_t ino, struct inode **out)
 		return ret;
 	}
 	inode->orphan = inode->attr.nlink == 0;
-	inode->size_before = inode->attr.size;
+	inode->size_before = inode->row_size = inode->attr.size;
 	pthread_mutex_lock(&fs->table.lock);
 	table_insert(&fs->table, inode);
 	pthread_mutex_unlock(&fs->table.lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the parts of the file system share. The order of the locks, outermost first:
  *
- *	db_lock		the database, the namespace, every removal from an extent map
+ *	db_lock		the database, the namespace, every removal from an extent map that leaves a hole
  *	inode->lock	one inode's attributes, map, transfers
  *	table lock	which inodes are in memory, their references, the dirty list
  *	allocator	the bitmap
@@ -38,6 +38,12 @@ struct inode_attr {
 	uint64_t parent, cookie;     /* an entry that leads here; 0: none known */
 };
 
+/* What atomic writes replaced in a map, for as long as a commit may need it (replaced.c). */
+struct replaced {
+	struct extent_map stored; /* rows point to it, or may: CLEAN and UNWRITTEN */
+	struct extent_map sealed; /* WRITTEN in an epoch that ended before it was replaced */
+};
+
 struct inode {
 	struct fs *fs; /* borrowed */
 	uint64_t ino;
@@ -58,6 +64,7 @@ struct inode {
 	/* The size as it was when its epoch began, for a commit that flushed only what was
 	 * written before (commit.c). */
 	uint64_t size_epoch, size_before;
+	uint64_t row_size;    /* as its row says */
 	uint64_t transaction; /* the last one that concerns its data or existence */
 	uint64_t cut;         /* the last one that shortened it */
 	/* Bytes behind the end of the file, in its last block, may not be zeros: after an open, a
@@ -67,8 +74,10 @@ struct inode {
 	uint64_t db_blocks; /* what the rows of its extents add up to */
 	bool map_loaded;
 	struct extent_map map;
+	struct replaced replaced;
 	struct range_set changed; /* file blocks whose rows are out of date */
 	struct list transfers;    /* admitted */
+	unsigned atomics;         /* how many of them are atomic writes */
 	struct list held;         /* held back by a barrier */
 	struct list barriers;     /* the first one holds */
 };
@@ -104,6 +113,7 @@ struct fs {
 	atomic_uint_fast64_t transaction; /* number of the one that is open or comes next */
 	atomic_uint_fast64_t changes;     /* piled up since the last commit */
 	atomic_uint_fast64_t transfer_tag;
+	atomic_uint_fast64_t replaced_blocks; /* that the next commit frees, beside deferred ones */
 	atomic_int error; /* the first failure of a commit: nothing is changed any more */
 	atomic_bool database_full;
 
@@ -173,7 +183,9 @@ void fs_commit_stop(struct fs *fs);
 
 /* ---- extents and rows (rows.c): db_lock held ---- */
 
-int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch);
+/* @divided: the transaction ends before the file's extents are written: its row grows after them.
+ */
+int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch, bool divided);
 int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch);
 /* The rows of the file, in order, until @each says stop. */
 int inode_read_row(struct fs *fs, uint64_t ino, struct inode_attr *attr, uint64_t *blocks);
@@ -210,8 +222,10 @@ struct transfer {
 	struct fs_io *io;       /* the caller's */
 	uint64_t first, end;    /* file blocks */
 	uint64_t tag;           /* of the blocks whose first write this is */
-	bool parked;            /* waits for another one's first write of a block */
+	uint64_t epoch;         /* a write: in which it ended */
+	bool parked;            /* waits for others that were admitted before */
 	int err;
+	struct atomic_write *atomic; /* owned; NULL: an ordinary read or write */
 	unsigned count, pending;
 	struct piece *pieces; /* owned where not @one */
 	struct piece one;
@@ -221,6 +235,46 @@ struct transfer {
 void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io);
 /* One that was held back goes on. */
 void transfer_start(struct transfer *t);
+/* What the requests of an atomic write need has been read, or could not be. Engine thread. */
+void transfer_go_on(struct transfer *t, int err);
+
+/* The special part of an atomic write (atomic.c): blocks of its own for what is stored in its range
+ * already, which take the old ones' place in the map when all of them are written. */
+struct atomic_write {
+	struct transfer *transfer; /* borrowed */
+	struct extent_map blocks;  /* PENDING, with the transfer's tag; in no other map yet */
+	/* A write of less than a stored block: the whole block, as it is to be. */
+	uint8_t *whole; /* owned; NULL: not that case */
+	uint32_t kept;  /* bytes of the old block that are inside the file */
+	struct source source;
+	struct stripe_req read;
+};
+int atomic_check(const struct fs_io *io); /* 0 or -EINVAL */
+struct atomic_write *atomic_new(struct transfer *t);
+void atomic_free(struct atomic_write *a); /* accepts NULL */
+/* Under inode->lock: */
+bool atomic_in_way(const struct transfer *t); /* must it wait for one admitted before? */
+int atomic_claim(struct transfer *t);         /* after the holes; -ENOSPC, -ENOMEM */
+int atomic_plan_copy(struct transfer *t);     /* after its requests were made; -ENOMEM */
+int atomic_settle(struct transfer *t);        /* replace; an error stopped the file system */
+void atomic_revert(struct transfer *t);
+/* No lock held: read what is to be copied, then transfer_go_on(). */
+void atomic_copy(struct transfer *t);
+
+/* ---- what atomic writes replaced (replaced.c): under inode->lock ---- */
+
+void replaced_init(struct replaced *r);
+void replaced_clear(struct replaced *r);
+/* @part has just left the map, in @epoch. -ENOMEM. */
+int replaced_add(struct fs *fs, struct inode *inode, const struct extent *part, uint64_t epoch);
+/* Nothing of [first, end) is needed any more once the open transaction is committed: db_lock held.
+ * -ENOMEM. */
+int replaced_drop(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end);
+/* A commit that flushed @epoch is about to write the rows of the range: what is left in `stored`
+ * is what rows shall go on pointing to. db_lock held. -ENOMEM. */
+int replaced_advance(struct fs *fs, struct inode *inode, struct range range, uint64_t epoch);
+/* Will a commit free blocks? */
+bool fs_commit_frees(struct fs *fs);
 
 /* Under inode->lock: allocate the holes of [first, end) in the given state. What was allocated
  * before an error stays. -ENOSPC, -ENOMEM. */
@@ -230,7 +284,7 @@ int inode_allocate(struct fs *fs, struct inode *inode, uint64_t first, uint64_t 
 int inode_deallocate(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end);
 
 /* Under inode->lock. The size grows by a write / is set. */
-void inode_grow(struct fs *fs, struct inode *inode, uint64_t size);
+void inode_grow(struct inode *inode, uint64_t size, uint64_t epoch);
 void inode_set_size(struct fs *fs, struct inode *inode, uint64_t size);
 
 /* Before the file grows from its end to @offset: the rest of its last block becomes zeros where it

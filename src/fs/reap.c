@@ -52,6 +52,8 @@ static int extents_drop(struct fs *fs, struct inode *inode)
 	}
 	range_set_clear(&inode->changed);
 	int ret = extent_map_remove(&inode->map, 0, FS_MAX_BLOCKS, extent_defer, fs);
+	if (ret == 0)
+		ret = replaced_drop(fs, inode, 0, FS_MAX_BLOCKS);
 	if (ret < 0)
 		return ret;
 	return db_exec(&fs->db, DB_EXTENT_DELETE, "uuu", inode->ino, UINT64_C(0), FS_MAX_BLOCKS);

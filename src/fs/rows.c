@@ -7,6 +7,7 @@
  *	CLEAN, or WRITTEN in an epoch that was flushed	as it is
  *	UNWRITTEN					as unwritten
  *	PENDING or WRITTEN since, reserved		as unwritten
+ *	WRITTEN since by an atomic write		as what it replaced (replaced.c)
  *	PENDING or WRITTEN since, else			not at all */
 #include "fs/internal.h"
 
@@ -41,7 +42,7 @@ int inode_read_row(struct fs *fs, uint64_t ino, struct inode_attr *attr, uint64_
 	return attr->size > FS_MAX_BYTES ? -EUCLEAN : 0;
 }
 
-int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch)
+int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch, bool divided)
 {
 	pthread_mutex_lock(&inode->lock);
 	struct inode_attr a = inode->attr;
@@ -49,9 +50,14 @@ int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch)
 	bool whole = inode->size_epoch <= epoch;
 	if (!whole)
 		a.size = min_u64(a.size, inode->size_before);
+	bool held_back = divided && S_ISREG(a.mode) && a.size > inode->row_size;
+	if (held_back)
+		a.size = inode->row_size;
 	bool wanted = inode->attr_dirty || inode->times_dirty;
 	inode->times_dirty = false;
-	inode->attr_dirty = !whole;
+	inode->attr_dirty = !whole || held_back;
+	if (wanted)
+		inode->row_size = a.size;
 	if (wanted)
 		inode->transaction = atomic_load(&fs->transaction);
 	pthread_mutex_unlock(&inode->lock);
@@ -100,30 +106,48 @@ static int row_list_add(struct row_list *rows, const struct row *r)
 /* What the database is to hold of an extent. False: nothing. */
 static bool row_of(const struct extent *e, uint64_t epoch, struct row *out)
 {
-	bool durable = e->state == EXTENT_CLEAN || (e->state == EXTENT_WRITTEN && e->tag <= epoch);
+	bool durable = extent_is_durable(e, epoch);
 	bool unwritten = e->state == EXTENT_UNWRITTEN || (!durable && e->reserved);
 	*out = (struct row){e->file_block, e->volume_block, e->blocks, unwritten};
 	return durable || unwritten;
 }
 
+/* The rows of a part of the map: its own, or where atomic writes replaced something that the rows
+ * shall go on pointing to, those of that. */
+static int part_collect(
+	const struct inode *inode, const struct extent *part, uint64_t epoch, struct row_list *out)
+{
+	uint64_t at = part->file_block, end = extent_end(part);
+	int ret = 0;
+	while (ret == 0 && at < end) {
+		struct extent old, piece;
+		struct row row;
+		bool kept = extent_map_find(&inode->replaced.stored, at, &old);
+		bool here = kept && old.file_block <= at;
+		if (here)
+			piece = extent_clip(&old, at, end);
+		else
+			piece = extent_clip(part, at, kept ? min_u64(old.file_block, end) : end);
+		if (row_of(&piece, epoch, &row))
+			ret = row_list_add(out, &row);
+		at = extent_end(&piece);
+	}
+	return ret;
+}
+
 /* Collect what the rows of a range are to be (under inode->lock), and move on what is durable. */
-static int range_collect(
-	struct inode *inode, struct range range, uint64_t epoch, struct row_list *out)
+static int range_collect(struct fs *fs, struct inode *inode, struct range range, uint64_t epoch,
+	struct row_list *out)
 {
 	struct extent e;
 	uint64_t at = range.first;
-	while (at < range.end && extent_map_find(&inode->map, at, &e) && e.file_block < range.end) {
-		struct row row;
+	int ret = replaced_advance(fs, inode, range, epoch);
+	while (ret == 0 && at < range.end && extent_map_find(&inode->map, at, &e) &&
+		e.file_block < range.end) {
 		/* What stood before @at may have been merged with this one. */
 		uint64_t first = max_u64(e.file_block, at), end = extent_end(&e);
-		if (row_of(&e, epoch, &row)) {
-			row.volume_block += first - row.file_block;
-			row.file_block = first;
-			row.blocks = min_u64(end, range.end) - first;
-			int ret = row_list_add(out, &row);
-			if (ret < 0)
-				return ret;
-		}
+		struct extent part = extent_clip(&e, first, range.end);
+		ret = part_collect(inode, &part, epoch, out);
 		if (e.state == EXTENT_WRITTEN && e.tag <= epoch)
 			(void)extent_map_restate(
 				&inode->map, e.file_block, e.blocks, EXTENT_CLEAN, 0, false);
@@ -131,7 +155,7 @@ static int range_collect(
 			range_set_add(&inode->changed, first, min_u64(end, range.end));
 		at = end;
 	}
-	return 0;
+	return ret;
 }
 
 /* Widen a range to the rows that reach into it or touch it, so that they are merged. */
@@ -203,7 +227,7 @@ static int range_write(struct fs *fs, struct inode *inode, struct range range, u
 		return ret;
 	struct row_list rows = {0};
 	pthread_mutex_lock(&inode->lock);
-	ret = range_collect(inode, range, epoch, &rows);
+	ret = range_collect(fs, inode, range, epoch, &rows);
 	uint64_t blocks = inode->db_blocks + row_list_blocks(&rows) - before;
 	inode->attr_dirty |= blocks != inode->db_blocks;
 	inode->db_blocks = blocks;

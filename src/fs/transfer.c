@@ -3,13 +3,16 @@
  *
  *	fs_submit --transfer_begin--> (held by a barrier) --transfer_start--> admitted
  *	admitted --transfer_prepare--> ready --post--> under way --piece_done--> finished
- *	           `--another one's first write of a block--> parked --it finished--> prepared again
+ *	           `--one admitted before is in the way--> parked --it finished--> prepared again
  *
  * Invariants: T1 a block of a file is allocated once: a hole becomes PENDING, tagged with the
  * transfer, under the inode's mutex. T2 the first write of a block (STRIPE_FRESH, which zeroes the
  * rest) is over before any other write of it begins: no bytes are lost. T3 transfers wait only for
  * those admitted before them, so none waits for ever. T4 a first write that fails leaves a hole (or
- * an unwritten block), never unknown bytes. T5 what a barrier covers is not touched. */
+ * an unwritten block), never unknown bytes. T5 what a barrier covers is not touched. T6 an atomic
+ * write has its blocks for itself: it begins when all that were admitted before it there are over,
+ * reads too, and those admitted after it wait. So nobody reads or writes blocks that it replaces
+ * (atomic.c), and a reader finds the old bytes or the new. */
 #include "fs/internal.h"
 
 #include <assert.h>
@@ -74,16 +77,20 @@ static void claim_revert(struct transfer *t, const struct extent *e)
 
 static void claim_settle(struct transfer *t, const struct extent *e)
 {
-	(void)extent_map_restate(&t->inode->map, e->file_block, e->blocks, EXTENT_WRITTEN,
-		atomic_load(&t->fs->epoch), e->reserved);
+	(void)extent_map_restate(
+		&t->inode->map, e->file_block, e->blocks, EXTENT_WRITTEN, t->epoch, e->reserved);
 	range_set_add(&t->inode->changed, e->file_block, extent_end(e));
 }
 
-/* T2: is another one's first write in the range? */
+/* T6; T2: is another one's first write in the range? */
 static bool must_park(const struct transfer *t)
 {
 	struct extent e;
 	uint64_t at = t->first;
+	if (atomic_in_way(t))
+		return true;
+	if (!is_write(t))
+		return false;
 	while (at < t->end && extent_map_find(&t->inode->map, at, &e) && e.file_block < t->end) {
 		if (e.state == EXTENT_PENDING && e.tag != t->tag)
 			return true;
@@ -101,12 +108,26 @@ struct run {
 	bool stored, fresh;
 };
 
+/* The extent that covers @block, or the first behind it, as the transfer sees it. */
+static bool find_extent(const struct transfer *t, uint64_t block, struct extent *out)
+{
+	struct extent own;
+	bool found = extent_map_find(&t->inode->map, block, out);
+	if (!t->atomic || !extent_map_find(&t->atomic->blocks, block, &own))
+		return found;
+	if (own.file_block <= block || !found || own.file_block <= out->file_block)
+		*out = own;
+	else if (own.file_block < extent_end(out))
+		*out = extent_clip(out, out->file_block, own.file_block);
+	return true;
+}
+
 static struct run run_at(const struct transfer *t, uint64_t at, uint64_t end)
 {
 	struct extent e;
 	uint64_t block = at >> BLOCK_SHIFT;
 	struct run r = {.len = end - at};
-	if (!extent_map_find(&t->inode->map, block, &e))
+	if (!find_extent(t, block, &e))
 		return r;
 	if (e.file_block > block) {
 		r.len = min_u64(end, e.file_block << BLOCK_SHIFT) - at;
@@ -146,6 +167,8 @@ static void piece_fill(struct transfer *t, struct piece *p, const struct run *r,
 		.source_offset = (uint32_t)skip,
 		.hold_ns = io->hold_ns,
 		.data = is_write(t) ? NULL : io->data + skip,
+		.sink = io->sink,
+		.sink_offset = (uint32_t)skip,
 		.ino = io->ino,
 		.file_offset_bytes = at,
 		.done = piece_done,
@@ -176,21 +199,17 @@ static int build(struct transfer *t, uint64_t end)
 static int transfer_prepare(struct transfer *t)
 {
 	uint64_t end = t->io->offset_bytes + t->io->len_bytes;
-	t->parked = false;
-	if (!is_write(t)) {
-		end = min_u64(end, t->inode->attr.size);
-		t->io->done_bytes =
-			end > t->io->offset_bytes ? (uint32_t)(end - t->io->offset_bytes) : 0;
-		return build(t, end);
-	}
-	int ret = claim(t);
-	if (ret < 0)
+	int ret = is_write(t) ? claim(t) : 0;
+	if (ret == 0 && t->atomic)
+		ret = atomic_claim(t);
+	t->parked = ret == 0 && must_park(t);
+	if (ret < 0 || t->parked)
 		return ret;
-	t->parked = must_park(t);
-	if (t->parked)
-		return 0;
-	t->io->done_bytes = t->io->len_bytes;
-	return build(t, end);
+	if (!is_write(t))
+		end = max_u64(min_u64(end, t->inode->attr.size), t->io->offset_bytes);
+	t->io->done_bytes = (uint32_t)(end - t->io->offset_bytes);
+	ret = build(t, end);
+	return ret == 0 && t->atomic ? atomic_plan_copy(t) : ret;
 }
 
 /* ---- the end: under inode->lock ---- */
@@ -213,12 +232,11 @@ static void write_settle(struct transfer *t)
 {
 	struct inode *inode = t->inode;
 	uint64_t end = t->io->offset_bytes + t->io->len_bytes, old_size = inode->attr.size;
-	atomic_store(&t->fs->unflushed, true);
 	bool grows = end > old_size;
 	bool stale = grows ? tail_after_growth(t, old_size, end) : inode->tail_stale;
 	each_claim(t, claim_settle);
 	inode->tail_stale = stale;
-	inode_grow(t->fs, inode, end);
+	inode_grow(inode, end, t->epoch);
 	if (!t->io->keep_times)
 		inode_touch(inode, true, true, time_now_ns());
 	if (grows || !t->io->keep_times || inode->changed.count || inode->changed.everything)
@@ -228,9 +246,23 @@ static void write_settle(struct transfer *t)
 static void write_revert(struct transfer *t)
 {
 	each_claim(t, claim_revert);
-	atomic_store(&t->fs->unflushed, true);
+	if (t->atomic)
+		atomic_revert(t);
 	if (t->io->offset_bytes + t->io->len_bytes > t->inode->attr.size)
 		t->inode->tail_stale = true;
+}
+
+/* A write has ended (C1 of commit.c: the order of these two). */
+static void write_end(struct transfer *t)
+{
+	atomic_store(&t->fs->unflushed, true);
+	t->epoch = atomic_load(&t->fs->epoch);
+	if (t->err == 0 && t->atomic)
+		t->err = atomic_settle(t);
+	if (t->err < 0)
+		write_revert(t);
+	else
+		write_settle(t);
 }
 
 static void read_settle(struct transfer *t)
@@ -262,12 +294,8 @@ static void unpark(struct inode *inode, struct list *ready)
 
 static void transfer_finish(struct transfer *t);
 
-static void transfer_post(struct transfer *t)
+static void pieces_post(struct transfer *t)
 {
-	if (t->err < 0 || t->count == 0) {
-		transfer_finish(t);
-		return;
-	}
 	struct stripe_engine *eng = volume_engine(t->fs->volume);
 	struct piece *pieces = t->pieces;
 	/* The last of them may finish, and free, the transfer at once. */
@@ -275,10 +303,30 @@ static void transfer_post(struct transfer *t)
 		stripe_submit(eng, &pieces[i].req);
 }
 
+static void transfer_post(struct transfer *t)
+{
+	if (t->err < 0 || t->count == 0)
+		transfer_finish(t);
+	else if (t->atomic && t->atomic->whole)
+		atomic_copy(t);
+	else
+		pieces_post(t);
+}
+
+void transfer_go_on(struct transfer *t, int err)
+{
+	t->err = err;
+	if (err < 0)
+		transfer_finish(t);
+	else
+		pieces_post(t);
+}
+
 static void transfer_free(struct transfer *t)
 {
 	if (t->pieces != &t->one)
 		free(t->pieces);
+	atomic_free(t->atomic);
 	free(t);
 }
 
@@ -289,14 +337,13 @@ static void transfer_finish(struct transfer *t)
 	struct list ready;
 	list_init(&ready);
 	pthread_mutex_lock(&inode->lock);
-	if (t->err < 0 && is_write(t))
-		write_revert(t);
-	else if (t->err == 0 && is_write(t))
-		write_settle(t);
+	if (is_write(t))
+		write_end(t);
 	else if (t->err == 0)
 		read_settle(t);
 	bool counts = is_write(t) && inode->changed.count > 0;
 	list_remove(&t->node);
+	inode->atomics -= t->atomic != NULL;
 	barrier_check(fs, inode);
 	unpark(inode, &ready);
 	pthread_mutex_unlock(&inode->lock);
@@ -332,11 +379,17 @@ static bool commit_helps(struct fs *fs, int err)
 	if (err != -ENOSPC)
 		return false;
 	inodes_reap_now(fs);
-	bool freed = allocator_deferred_blocks(fs->allocator) > 0;
-	return (freed || atomic_load(&fs->database_full)) && fs_commit(fs) == 0;
+	bool worth = fs_commit_frees(fs) || atomic_load(&fs->database_full);
+	return worth && fs_commit(fs) == 0;
 }
 
 enum admission { ADMITTED, HELD, TAIL_IN_WAY };
+
+static void join(struct transfer *t)
+{
+	list_push_back(&t->inode->transfers, &t->node);
+	t->inode->atomics += t->atomic != NULL;
+}
 
 static enum admission admit(struct transfer *t)
 {
@@ -347,7 +400,7 @@ static enum admission admit(struct transfer *t)
 	}
 	if (is_write(t) && inode_tail_in_way(inode, t->io->offset_bytes))
 		return TAIL_IN_WAY;
-	list_push_back(&inode->transfers, &t->node);
+	join(t);
 	t->err = transfer_prepare(t);
 	return ADMITTED;
 }
@@ -365,7 +418,7 @@ static enum admission admit_clean(struct transfer *t)
 		t->err = inode_clean_tail(t->fs, t->inode, t->io->offset_bytes);
 		if (t->err < 0) {
 			pthread_mutex_lock(&t->inode->lock);
-			list_push_back(&t->inode->transfers, &t->node);
+			join(t);
 			pthread_mutex_unlock(&t->inode->lock);
 			return ADMITTED;
 		}
@@ -395,7 +448,10 @@ void transfer_start(struct transfer *t)
 void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io)
 {
 	struct transfer *t = calloc(1, sizeof(*t));
-	if (!t) {
+	bool atomic = io->kind == STRIPE_WRITE && io->atomic;
+	struct atomic_write *own = t && atomic ? atomic_new(t) : NULL;
+	if (!t || (atomic && !own)) {
+		free(t);
 		inode_unpin(fs, inode);
 		io->done(io, -ENOMEM);
 		return;
@@ -406,6 +462,7 @@ void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io)
 		.first = io->offset_bytes >> BLOCK_SHIFT,
 		.end = (io->offset_bytes + io->len_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT,
 		.tag = atomic_fetch_add(&fs->transfer_tag, 1) + 1,
+		.atomic = own,
 		.pieces = &t->one};
 	list_node_init(&t->node);
 	list_node_init(&t->ready);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What the sweeps share: the volumes that they go over, their arguments, and how they report.
- *
- * A sweep speaks TAP, one case a volume. Its arguments are [SEED [ROUNDS [CASE]]], so that one that
- * failed can be run alone and longer; STABLEFS_TEST_SEED gives the seed too. */
+/* What the sweeps of the array share: the volumes that they go over. */
 #ifndef STABLEFS_TESTS_SIM_SWEEP_H
 #define STABLEFS_TESTS_SIM_SWEEP_H
 
+#include "report.h"
 #include "rig.h"
 
 struct sweep_volume {
@@ -16,50 +14,6 @@ struct sweep_volume {
 static const struct sweep_volume sweep_volumes[] = {{RAID_SINGLE, 1}, {RAID_RAID1, 2},
 	{RAID_RAID1, 3}, {RAID_RAID5, 3}, {RAID_RAID5, 4}, {RAID_RAID5, 5}};
 #define SWEEP_VOLUMES (sizeof(sweep_volumes) / sizeof(sweep_volumes[0]))
-
-struct sweep {
-	uint64_t seed;
-	unsigned rounds;
-	int only; /* a case number, from 1 on; 0: all */
-	int cases, failures;
-};
-
-static inline struct sweep sweep_start(const char *name, int argc, char **argv, unsigned rounds)
-{
-	struct sweep s = {.rounds = rounds, .seed = 0x57ab1e};
-	const char *given = argc > 1 ? argv[1] : getenv("STABLEFS_TEST_SEED");
-	if (given)
-		s.seed = strtoull(given, NULL, 0);
-	printf("# %s: seed %#llx\n", name, (unsigned long long)s.seed);
-	if (argc > 2)
-		s.rounds = (unsigned)strtoul(argv[2], NULL, 0);
-	if (argc > 3)
-		s.only = atoi(argv[3]);
-	return s;
-}
-
-/* True where the next case is to be run. */
-static inline bool sweep_next(struct sweep *s)
-{
-	s->cases++;
-	return !s->only || s->only == s->cases;
-}
-
-static inline void sweep_report(struct sweep *s, bool good, const char *what)
-{
-	printf("%s %d - %s\n", good ? "ok" : "not ok", s->cases, what);
-	if (!good)
-		printf("# again: arguments %#llx %u %d\n", (unsigned long long)s->seed, s->rounds,
-			s->cases);
-	fflush(stdout);
-	s->failures += !good;
-}
-
-static inline int sweep_end(const struct sweep *s)
-{
-	printf("1..%d\n", s->only ? 1 : s->cases);
-	return s->failures ? 1 : 0;
-}
 
 static inline void sweep_name(char *out, size_t size, const struct rig_config *c, const char *more)
 {
