@@ -7,47 +7,19 @@
  *				D_m = P ^ xor of the others, compared with D_m's tuple;
  *				where that fails, each row becomes a want of its own
  *	want_lost		nothing verifies: the request fails, an event says where
+ *	want_found		plain: that was it; with a sink: into the reader's memory and
+ *				verified there as well (read_sink.c), a row that fails becomes
+ *				a want of its own, as above
  *	want_done -> read_finish	the last one: copy out, heal what was damaged, release
  *
  * I4: no byte of a block that failed its check is given, unless the rebuilt block equals it (then
  * it is the tuple that is damaged). What is written back is check.c's work, posted when a rebuild
  * succeeded. Owner thread: the engine's; the stripe is held shared. */
-#include "stripe/internal.h"
+#include "stripe/read.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include "raid/parity.h"
-
-struct read_op;
-
-/* A run of rows of one data slot that somebody wants. */
-struct want {
-	struct read_op *op;
-	unsigned slot, row, rows;
-	uint8_t *dest;   /* rows blocks, in op->blocks */
-	uint32_t avoid;  /* slots (raid1: copies) that are missing or gave bad blocks */
-	bool suspect;    /* dest holds what the medium gave and failed its check */
-	int err;         /* what it failed with; -EILSEQ where two ways failed differently */
-	uint8_t *tuples; /* owned: of dest, "never written" where they could not be read */
-	struct slot_xfer plain;
-	/* To rebuild from: the other slots' rows, tuples, transfers. Owned; blocks of the arena. */
-	uint8_t *others, *others_tuples;
-	struct slot_xfer *others_xfers;
-	unsigned others_count, pending;
-};
-
-struct read_op {
-	struct stripe_engine *eng;
-	struct stripe_state *state;
-	struct stripe_part *part;
-	struct stripe_view view;
-	unsigned first_block, block_count; /* in the data of the stripe */
-	uint8_t *blocks; /* where whole blocks go: the request's memory, or bounce */
-	uint8_t *bounce; /* arena, for ranges that are not whole blocks */
-	unsigned wants;  /* under way */
-	bool heal;
-	int err;
-};
 
 static void want_start(struct want *w);
 static void read_finish(struct read_op *op);
@@ -64,10 +36,11 @@ static void want_free(struct want *w)
 	free(w->tuples);
 	free(w->others_tuples);
 	free(w->others_xfers);
+	free(w->placing);
 	free(w);
 }
 
-static void want_done(struct want *w)
+void want_done(struct want *w)
 {
 	struct read_op *op = w->op;
 	want_free(w);
@@ -81,9 +54,20 @@ static void want_fail(struct want *w, int err)
 	want_done(w);
 }
 
+/* The stripe is to be looked at, and put right, when the read is over. */
+static void want_heal(struct want *w)
+{
+	w->op->heal = true;
+	w->op->misled |= w->misled;
+}
+
 static void want_lost(struct want *w)
 {
 	struct read_op *op = w->op;
+	if (w->misled) { /* the members have it */
+		want_fail(w, -EILSEQ);
+		return;
+	}
 	const struct geometry *g = &op->eng->config.geometry;
 	struct event event = event_new(EVENT_UNREPAIRABLE);
 	event.ino = op->part->req->ino;
@@ -125,22 +109,56 @@ static struct want *want_new(struct read_op *op, unsigned slot, unsigned row, un
 	return w;
 }
 
-/* @row failed in @w: wanted anew, by itself. @avoid: where it is not to be read again. */
-static void want_again(struct want *w, unsigned row, uint32_t avoid, int err)
+/* @row of @w, wanted by itself. @avoid: where it is not to be read again. */
+static struct want *want_split(struct want *w, unsigned row, uint32_t avoid)
 {
 	struct read_op *op = w->op;
 	size_t tuple_bytes = op->eng->tuple_bytes;
 	struct want *one = want_new(op, w->slot, row, 1);
 	if (!one) {
 		op->err = worse_error(op->err, -ENOMEM);
-		return;
+		return NULL;
 	}
 	one->avoid = w->avoid | avoid;
-	one->suspect = err == -EILSEQ;
-	one->err = w->err == -EILSEQ ? w->err : err;
+	one->misled = w->misled;
+	one->err = w->err;
 	if (tuple_bytes)
 		memcpy(one->tuples, w->tuples + (row - w->row) * tuple_bytes, tuple_bytes);
+	return one;
+}
+
+/* @row failed in @w. */
+static void want_again(struct want *w, unsigned row, uint32_t avoid, int err)
+{
+	struct want *one = want_split(w, row, avoid);
+	if (!one)
+		return;
+	one->suspect = err == -EILSEQ;
+	one->err = w->err == -EILSEQ ? w->err : err;
 	want_start(one);
+}
+
+void want_misled(struct want *w, unsigned row)
+{
+	if (w->rebuilt) {
+		w->op->err = worse_error(w->op->err, -EILSEQ);
+		return;
+	}
+	struct want *one = want_split(w, row, 1u << w->plain.slot);
+	if (!one)
+		return;
+	one->misled = true;
+	one->err = -EILSEQ;
+	want_start(one);
+}
+
+/* These rows of @w, none or more, hold what is to be given. */
+static void want_found(struct want *w, const struct rows *rows)
+{
+	if (want_has_sink(w) && !rows_empty(rows))
+		want_place(w, rows);
+	else
+		want_done(w);
 }
 
 /* ---- rebuild: raid5 ---- */
@@ -209,8 +227,11 @@ static void others_read(struct want *w)
 	if (slot_missing(&op->view, w->slot))
 		counter_add(&op->eng->count.degraded_reads, 1);
 	else
-		op->heal = true;
-	want_done(w);
+		want_heal(w);
+	struct rows all = {0};
+	rows_add_range(&all, w->row, w->rows);
+	w->rebuilt = true;
+	want_found(w, &all);
 }
 
 static void other_read(struct member_xfer *xfer, int err)
@@ -285,8 +306,11 @@ static void want_read(struct member_xfer *xfer, int err)
 		for (unsigned i = row; i < row + rows; i++)
 			want_again(w, i, which_row ? 0 : 1u << x->slot, which_row ? 0 : err);
 	if (which_row || (!err && w->err)) /* another copy was good, or may be */
-		w->op->heal = true;
-	want_done(w);
+		want_heal(w);
+	struct rows good = {0};
+	rows_add_range(&good, w->row, w->rows);
+	good = rows_without(good, bad);
+	want_found(w, &good);
 }
 
 /* The slot to read from: the wanted one, or for mirrors a copy that is not to be avoided, in turn.
@@ -378,27 +402,45 @@ void stripe_read_start(
 }
 
 /* A check that nobody waits for: the stripe is mended after the reads that found the damage. */
+struct healing {
+	struct stripe_check check;
+	struct stripe_engine *eng;
+	bool misled; /* what a reader's memory held was found to be damage */
+};
+
+static bool found_all_right(const struct stripe_check *check)
+{
+	struct rows wrong = rows_or(check->mirror_bad, check->parity_bad);
+	for (unsigned slot = 0; slot < RAID_MAX_SLOTS; slot++)
+		wrong = rows_or(wrong, rows_or(check->guard_bad[slot], check->unreadable[slot]));
+	return rows_empty(&wrong);
+}
+
 static void healed(struct stripe_check *check, int err)
 {
-	(void)err;
-	free(check);
+	struct healing *healing = container_of(check, struct healing, check);
+	if (healing->misled && !err && found_all_right(check))
+		counter_add(&healing->eng->count.repairs_unneeded, 1);
+	free(healing);
 }
 
 static void heal_later(struct read_op *op)
 {
-	struct stripe_check *check = calloc(1, sizeof(*check));
+	struct healing *healing = calloc(1, sizeof(*healing));
 	struct stripe_part *part = calloc(1, sizeof(*part));
-	if (!check || !part || op->eng->config.read_only) {
-		free(check);
+	if (!healing || !part || op->eng->config.read_only) {
+		free(healing);
 		free(part);
 		return;
 	}
-	check->mode = STRIPE_REPAIR;
-	check->stripe = op->view.stripe;
-	check->done = healed;
-	part->check = check;
+	healing->eng = op->eng;
+	healing->misled = op->misled;
+	healing->check.mode = STRIPE_REPAIR;
+	healing->check.stripe = op->view.stripe;
+	healing->check.done = healed;
+	part->check = &healing->check;
 	op->eng->busy++;
-	stripe_lock_enqueue(op->eng, check->stripe, part);
+	stripe_lock_enqueue(op->eng, healing->check.stripe, part);
 }
 
 static void read_finish(struct read_op *op)

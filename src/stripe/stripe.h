@@ -66,7 +66,11 @@ struct stripe_req {
 	uint8_t *data;
 	/* Read: the reader's own memory, where blocks that a tuple protects are placed and verified
 	 * (data is needed as well: it holds in the end what the reader's memory held). hold_ns: how
-	 * long between the two. NULL: data alone. Borrowed until done(). */
+	 * long between the two. A block that fails its check there counts as damaged, though it had
+	 * passed before: it is placed once more from another copy or rebuilt, its stripe is looked
+	 * at afterwards, and where it fails again the read gets -EILSEQ. A block without a tuple
+	 * (never written, or rebuilt for a missing member) is placed and not verified. NULL: data
+	 * alone; without PI the same. Borrowed until done(). */
 	struct sink *sink;
 	uint32_t sink_offset; /* of the request's first byte in the sink's read */
 	/* Who asks, for events. */
