@@ -480,7 +480,7 @@ static bool is_still_there(struct cow *c, const struct cow_extent *e)
 	while (last > first && e->state[last] != PAGE_AWAY)
 		last--;
 	return cow_kernel_is_watched(&c->kernel, page_home(e, first)) &&
-	       cow_kernel_is_watched(&c->kernel, page_home(e, last));
+	       (first == last || cow_kernel_is_watched(&c->kernel, page_home(e, last)));
 }
 
 static void put_runs_home(struct cow *c, struct cow_extent *e)
