@@ -346,7 +346,7 @@ static void live_freep(struct live **live)
 	live_free(*live);
 }
 
-int live_new(struct trees *trees, struct live **out)
+int live_new_by(struct trees *trees, enum ring_way way, struct live **out)
 {
 	cleanup(live_freep) struct live *live = calloc(1, sizeof(*live));
 	if (!live)
@@ -355,11 +355,16 @@ int live_new(struct trees *trees, struct live **out)
 	pthread_mutex_init(&live->threads.lock, NULL);
 	pthread_mutex_init(&live->files.lock, NULL);
 	live_handles_init(&live->handles);
-	int ret = live_rings_new(&live->files, RING_BY_MAPPING, &live->rings);
+	int ret = live_rings_new(&live->files, way, &live->rings);
 	if (ret < 0)
 		return ret;
 	*out = take_ptr(&live);
 	return 0;
+}
+
+int live_new(struct trees *trees, struct live **out)
+{
+	return live_new_by(trees, RING_BY_MAPPING, out);
 }
 
 void live_free(struct live *live)

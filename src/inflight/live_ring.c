@@ -215,16 +215,15 @@ static void ring_remove(struct process *p, unsigned i)
 	memmove(&p->rings[i], &p->rings[i + 1], (p->ring_count - i) * sizeof(*p->rings));
 }
 
-/* All rings as they are now. 0, or -EFAULT: they cannot be read in this way. */
-static int rings_refresh(struct process *p, const struct ring_reader *reader)
+/* All rings as they are now. 0, -ENOTTY or -EPERM. @unreadable: there is one that cannot be read. */
+static int rings_refresh(struct process *p, const struct ring_reader *reader, bool *unreadable)
 {
 	for (unsigned i = 0; i < p->ring_count;) {
 		int ret = ring_refresh(&p->rings[i], reader);
-		if (ret == -EFAULT || ret == -ENOTTY)
-			return -EFAULT;
-		if (ret == -EPERM || ret == -EACCES)
+		if (ret == -EPERM || ret == -EACCES || ret == -ENOTTY)
 			return ret;
-		if (ret < 0)
+		*unreadable |= ret == -EFAULT;
+		if (ret == -ENOENT || ret == -ESRCH)
 			ring_remove(p, i);
 		else
 			i++;
@@ -232,20 +231,23 @@ static int rings_refresh(struct process *p, const struct ring_reader *reader)
 	return 0;
 }
 
-/* By its mappings; where the kernel does not allow that, by descriptors from now on. */
-static int rings_read(struct live_rings *t, struct process *p, uint64_t dev)
+/* Through mappings; where the kernel is too old for that, through descriptors from now on. */
+static int rings_read(struct live_rings *t, struct process *p, uint64_t dev, bool *unreadable)
 {
-	int ret = process_open_maps(p, clock_monotonic_ns());
-	if (ret < 0)
-		return ret;
-	int maps_fd = t->way == RING_BY_MAPPING ? p->maps_fd : -1;
-	ret = rings_refresh(p, &(struct ring_reader){maps_fd, dev});
-	if (ret != -EFAULT || t->way == RING_BY_DESCRIPTOR)
-		return ret == -EFAULT ? 0 : ret;
-	t->way = RING_BY_DESCRIPTOR;
-	rings_clear(p);
-	ret = rings_look(t, p);
-	return ret < 0 ? ret : rings_refresh(p, &(struct ring_reader){-1, dev});
+	int ret;
+	if (t->way == RING_BY_MAPPING) {
+		ret = process_open_maps(p, clock_monotonic_ns());
+		if (ret == 0)
+			ret = rings_refresh(p, &(struct ring_reader){p->maps_fd, dev}, unreadable);
+		if (ret != -ENOTTY)
+			return ret;
+		t->way = RING_BY_DESCRIPTOR;
+		rings_clear(p);
+		ret = rings_look(t, p);
+		if (ret < 0)
+			return ret;
+	}
+	return rings_refresh(p, &(struct ring_reader){-1, dev}, unreadable);
 }
 
 /* ---- searching ---- */
@@ -262,7 +264,8 @@ static enum live_miss search(struct live_rings *t, struct process *p,
 {
 	if (!p->ring_count)
 		return p->hidden ? LIVE_RING_HIDDEN : LIVE_NOT_IN_CALL;
-	int ret = rings_read(t, p, q->req->dev);
+	bool unreadable = false;
+	int ret = rings_read(t, p, q->req->dev, &unreadable);
 	if (ret < 0)
 		return miss_of(ret);
 	struct ring_choice choice = {.files = t->files, .question = q};
@@ -273,7 +276,7 @@ static enum live_miss search(struct live_rings *t, struct process *p,
 		return miss;
 	for (unsigned i = 0; i < p->ring_count; i++)
 		ring_forget_form(&p->rings[i]);
-	return p->hidden ? LIVE_RING_HIDDEN : miss;
+	return p->hidden || unreadable ? LIVE_RING_HIDDEN : miss;
 }
 
 static enum live_miss find_in_process(struct live_rings *t, struct process *p,

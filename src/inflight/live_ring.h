@@ -41,6 +41,10 @@ struct live_rings;
 int live_rings_new(struct live_files *files, enum ring_way way, struct live_rings **out);
 void live_rings_free(struct live_rings *rings); /* accepts NULL */
 
+/* A locator that reads rings in that way, whatever the kernel can: live_new() with a choice. */
+struct trees;
+int live_new_by(struct trees *trees, enum ring_way way, struct live **out);
+
 struct live_ring_question {
 	const struct live_request *req;
 	pid_t tgid; /* the process of req->tid */

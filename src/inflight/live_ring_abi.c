@@ -14,6 +14,7 @@
 #define OP_WRITEV_FIXED 61u
 
 #define ARRAY_ALIGNMENT 64u
+#define CQE_BYTES       16u
 
 _Static_assert(sizeof(struct io_uring_sqe) == RING_SQE_BYTES, "an entry without its second half");
 _Static_assert(IOSQE_FIXED_FILE == RING_SQE_FIXED_FILE, "as the kernel has it");
@@ -67,11 +68,18 @@ bool ring_header_decode(const uint8_t *memory, struct ring_header *out)
 	       is_power_of_two(out->cq_entries) && out->cq_entries <= 2 * RING_MAX_ENTRIES;
 }
 
-uint64_t ring_array_offset(const struct ring_header *h, uint32_t cqe_bytes)
+static uint64_t array_align(uint64_t offset)
+{
+	return (offset + ARRAY_ALIGNMENT - 1) & ~(uint64_t)(ARRAY_ALIGNMENT - 1);
+}
+
+void ring_array_places(const struct ring_header *h, uint64_t out[RING_ARRAY_PLACES])
 {
 	pthread_once(&places_once, places_ask);
-	uint64_t end = places.cqes + (uint64_t)h->cq_entries * cqe_bytes;
-	return (end + ARRAY_ALIGNMENT - 1) & ~(uint64_t)(ARRAY_ALIGNMENT - 1);
+	uint64_t end = places.cqes + (uint64_t)h->cq_entries * CQE_BYTES;
+	out[0] = array_align(end);
+	out[1] = array_align(2 * end);
+	out[2] = array_align(places.cqes + (uint64_t)h->cq_entries * 2 * CQE_BYTES);
 }
 
 bool ring_sqe_decode(const uint8_t *memory, struct ring_sqe *out)

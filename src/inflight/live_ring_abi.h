@@ -31,8 +31,11 @@ struct ring_header {
 /* False: no ring has such numbers. @memory: RING_HEADER_BYTES. */
 bool ring_header_decode(const uint8_t *memory, struct ring_header *out);
 
-/* Where the array of indices is, with completions of so many bytes (16 or 32). */
-uint64_t ring_array_offset(const struct ring_header *h, uint32_t cqe_bytes);
+/* Where the array of indices may be: behind completions of 16 bytes; behind all of that doubled, as
+ * kernels to this day leave room for completions of 32 bytes; behind just these. In that order; the
+ * second is the furthest. */
+#define RING_ARRAY_PLACES 3u
+void ring_array_places(const struct ring_header *h, uint64_t places[RING_ARRAY_PLACES]);
 
 /* A read or write as it was submitted. */
 struct ring_sqe {

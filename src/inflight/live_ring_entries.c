@@ -16,15 +16,14 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "inflight/live_maps.h"
 
-#define CHUNK         64u /* entries that are copied at once */
-#define ROUNDS        4u  /* for who publishes as fast as we read */
-#define KEEP_MIN      64u
-#define CQE_BYTES     16u
-#define CQE_BYTES_BIG 32u
-#define NUMBER_BASE   (UINT64_C(1) << 32) /* so that numbers before the first are positive */
+#define CHUNK       64u /* entries that are copied at once */
+#define ROUNDS      4u  /* for who publishes as fast as we read */
+#define KEEP_MIN    64u
+#define NUMBER_BASE (UINT64_C(1) << 32) /* so that numbers before the first are positive */
 
 static struct iovec range_at(uint64_t addr, uint64_t len_bytes)
 {
@@ -73,28 +72,43 @@ static enum ring_indices conclude_from_slot_one(struct ring *r, uint32_t tail)
 
 static void conclude_indices(struct ring *r, uint32_t tail)
 {
-	static const uint32_t cqe_bytes[] = {CQE_BYTES, CQE_BYTES_BIG};
-	enum array_look looks[2];
-	for (unsigned i = 0; i < 2; i++) {
-		r->array_offset = ring_array_offset(&r->form, cqe_bytes[i]);
-		looks[i] = look_at_array(r, r->array_offset);
-		if (looks[i] == LOOKS_RIGHT) {
-			r->indices = RING_INDICES_ARRAY;
+	uint64_t places[RING_ARRAY_PLACES];
+	ring_array_places(&r->form, places);
+	unsigned zero = RING_ARRAY_PLACES; /* the first place that could be one of zeros */
+	for (unsigned i = 0; i < RING_ARRAY_PLACES; i++) {
+		enum array_look look = look_at_array(r, places[i]);
+		r->array_offset = places[i];
+		r->indices = RING_INDICES_ARRAY;
+		if (look == LOOKS_RIGHT)
 			return;
-		}
+		if (look == LOOKS_ZERO && zero == RING_ARRAY_PLACES)
+			zero = i;
 	}
-	r->array_offset = ring_array_offset(&r->form, cqe_bytes[looks[0] != LOOKS_ZERO]);
-	bool none = looks[0] == LOOKS_WRONG && looks[1] == LOOKS_WRONG;
-	r->indices = none ? RING_INDICES_NONE : conclude_from_slot_one(r, tail);
+	r->indices = RING_INDICES_NONE;
+	if (zero == RING_ARRAY_PLACES)
+		return;
+	r->array_offset = places[zero];
+	memset(r->array, 0, sizeof(*r->array) * r->form.entries);
+	r->indices = conclude_from_slot_one(r, tail);
 }
 
-/* Memory behind the last entry of 64 bytes was never written, unless entries have 128. */
+static uint64_t page_align(uint64_t len_bytes)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	return (len_bytes + page - 1) / page * page;
+}
+
+/* Memory for entries of 128 bytes is twice as long. Where one page holds either, what is behind the
+ * last entry of 64 bytes was never written, unless entries have 128. */
 static uint32_t conclude_sqe_bytes(const struct ring *r)
 {
 	uint64_t all = (uint64_t)RING_SQE_BYTES * r->form.entries;
-	if (r->memory.sqes_bytes < 2 * all)
-		return RING_SQE_BYTES;
 	uint8_t sqe[RING_SQE_BYTES];
+	if (r->memory.sqes_bytes < 2 * all ||
+		read_range(r, r->memory.sqes + 2 * all - sizeof(sqe), sqe, sizeof(sqe)) < 0)
+		return RING_SQE_BYTES;
+	if (page_align(2 * all) > page_align(all))
+		return 2 * RING_SQE_BYTES;
 	for (uint64_t at = all; at < 2 * all; at += sizeof(sqe)) {
 		if (read_range(r, r->memory.sqes + at, sqe, sizeof(sqe)) < 0)
 			return RING_SQE_BYTES;

@@ -17,9 +17,7 @@
 #include "inflight/live_procfs.h"
 #include "inflight/live_ring_abi.h"
 
-#define RING_NAME     "anon_inode:[io_uring]"
-#define CQE_BYTES     16u
-#define CQE_BYTES_BIG 32u
+#define RING_NAME "anon_inode:[io_uring]"
 
 /* ---- by the process's own mapping ---- */
 
@@ -153,14 +151,33 @@ static void unmap_part(uint64_t *addr, uint64_t len_bytes)
 	*addr = 0;
 }
 
+/* Ranges of a mapping may have no memory behind them, and copying from there must fail, not kill:
+ * so the kernel copies, into a file in memory and out of it. */
+static int read_through_file(
+	const struct iovec *ranges, unsigned count, void *out, size_t len_bytes)
+{
+	cleanup(cleanup_closep) int fd = memfd_create("stablefs-ring", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ssize_t n = pwritev(fd, ranges, (int)count, 0);
+	if (n < 0 || (size_t)n != len_bytes)
+		return n < 0 ? -errno : -EFAULT;
+	n = pread(fd, out, len_bytes, 0);
+	return n == (ssize_t)len_bytes ? 0 : -EFAULT;
+}
+
 static int read_header(int fd, struct ring_header *out)
 {
-	uint64_t page = map_part(fd, 0, RING_HEADER_BYTES);
+	uint8_t memory[RING_HEADER_BYTES];
+	uint64_t page = map_part(fd, 0, sizeof(memory));
 	if (!page)
 		return -EFAULT;
-	bool sane = ring_header_decode((const uint8_t *)(uintptr_t)page, out);
-	unmap_part(&page, RING_HEADER_BYTES);
-	return sane ? 0 : -EFAULT;
+	struct iovec range = {(void *)(uintptr_t)page, sizeof(memory)};
+	int ret = read_through_file(&range, 1, memory, sizeof(memory));
+	unmap_part(&page, sizeof(memory));
+	if (ret < 0)
+		return ret;
+	return ring_header_decode(memory, out) ? 0 : -EFAULT;
 }
 
 /* The largest of these lengths that is there. */
@@ -182,9 +199,10 @@ static int map_all(struct ring_memory *m, int fd)
 	if (ret < 0)
 		return ret;
 	uint64_t array_bytes = sizeof(uint32_t) * (uint64_t)h.entries;
-	const uint64_t ring_lens[] = {ring_array_offset(&h, CQE_BYTES_BIG) + array_bytes,
-		ring_array_offset(&h, CQE_BYTES) + array_bytes, ring_array_offset(&h, CQE_BYTES),
-		0};
+	uint64_t places[RING_ARRAY_PLACES];
+	ring_array_places(&h, places);
+	const uint64_t ring_lens[] = {places[1] + array_bytes, places[2] + array_bytes,
+		places[0] + array_bytes, places[0], 0};
 	const uint64_t sqes_bytes = (uint64_t)RING_SQE_BYTES * h.entries;
 	const uint64_t sqes_lens[] = {2 * sqes_bytes, sqes_bytes, 0};
 	m->ring = map_largest(fd, 0, ring_lens, &m->ring_bytes);
@@ -221,23 +239,14 @@ void ring_memory_detach(struct ring_memory *m)
 	unmap_part(&m->sqes, m->sqes_bytes);
 }
 
-static int read_own(const struct iovec *ranges, unsigned count, uint8_t *out)
-{
-	for (unsigned i = 0; i < count; i++) {
-		memcpy(out, ranges[i].iov_base, ranges[i].iov_len);
-		out += ranges[i].iov_len;
-	}
-	return 0;
-}
-
 int ring_memory_read(
 	const struct ring_memory *m, const struct iovec *ranges, unsigned count, void *out)
 {
-	if (m->way == RING_BY_DESCRIPTOR)
-		return read_own(ranges, count, out);
 	size_t len_bytes = 0;
 	for (unsigned i = 0; i < count; i++)
 		len_bytes += ranges[i].iov_len;
+	if (m->way == RING_BY_DESCRIPTOR)
+		return read_through_file(ranges, count, out, len_bytes);
 	struct iovec local = {out, len_bytes};
 	ssize_t n = process_vm_readv(m->pid, &local, 1, ranges, count, 0);
 	if (n < 0)

@@ -24,14 +24,16 @@ enum ring_way { RING_BY_MAPPING, RING_BY_DESCRIPTOR };
 struct ring_memory {
 	enum ring_way way;
 	pid_t pid;
-	uint64_t ino;              /* of the ring's anonymous file: which ring it is */
-	int remote_fd;             /* its number in that process, -1: not looked for */
-	uint64_t ring, ring_bytes; /* in the process, or in ours while attached by descriptor */
+	uint64_t ino;  /* of the ring's anonymous file: which ring it is */
+	int remote_fd; /* its number in that process, -1: not looked for */
+	/* In the process, or in ours while attached by descriptor. There may be less behind them. */
+	uint64_t ring, ring_bytes;
 	uint64_t sqes, sqes_bytes;
 };
 
-/* Ready to be read, until detached. 0; -ENOENT: the ring is not there any more; -EFAULT: this way
- * does not work for it; -ESRCH, -EPERM. @maps_fd: of /proc/PID/maps. */
+/* Ready to be read, until detached. 0; -ENOENT: the ring is not there any more; -EFAULT: it cannot
+ * be read; -ENOTTY: the kernel is too old for this way; -ESRCH, -EPERM. @maps_fd: of
+ * /proc/PID/maps; -1 by descriptor. */
 int ring_memory_attach(struct ring_memory *m, int maps_fd);
 void ring_memory_detach(struct ring_memory *m);
 

@@ -49,6 +49,8 @@ struct rig {
 	struct rig_shared *shared;
 	/* The writer waits. @req is what the kernel says of the request. */
 	void (*on_write)(struct rig *rig, const struct live_request *req, const void *data);
+	/* The reader waits. NULL: nobody looks. */
+	void (*on_read)(struct rig *rig, const struct live_request *req);
 	unsigned seen_count; /* may exceed what is kept */
 	struct rig_seen seen[RIG_MAX_SEEN];
 	void *result; /* the test's own */
@@ -93,8 +95,15 @@ static void rig_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 static void rig_op_read(
 	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	const struct rig *rig = fuse_req_userdata(req);
+	struct rig *rig = fuse_req_userdata(req);
 	uint8_t *data = malloc(size);
+	if (rig->on_read)
+		rig->on_read(rig, &(struct live_request){.tid = fuse_req_ctx(req)->pid,
+					  .offset_bytes = (uint64_t)off,
+					  .len_bytes = (uint32_t)size,
+					  .ino = ino,
+					  .dev = rig->dev,
+					  .is_read = true});
 	for (size_t i = 0; i < size; i++)
 		data[i] = rig->shared->page[((uint64_t)off + i) % sizeof(rig->shared->page)];
 	fuse_reply_buf(req, (char *)data, size);
@@ -109,7 +118,9 @@ static void rig_op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_
 		.offset_bytes = (uint64_t)off,
 		.len_bytes = (uint32_t)size,
 		.ino = ino,
-		.dev = rig->dev};
+		.dev = rig->dev,
+		.append = fi->flags & O_APPEND,
+		.bytes = data};
 	rig->on_write(rig, &request, data);
 	rig->seen_count++;
 	fuse_reply_write(req, size);
@@ -122,12 +133,18 @@ static inline struct rig_seen *rig_seen_next(struct rig *rig)
 }
 
 /* The locator of the test program; never freed. */
-static inline struct live *rig_live(void)
+static inline struct live **rig_live_place(void)
 {
 	static struct live *live;
-	if (!live)
-		live_new(NULL, &live);
-	return live;
+	return &live;
+}
+
+static inline struct live *rig_live(void)
+{
+	struct live **live = rig_live_place();
+	if (!*live)
+		live_new(NULL, live);
+	return *live;
 }
 
 /* live_locate() gives up on a writer that a busy machine does not let fall asleep. A test of where
