@@ -106,15 +106,15 @@ static void stays_sound(struct rig *rig, enum stablefs_policy policy, unsigned c
 static void bounce_stays_sound(void **unused)
 {
 	(void)unused;
-	stays_sound(rig_raid5(), STABLEFS_BOUNCE, 300);
-	stays_sound(rig_unchecked(STABLEFS_RAID1, 2), STABLEFS_BOUNCE, 300);
+	stays_sound(rig_raid5(), STABLEFS_BOUNCE, 100);
+	stays_sound(rig_unchecked(STABLEFS_RAID1, 2), STABLEFS_BOUNCE, 100);
 }
 
 static void cow_stays_sound(void **unused)
 {
 	(void)unused;
-	stays_sound(rig_raid5(), STABLEFS_COW, 1000);
-	stays_sound(rig_unchecked(STABLEFS_RAID1, 2), STABLEFS_COW, 300);
+	stays_sound(rig_raid5(), STABLEFS_COW, 500);
+	stays_sound(rig_unchecked(STABLEFS_RAID1, 2), STABLEFS_COW, 100);
 }
 
 static void detect_stores_the_copy_and_tells(void **unused)
@@ -184,7 +184,7 @@ static void cow_stores_the_bytes_at_submission(void **unused)
 	(void)unused;
 	struct rig *rig = rig_raid5();
 	uint8_t *p = rig_memory(LEN, 0), *expected = rig_memory(LEN, 0);
-	for (unsigned i = 1; i < 400; i++) {
+	for (unsigned i = 1; i < 200; i++) {
 		struct stablefs_io io = {
 			.file = rig->f, .buffer = p, .len = LEN, .policy = STABLEFS_COW};
 		memset(p, (int)i, LEN);
@@ -196,9 +196,72 @@ static void cow_stores_the_bytes_at_submission(void **unused)
 		rig_reads(rig, expected, LEN, 0);
 	}
 	struct stablefs_stats s = rig_stats(rig);
-	assert_int_equal(s.cow_held, 399);
+	assert_int_equal(s.cow_held, 199);
 	assert_true(s.cow_pages_copied > 0);
 	assert_int_equal(s.refused, 0);
+	munmap(p, LEN);
+	munmap(expected, LEN);
+	rig_free(rig);
+}
+
+/* A thread that stores at full speed whenever it is let, and is known to be still when it is not. */
+struct gated {
+	uint64_t *words;
+	atomic_bool go, still, stop;
+	pthread_t thread;
+};
+
+static void *gated_run(void *arg)
+{
+	struct gated *g = arg;
+	for (uint64_t n = 1; !atomic_load(&g->stop); n++) {
+		bool go = atomic_load(&g->go);
+		atomic_store(&g->still, !go);
+		for (size_t i = 0; go && i < LEN / 8; i += 64)
+			__atomic_store_n(&g->words[i], n, __ATOMIC_RELAXED);
+		if (!go)
+			sched_yield();
+	}
+	return NULL;
+}
+
+static void gate_set(struct gated *g, bool go)
+{
+	atomic_store(&g->go, go);
+	while (atomic_load(&g->still) == go)
+		sched_yield();
+}
+
+/* Bytes are known at submission; from then to the completion a thread stores all the time. */
+static void cow_stores_the_bytes_at_submission_while_a_thread_storms(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_raid5();
+	uint8_t *p = rig_memory(LEN, 0), *expected = rig_memory(LEN, 0);
+	struct gated g = {.words = (uint64_t *)p, .still = true};
+	assert_int_equal(pthread_create(&g.thread, NULL, gated_run, &g), 0);
+	for (unsigned i = 0; i < 500; i++) {
+		uint32_t len = 4096u << i % 5;
+		uint64_t offset = i % 7 * 4096;
+		struct stablefs_io io = {.file = rig->f,
+			.offset = offset,
+			.buffer = p,
+			.len = len,
+			.policy = STABLEFS_COW};
+		memset(p, (int)i, len);
+		memset(expected, (int)i, len);
+		assert_int_equal(stablefs_write(&io), 0);
+		gate_set(&g, true);
+		assert_int_equal(stablefs_wait(&io), len);
+		gate_set(&g, false);
+		rig_reads(rig, expected, len, offset);
+	}
+	atomic_store(&g.stop, true);
+	pthread_join(g.thread, NULL);
+	struct stablefs_stats s = rig_stats(rig);
+	assert_int_equal(s.cow_held, 500);
+	assert_int_equal(s.refused + s.failed, 0);
+	assert_int_equal(rig_scrub(rig).damage, 0);
 	munmap(p, LEN);
 	munmap(expected, LEN);
 	rig_free(rig);
@@ -315,6 +378,7 @@ int main(void)
 		cmocka_unit_test(verify_is_right_where_members_refuse_first),
 		cmocka_unit_test(adaptive_stores_all_and_bounces_from_the_first_change_on),
 		cmocka_unit_test(cow_stores_the_bytes_at_submission),
+		cmocka_unit_test(cow_stores_the_bytes_at_submission_while_a_thread_storms),
 		cmocka_unit_test(two_threads_write_two_buffers_with_cow_in_opposite_order),
 		cmocka_unit_test(cow_of_shared_memory_is_bounced_and_counted),
 		cmocka_unit_test(neighbours_are_the_files_that_share_parity),
