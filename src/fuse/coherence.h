@@ -32,6 +32,8 @@ struct coherence_file {
 	bool direct;
 	bool as_buffered; /* direct, and by the kernel's path for cached files all the same */
 	bool may_dirty;   /* opened for writing, through the page cache */
+	/* read.c's: how many reads in a row found the reader's memory changed. */
+	_Atomic unsigned reads_changed;
 };
 
 #define COHERENCE_REGION_BYTES (UINT64_C(1) << 20)

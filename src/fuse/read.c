@@ -1,52 +1,156 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads: into the payload of the buffer that the request came in, and from there to the reader.
  *
- *	op_read -> fs_submit -> read_done (engine thread) -> reply */
-#include "fuse/internal.h"
+ *	op_read (worker)
+ *	  of a direct read: which policy is it under, and does that let it through?
+ *	  sink_choose: DIO_ZEROCOPY, DIO_VERIFY, with PI -> the reader's own memory as well
+ *	  fs_submit; with a sink it is held open for hold_ns between placing and checking
+ *	read_done (engine thread)
+ *	  DIO_VERIFY, where the reader's memory failed its check for good:
+ *	  read_again, without a sink -> read_done
+ *	settle
+ *	  record: counters; an event where the reader's memory changed (read_record.c)
+ *	  the sink is freed: from here on the reader's memory is not touched
+ *	  reply: from our memory, which holds what was checked
+ *
+ * docs/policies.md says what each policy promises. */
+#include "fuse/read_req.h"
 
 #include <errno.h>
 #include "base/clock.h"
+#include "volume/volume.h"
 
-struct read_req {
-	fuse_req_t req;
-	struct front *f;
-	struct fs_io fs_io;
-	bool direct;
-	uint64_t begun_ns;
-};
-_Static_assert(sizeof(struct read_req) <= BUFFER_STATE_BYTES, "lives in its buffer");
+/* So many reads in a row whose memory changed, and a handle is not tried again (DIO_VERIFY). */
+#define HANDLE_MAX_CHANGED 3u
+
+static void read_done(struct fs_io *fs_io, int err);
 
 static struct buffer *buffer_of(struct read_req *r)
 {
 	return (struct buffer *)((uint8_t *)r - offsetof(struct buffer, state));
 }
 
-static void count(struct read_req *r, uint32_t bytes)
+/* ---- the sink ---- */
+
+static bool volume_has_pi(const struct front *f)
 {
-	struct stats *s = &r->f->stats;
-	stats_add(r->direct ? &s->direct_reads : &s->cached_reads, 1);
-	stats_add(r->direct ? &s->direct_read_bytes : &s->cached_read_bytes, bytes);
-	stats_add_time(s, r->direct ? STATS_DIRECT_READ : STATS_CACHED_READ,
-		clock_monotonic_ns() - r->begun_ns);
+	return f->volume && volume_super(f->volume)->pi != PI_NONE;
+}
+
+static bool wants_memory(const struct read_req *r)
+{
+	if (!r->direct || !dio_policy_reads_live(r->policy) || !volume_has_pi(r->f))
+		return false;
+	return r->policy != DIO_VERIFY || r->file->reads_changed < HANDLE_MAX_CHANGED;
+}
+
+static struct sink *sink_make(struct read_req *r)
+{
+	struct live_request want = {.tid = fuse_req_ctx(r->req)->pid,
+		.offset_bytes = r->fs_io.offset_bytes,
+		.len_bytes = r->fs_io.len_bytes,
+		.ino = r->f->mount_dev ? r->fs_io.ino : 0,
+		.dev = r->f->mount_dev,
+		.is_read = true};
+	struct live_buffer *memory;
+	r->miss = live_locate(r->f->live, &want, &memory, &r->reader);
+	if (r->miss != LIVE_FOUND)
+		return NULL;
+	struct sink *sink = sink_new(r->f->sampler, memory, r->fs_io.len_bytes, &r->reader);
+	if (!sink)
+		r->miss = STATS_MISS_UNREADABLE;
+	return sink;
+}
+
+static void sink_choose(struct read_req *r)
+{
+	r->reader.tid = fuse_req_ctx(r->req)->pid;
+	r->reader.uid = fuse_req_ctx(r->req)->uid;
+	if (!wants_memory(r))
+		return;
+	r->wanted = true;
+	r->sink = sink_make(r);
+	r->fs_io.sink = r->sink;
+	r->fs_io.hold_ns = r->f->hold_ns;
+}
+
+/* ---- completion ---- */
+
+static void settle(struct read_req *r, int err)
+{
+	struct front *f = r->f;
+	struct buffer *b = buffer_of(r);
+	r->err = err;
+	read_record(r);
+	sink_free(r->sink);
+	if (err < 0)
+		reply_err(r->req, err);
+	else
+		fuse_reply_buf(r->req, (char *)buffer_payload(b), r->fs_io.done_bytes);
+	buffer_put(b);
+	front_transfer_end(f);
+}
+
+/* On the engine's thread, since something was viewed. A handle that is bounced stays so. */
+static void note_on_handle(struct read_req *r)
+{
+	if (!r->sink->found.views || r->file->reads_changed >= HANDLE_MAX_CHANGED)
+		return;
+	if (!read_is_changed(r))
+		r->file->reads_changed = 0;
+	else if (++r->file->reads_changed == HANDLE_MAX_CHANGED)
+		stats_add(&r->f->stats.handles_bounced, 1);
+}
+
+/* fs_submit() is not for the thread that this is found out on. */
+static void read_again(struct later_job *job)
+{
+	struct read_req *r = container_of(job, struct read_req, later);
+	r->fs_io.sink = NULL;
+	r->fs_io.hold_ns = 0;
+	fs_submit(r->f->fs, &r->fs_io);
 }
 
 static void read_done(struct fs_io *fs_io, int err)
 {
 	struct read_req *r = container_of(fs_io, struct read_req, fs_io);
-	struct front *f = r->f;
-	struct buffer *b = buffer_of(r);
-	count(r, err ? 0 : fs_io->done_bytes);
-	if (err < 0)
-		reply_err(r->req, err);
-	else
-		fuse_reply_buf(r->req, (char *)buffer_payload(b), fs_io->done_bytes);
-	buffer_put(b);
-	front_transfer_end(f);
+	if (fs_io->sink && r->policy == DIO_VERIFY)
+		note_on_handle(r);
+	if (fs_io->sink && r->policy == DIO_VERIFY && err == -EILSEQ && read_is_changed(r)) {
+		r->again = true;
+		r->later.run = read_again;
+		later_post(r->f->later, &r->later);
+		return;
+	}
+	settle(r, err);
 }
 
-static bool is_aligned(const struct front *f, size_t size, off_t offset)
+/* ---- submission ---- */
+
+/* What the kernel reads into its page cache is under no policy. */
+static int classify(fuse_req_t req, size_t size, off_t offset, const struct fuse_file_info *fi,
+	enum dio_policy *policy)
 {
-	return !(((uint64_t)offset | size) & (f->dio_align - 1));
+	struct front *f = front_of(req);
+	*policy = DIO_BOUNCE;
+	if (!is_direct(fi))
+		return 0;
+	*policy = front_policy_of(f, file_of(fi), fuse_req_ctx(req)->pid);
+	return front_policy_admit(f, *policy, (uint64_t)offset, size);
+}
+
+static struct read_req *read_new(
+	fuse_req_t req, const struct fuse_file_info *fi, enum dio_policy policy)
+{
+	struct buffer *b = session_take_buffer();
+	struct read_req *r = (struct read_req *)b->state;
+	*r = (struct read_req){.req = req,
+		.f = front_of(req),
+		.file = file_of(fi),
+		.policy = policy,
+		.direct = is_direct(fi),
+		.begun_ns = clock_monotonic_ns()};
+	return r;
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -56,24 +160,23 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		control_read(f->control, req, ino, size, offset, fi);
 		return;
 	}
-	bool direct = is_direct(fi);
-	if (direct && !is_aligned(f, size, offset)) {
-		stats_add(&f->stats.unaligned, 1);
-		reply_err(req, -EINVAL);
+	enum dio_policy policy;
+	int err = classify(req, size, offset, fi, &policy);
+	if (err < 0) {
+		reply_err(req, err);
 		return;
 	}
-	struct buffer *b = session_take_buffer();
-	struct read_req *r = (struct read_req *)b->state;
-	*r = (struct read_req){
-		.req = req, .f = f, .direct = direct, .begun_ns = clock_monotonic_ns()};
+	struct read_req *r = read_new(req, fi, policy);
 	r->fs_io = (struct fs_io){.kind = STRIPE_READ,
 		.ino = ino,
 		.offset_bytes = (uint64_t)offset,
 		.len_bytes = (uint32_t)min_u64(size, BUFFER_PAYLOAD_BYTES),
-		.data = buffer_payload(b),
+		.data = buffer_payload(buffer_of(r)),
 		.done = read_done};
+	if (r->direct)
+		sink_choose(r);
 	front_transfer_begin(f);
 	if (wire_request_fills_cache())
-		coherence_read_begins(file_of(fi), r->fs_io.offset_bytes, r->fs_io.len_bytes);
+		coherence_read_begins(r->file, r->fs_io.offset_bytes, r->fs_io.len_bytes);
 	fs_submit(f->fs, &r->fs_io);
 }

@@ -39,14 +39,19 @@ static void reason_key(unsigned miss, char key[48])
 	key[i] = '\0';
 }
 
-static void write_unobserved(struct stats *s, struct json *j)
+/* The sum, and its parts. */
+static void write_unobserved(_Atomic uint64_t counts[STATS_MISS_COUNT], struct json *j)
 {
+	uint64_t unobserved = 0;
+	for (unsigned i = 0; i < STATS_MISS_COUNT; i++)
+		unobserved += counts[i];
+	json_field_u64(j, "unobserved", unobserved);
 	json_key(j, "unobserved_by_reason");
 	json_object_begin(j);
 	for (unsigned i = LIVE_FOUND + 1; i < STATS_MISS_COUNT; i++) {
 		char key[48];
 		reason_key(i, key);
-		json_field_u64(j, key, s->unobserved[i]);
+		json_field_u64(j, key, counts[i]);
 	}
 	json_object_end(j);
 }
@@ -63,9 +68,6 @@ static void write_mutated_by(struct stats *s, struct json *j)
 
 static void write_direct_writes(struct stats *s, struct json *j)
 {
-	uint64_t unobserved = 0;
-	for (unsigned i = 0; i < STATS_MISS_COUNT; i++)
-		unobserved += s->unobserved[i];
 	json_key(j, "direct_writes");
 	json_object_begin(j);
 	json_field_u64(j, "total", s->direct_writes);
@@ -74,8 +76,7 @@ static void write_direct_writes(struct stats *s, struct json *j)
 	json_field_u64(j, "buffered", s->buffered);
 	json_field_u64(j, "bounced_adaptive", s->bounced_adaptive);
 	json_field_u64(j, "observed", s->observed);
-	json_field_u64(j, "unobserved", unobserved);
-	write_unobserved(s, j);
+	write_unobserved(s->unobserved, j);
 	json_field_u64(j, "mutated", s->mutated);
 	write_mutated_by(s, j);
 	json_field_u64(j, "missed", s->missed);
@@ -86,6 +87,22 @@ static void write_direct_writes(struct stats *s, struct json *j)
 	json_field_u64(j, "unaligned", s->unaligned);
 	json_field_u64(j, "refused_open", s->refused_open);
 	json_field_u64(j, "refused_io", s->refused_io);
+	json_object_end(j);
+}
+
+static void write_direct_reads(struct stats *s, struct json *j)
+{
+	json_key(j, "direct_reads");
+	json_object_begin(j);
+	json_field_u64(j, "total", s->direct_reads);
+	json_field_u64(j, "bytes", s->direct_read_bytes);
+	json_field_u64(j, "bounced", s->reads_bounced);
+	json_field_u64(j, "observed", s->reads_observed);
+	write_unobserved(s->reads_unobserved, j);
+	json_field_u64(j, "mutated", s->reads_mutated);
+	json_field_u64(j, "bounced_again", s->reads_again);
+	json_field_u64(j, "handles_bounced", s->handles_bounced);
+	json_field_u64(j, "failed", s->reads_failed);
 	json_object_end(j);
 }
 
@@ -129,7 +146,7 @@ void stats_write_json(struct stats *s, struct json *j)
 {
 	write_requests(s, j);
 	write_direct_writes(s, j);
-	write_transfers(j, "direct_reads", s->direct_reads, s->direct_read_bytes);
+	write_direct_reads(s, j);
 	write_transfers(j, "cached_writes", s->cached_writes, s->cached_write_bytes);
 	write_transfers(j, "cached_reads", s->cached_reads, s->cached_read_bytes);
 	write_times(s, j);

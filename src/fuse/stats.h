@@ -41,6 +41,13 @@ struct stats {
 	_Atomic uint64_t refused;  /* with EILSEQ */
 	_Atomic uint64_t rejected; /* with EIO, since the bytes had changed (DIO_VERIFY) */
 	_Atomic uint64_t failed;   /* with any other error */
+	/* Direct reads; each counts as one of these: placed into the reader's memory and checked
+	 * there; not to be, or with nothing to check; not possible, by reason. */
+	_Atomic uint64_t reads_observed, reads_bounced, reads_unobserved[STATS_MISS_COUNT];
+	_Atomic uint64_t reads_mutated;   /* the reader's memory failed its check */
+	_Atomic uint64_t reads_again;     /* then read once more, from our memory (DIO_VERIFY) */
+	_Atomic uint64_t handles_bounced; /* and not tried again */
+	_Atomic uint64_t reads_failed;
 	/* Direct I/O that got EINVAL before it was one: */
 	_Atomic uint64_t unaligned;
 	_Atomic uint64_t refused_open, refused_io; /* by policy */
