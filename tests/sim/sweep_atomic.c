@@ -2,9 +2,9 @@
 /* Sweep: atomic writes on a whole volume with its file system, the power cut after every n-th
  * write of a member, which is torn or lost. Each sector of the file names the write it is from.
  *
- * Operations are numbered in the order in which they were asked for, and atomic ones take effect in
- * it where they overlap. After a cut, and in reads while writes are under way:
- *	where one sector of an atomic write is to be seen, all are, or what came later to that place;
+ * Operations are numbered in the order in which they were asked for, and where they overlap the
+ * atomic ones take effect in it. After a cut, and in reads while writes are under way:
+ *	where one sector of an atomic write is to be seen, all are, or what came there later;
  *	so is the size that it gave the file;
  *	nothing is older than what an fsync acknowledged, nothing is foreign;
  *	no block is lost to the allocator, and scrub finds nothing.
@@ -483,7 +483,7 @@ int main(int argc, char **argv)
 	} volumes[] = {{RAID_SINGLE, 1}, {RAID_RAID1, 2}, {RAID_RAID5, 3}};
 	struct volume_create_options create = {
 		.size_bytes = 16 * MIB, .chunk_bytes = 16384, .system_bytes = 2 * MIB};
-	struct sweep sweep = sweep_start("sweep_atomic", argc, argv, 12);
+	struct sweep sweep = sweep_start("sweep_atomic", argc, argv, 9);
 	char name[128];
 	for (unsigned i = 0; i < 6; i++) {
 		create.level = volumes[i / 2].level;

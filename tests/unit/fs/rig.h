@@ -125,6 +125,35 @@ static inline void rig_free(struct rig *rig)
 	free(rig);
 }
 
+/* An atomic write that may be waited for with volume_wait(). */
+struct rig_atomic {
+	struct fs_io io;
+	struct source source;
+	struct volume_waiter waiter;
+	struct volume *v;
+};
+
+static inline void rig_atomic_done(struct fs_io *io, int err)
+{
+	struct rig_atomic *w = container_of(io, struct rig_atomic, io);
+	volume_signal(w->v, &w->waiter, err);
+}
+
+static inline void rig_atomic_start(struct rig_atomic *w, struct volume *v, struct fs *fs,
+	uint64_t ino, uint64_t at, const void *data, uint32_t len)
+{
+	*w = (struct rig_atomic){.v = v};
+	source_init_bounce(&w->source, data, len);
+	w->io = (struct fs_io){.kind = STRIPE_WRITE,
+		.ino = ino,
+		.offset_bytes = at,
+		.len_bytes = len,
+		.source = &w->source,
+		.atomic = true,
+		.done = rig_atomic_done};
+	fs_submit(fs, &w->io);
+}
+
 static const struct fs_owner rig_owner = {1000, 100};
 
 /* Make a file and give its number. */

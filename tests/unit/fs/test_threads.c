@@ -15,6 +15,7 @@
 struct worker {
 	pthread_t thread;
 	struct fs *fs;
+	struct volume *volume;
 	unsigned index;
 	uint64_t dir, shared;
 	struct random r;
@@ -169,6 +170,70 @@ static void threads_do_not_disturb_each_other(void **unused)
 	disks_remove(&d);
 }
 
+/* ---- atomic writes ---- */
+
+#define ATOMIC_BYTES 8192u
+
+static int atomic_write(struct worker *w, const void *data, uint32_t len)
+{
+	struct rig_atomic a;
+	rig_atomic_start(&a, w->volume, w->fs, w->dir, 0, data, len);
+	volume_wait(w->volume, &a.waiter);
+	return a.waiter.err;
+}
+
+/* One reader among writers: each write is of one value, and each reading too. */
+static void *atomic_main(void *arg)
+{
+	struct worker *w = arg;
+	static const uint32_t lens[] = {ATOMIC_BYTES, 4096, 512};
+	uint8_t data[ATOMIC_BYTES];
+	for (unsigned i = 0; i < 3 * ROUNDS && !w->failed; i++) {
+		uint32_t len = lens[w->shared % 3];
+		memset(data, (int)(w->index * 64 + i % 64), sizeof(data));
+		if (w->index == 0)
+			CHECK(w, fs_read(w->fs, w->dir, 0, data, len) == (ssize_t)len);
+		else
+			CHECK(w, atomic_write(w, data, len) == 0);
+		for (uint32_t k = 1; k < len; k++)
+			CHECK(w, data[k] == data[0]);
+	}
+	return NULL;
+}
+
+static void a_reader_never_sees_two_atomic_writes_at_once(void **unused)
+{
+	(void)unused;
+	static const uint8_t zeros[ATOMIC_BYTES];
+	struct disks d = {0};
+	struct worker w[THREADS];
+	struct stat st;
+	disks_make(&d);
+	disks_open(&d);
+	for (unsigned size = 0; size < 3; size++) {
+		char name[2] = {(char)('a' + size), '\0'};
+		assert_int_equal(
+			fs_mknod(d.fs, FS_ROOT_INO, name, S_IFREG | 0600, 0, &rig_owner, &st), 0);
+		assert_int_equal(fs_write(d.fs, st.st_ino, 0, zeros, sizeof(zeros)), sizeof(zeros));
+		for (unsigned i = 0; i < THREADS; i++) {
+			w[i] = (struct worker){.fs = d.fs,
+				.volume = d.v,
+				.index = i,
+				.dir = st.st_ino,
+				.shared = size};
+			assert_int_equal(pthread_create(&w[i].thread, NULL, atomic_main, &w[i]), 0);
+		}
+		for (unsigned i = 0; i < THREADS; i++)
+			pthread_join(w[i].thread, NULL);
+		for (unsigned i = 0; i < THREADS; i++) {
+			if (w[i].failed)
+				fail_msg("thread %u failed at line %u", i, w[i].failed);
+		}
+	}
+	disks_close(&d);
+	disks_remove(&d);
+}
+
 static void the_commit_thread_commits_in_time(void **unused)
 {
 	(void)unused;
@@ -189,6 +254,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(threads_do_not_disturb_each_other),
+		cmocka_unit_test(a_reader_never_sees_two_atomic_writes_at_once),
 		cmocka_unit_test(the_commit_thread_commits_in_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
