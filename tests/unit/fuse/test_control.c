@@ -6,6 +6,9 @@
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 #include "fake_fs.h"
 #include "report/json_read.h"
@@ -232,6 +235,109 @@ static void without_anybody_to_answer_a_query_is_not_supported(void **unused)
 	rig_end(&rig);
 }
 
+/* ---- tables ---- */
+
+static struct json_value *parse_message(void)
+{
+	struct json_value *v = NULL;
+	size_t len = message.head.len - sizeof(message.head);
+	assert_int_equal(json_parse((char *)message.body, len, &v, NULL), 0);
+	return v;
+}
+
+static void the_table_of_processes_is_made_anew_at_each_open(void **unused)
+{
+	(void)unused;
+	static const uint8_t block[4096];
+	struct kernel_rig rig;
+	start(&rig);
+	struct rig_file empty = open_control(&rig, "processes.json", O_RDONLY);
+	struct rig_file data = rig_create(&rig, "a", O_RDWR | O_DIRECT);
+	assert_int_equal(rig_write(&rig, &data, 0, block, sizeof(block)), 0);
+	assert_int_equal(rig_write(&rig, &data, 0, block, sizeof(block)), 0);
+	assert_int_equal(rig_read(&rig, &empty, 0, 65536, &message), 0);
+	struct json_value *v = parse_message();
+	assert_null(json_get(v, "processes")->first);
+	json_value_free(v);
+	struct rig_file now = open_control(&rig, "processes.json", O_RDONLY);
+	assert_int_equal(rig_read(&rig, &now, 0, 65536, &message), 0);
+	v = parse_message();
+	const struct json_value *row = json_get(v, "processes")->first;
+	assert_int_equal(json_get_u64(row, "writes", 0), 2);
+	assert_int_equal(json_get_u64(row, "write_bytes", 0), 8192);
+	assert_int_equal(json_get_u64(json_get(row, "files")->first, "writes", 0), 2);
+	json_value_free(v);
+	rig_release(&rig, &data);
+	rig_end(&rig);
+}
+
+/* A process of the user whom the rig's requests are from. 0: there cannot be one. */
+static pid_t rig_users_child(void)
+{
+	int ready[2];
+	char byte = 'n';
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	if (!pid) {
+		bool done = geteuid() == 1000 || setresuid(1000, 1000, 1000) == 0;
+		byte = done ? 'y' : 'n';
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* also where an assertion fails */
+		if (write(ready[1], &byte, 1) == 1)
+			for (;;)
+				pause();
+		_exit(1);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	if (byte == 'y')
+		return pid;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return 0;
+}
+
+/* What anybody reads in run: the root of the first registration; 0: there is none. */
+static pid_t first_run(struct kernel_rig *rig)
+{
+	struct rig_file list = open_control(rig, "run", O_RDONLY);
+	assert_int_equal(rig_read(rig, &list, 0, 65536, &message), 0);
+	rig_release(rig, &list);
+	struct json_value *v = parse_message();
+	const struct json_value *first = json_get(v, "runs")->first;
+	pid_t root = first ? (pid_t)json_get_i64(first, "root", 0) : 0;
+	json_value_free(v);
+	return root;
+}
+
+static void a_registration_lives_as_long_as_its_descriptor(void **unused)
+{
+	(void)unused;
+	char line[64];
+	pid_t child = rig_users_child();
+	if (!child)
+		skip();
+	struct kernel_rig rig;
+	start(&rig);
+	snprintf(line, sizeof(line), "root=%d dio=detect\n", (int)child);
+	struct rig_file run = open_control(&rig, "run", O_RDWR);
+	assert_int_equal(ask(&rig, &run, "root=nobody\n"), -EINVAL);
+	assert_int_equal(ask(&rig, &run, "root=1\n"), -EPERM);
+	assert_int_equal(ask(&rig, &run, line), 0);
+	assert_int_equal(ask(&rig, &run, line), -EBUSY);
+	assert_int_equal(first_run(&rig), child);
+	assert_false(trees_empty(rig.front.trees));
+	rig_release(&rig, &run);
+	assert_int_equal(first_run(&rig), 0);
+	assert_true(trees_empty(rig.front.trees));
+	struct rig_file left = open_control(&rig, "run", O_RDWR);
+	assert_int_equal(ask(&rig, &left, line), 0);
+	rig_end(&rig); /* and at the end of the mount */
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +352,8 @@ int main(void)
 		cmocka_unit_test(an_interrupted_reader_does_not_wait),
 		cmocka_unit_test(a_query_that_was_closed_ends_by_itself),
 		cmocka_unit_test(without_anybody_to_answer_a_query_is_not_supported),
+		cmocka_unit_test(the_table_of_processes_is_made_anew_at_each_open),
+		cmocka_unit_test(a_registration_lives_as_long_as_its_descriptor),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -66,6 +67,7 @@ static pid_t child_start(uid_t uid)
 	if (!pid) {
 		bool done = !uid || setresuid(uid, uid, uid) == 0;
 		byte = done ? 'y' : 'n';
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* also where an assertion fails */
 		if (write(ready[1], &byte, 1) == 1)
 			for (;;)
 				pause();

@@ -74,12 +74,18 @@ static struct processes *new_table(void)
 
 /* ---- children ---- */
 
+static void wait_for_end(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* also where an assertion fails */
+	for (;;)
+		pause();
+}
+
 static pid_t child_start(void)
 {
 	pid_t pid = fork();
 	if (!pid)
-		for (;;)
-			pause();
+		wait_for_end();
 	assert_true(pid > 0);
 	return pid;
 }
@@ -91,8 +97,7 @@ static pid_t child_start_as(pid_t pid)
 		.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&pid, .set_tid_size = 1};
 	pid_t got = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (!got)
-		for (;;)
-			pause();
+		wait_for_end();
 	return got < 0 ? 0 : got;
 }
 
