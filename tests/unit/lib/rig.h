@@ -112,6 +112,9 @@ static inline struct stablefs_stats rig_stats(struct rig *rig)
 	return s;
 }
 
+/* The races are the experiment: the thread sanitizer need not tell. */
+#define RACES_ON_PURPOSE __attribute__((no_sanitize("thread")))
+
 /* A thread that counts up the first word of each page of a buffer, all the time. */
 struct mutator {
 	uint8_t *memory;
@@ -121,7 +124,7 @@ struct mutator {
 	pthread_t thread;
 };
 
-static inline void *mutator_run(void *arg)
+RACES_ON_PURPOSE static inline void *mutator_run(void *arg)
 {
 	struct mutator *m = arg;
 	for (uint64_t n = 1; !atomic_load(&m->stop); n++) {

@@ -211,7 +211,7 @@ struct gated {
 	pthread_t thread;
 };
 
-static void *gated_run(void *arg)
+RACES_ON_PURPOSE static void *gated_run(void *arg)
 {
 	struct gated *g = arg;
 	for (uint64_t n = 1; !atomic_load(&g->stop); n++) {
@@ -274,7 +274,7 @@ struct crossing {
 };
 
 /* Two writes under way at once, of the two buffers, in this thread's order; stores in between. */
-static void *write_both(void *arg)
+RACES_ON_PURPOSE static void *write_both(void *arg)
 {
 	struct crossing *x = arg;
 	uint64_t base = x->first < x->second ? 0 : 8 * LEN;
