@@ -16,17 +16,25 @@
 #include "report/table.h"
 
 static const char usage[] =
-	"Usage: stablefs demo [OPTION]... [EXPERIMENT]...\n"
+	"Usage: stablefs demo [OPTION]... [EXPERIMENT... | STUDY [POLICY]...]\n"
 	"Run the experiment: direct writes of 64K while a second thread stores into the buffer,\n"
 	"on volumes made for it. Experiments (default: all): parity, victims, mirror, metadata,\n"
-	"disk.\n\n"
+	"disk. Studies, one at a time (policies after cures and neighbours: these alone):\n\n"
+	"  cures        every policy on the same writes: cost, damage, who is named\n"
+	"  reads        readers that store into their buffer\n"
+	"  truth        the same as on a real kernel, number by number\n"
+	"  neighbours   what an idle user loses by another user's writes (needs root)\n\n"
 	"  --count N    direct writes in each run (default 500)\n"
 	"  --hold TIME  keep each write open that long before its data is sampled (default 200us)\n"
 	"  --dir DIR    where the scratch volumes go (default: TMPDIR or /var/tmp)\n"
-	"  --svg FILE   draw the ruined stripe into FILE too\n"
+	"  --svg FILE   draw the ruined stripe (cures: cost and damage) into FILE too\n"
 	"  --json       the results as JSON\n"
 	"  -h, --help   this text\n\n"
 	"Exit status 0 where the cure and the control show no damage, 1 where they do.\n";
+
+static const struct demo_study *const studies[] = {
+	&demo_cures, &demo_reads, &demo_truth, &demo_neighbours};
+#define STUDIES (sizeof(studies) / sizeof(studies[0]))
 
 struct demo_args {
 	struct demo_setup setup;
@@ -34,86 +42,7 @@ struct demo_args {
 	bool json;
 };
 
-/* ---- one run ---- */
-
-static int create_volume(struct demo_world *w, const struct demo_experiment *e, struct errmsg *why)
-{
-	/* Twice the room that the files take, which is three chunks a write with strangers. */
-	const char *argv[] = {"create", "--level", e->level, "--members", e->members, "--size",
-		"192M", "--chunk", "64K", "--pi", e->pi, "--pi-check", e->pi_check, demo_volume(w),
-		NULL};
-	int err = demo_remove_volume(w, why);
-	return err < 0 ? err : demo_verb(w, argv, NULL, NULL, why);
-}
-
-static int mount_for(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
-	struct errmsg *why)
-{
-	char options[64];
-	snprintf(options, sizeof(options), "dio=%s,hold=%s",
-		cell == DEMO_BOUNCE ? "bounce" : "zerocopy", setup->hold);
-	return demo_mount(w, options, why);
-}
-
-static int mutate(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
-	struct demo_count *c, struct errmsg *why)
-{
-	char file[4200], count[24];
-	snprintf(file, sizeof(file), "%s/a", demo_mountpoint(w));
-	snprintf(count, sizeof(count), "%llu", (unsigned long long)setup->count);
-	const char *argv[] = {"mutate", "--json", "--block", "64K", "--count", count, file,
-		cell == DEMO_STILL ? "--still" : NULL, NULL};
-	cleanup(json_value_freep) struct json_value *doc = NULL;
-	int err = demo_verb(w, argv, NULL, &doc, why);
-	c->writes = json_get_u64(doc, "writes", 0);
-	c->changed = json_get_u64(doc, "changed", 0);
-	c->writes_failed = json_get_u64(doc, "failed", 0);
-	return err;
-}
-
-/* What the daemon saw of the direct writes. */
-static int take_stats(struct demo_world *w, struct demo_count *c, struct errmsg *why)
-{
-	cleanup(json_value_freep) struct json_value *stats = NULL;
-	int err = demo_control(w, "stats.json", &stats, why);
-	const struct json_value *direct = json_get(stats, "direct_writes");
-	c->direct = json_get_u64(direct, "total", 0);
-	c->observed = json_get_u64(direct, "observed", 0);
-	c->seen = json_get_u64(direct, "mutated", 0);
-	return err;
-}
-
-static int run_cell(struct demo_world *w, const struct demo_experiment *e,
-	const struct demo_setup *setup, enum demo_cell cell, struct demo_outcome *out,
-	struct errmsg *why)
-{
-	int err = create_volume(w, e, why);
-	if (!err)
-		err = mount_for(w, setup, cell, why);
-	if (!err && e->strangers)
-		err = demo_strangers_write(w, setup, why);
-	if (!err)
-		err = mutate(w, setup, cell, &out->cells[cell], why);
-	if (!err)
-		err = take_stats(w, &out->cells[cell], why);
-	if (!err)
-		err = e->measure(w, setup, cell, out, why);
-	int unmounted = demo_unmount(w, why);
-	out->cells[cell].ran = !err;
-	return err < 0 ? err : unmounted;
-}
-
 /* ---- showing ---- */
-
-static void show_progress(const struct demo_experiment *e, enum demo_cell cell)
-{
-	static const char *const names[] = {
-		"zero-copy, mutator", "bounce, mutator", "zero-copy, still buffer"};
-	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "\r\033[K%s: %s ...", e->name, names[cell]);
-	else if (cell == DEMO_ZEROCOPY)
-		fprintf(stderr, "demo: %s ...\n", e->title);
-}
 
 static void add_count(struct table *t, const struct demo_count *c)
 {
@@ -252,23 +181,28 @@ static bool is_as_promised(const struct demo_outcome *results, unsigned count)
 	return promised;
 }
 
+static void end_progress(void)
+{
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+}
+
 static int run_all(const struct demo_args *args, const struct demo_experiment *const *chosen,
 	unsigned count, struct demo_outcome *results, struct errmsg *why)
 {
+	static const char *const cells[] = {
+		"zero-copy, mutator", "bounce, mutator", "zero-copy, still buffer"};
 	struct demo_world *w;
 	int err = demo_world_new(args->dir, &w, why);
 	if (err < 0)
 		return err;
 	for (unsigned i = 0; !err && i < count; i++) {
 		for (unsigned cell = 0; !err && cell < DEMO_CELLS; cell++) {
-			show_progress(chosen[i], cell);
-			err = run_cell(w, chosen[i], &args->setup, cell, &results[i], why);
-			if (!err && demo_interrupted())
-				err = errmsg_set(why, -EINTR, "interrupted");
+			demo_trial_say("%s: %s", chosen[i]->name, cells[cell]);
+			err = demo_trial_run(w, chosen[i], &args->setup, cell, &results[i], why);
 		}
 	}
-	if (isatty(STDERR_FILENO))
-		fputs("\r\033[K", stderr);
+	end_progress();
 	demo_world_free(w);
 	return err;
 }
@@ -325,6 +259,99 @@ static int run_demo(
 	return CLI_DONE;
 }
 
+/* ---- a study ---- */
+
+static void print_study_json(const struct demo_args *args, const struct demo_study *study,
+	const struct demo_report *report, double seconds)
+{
+	struct json j;
+	json_init_file(&j, stdout, JSON_INDENTED);
+	json_object_begin(&j);
+	json_field_string(&j, "study", study->name);
+	json_field_u64(&j, "count", args->setup.count);
+	json_field_string(&j, "hold", args->setup.hold);
+	json_field_double(&j, "seconds", seconds);
+	json_field_string(&j, "damaged", report->damaged[0] ? report->damaged : NULL);
+	demo_report_json(report, &j);
+	json_object_end(&j);
+	json_finish(&j);
+}
+
+static int show_study(const struct demo_args *args, const struct demo_study *study,
+	const struct demo_report *report, double seconds, struct errmsg *why)
+{
+	if (report->err < 0)
+		return report->err;
+	if (args->svg && study->draw) {
+		int err = study->draw(report, args->svg, why);
+		if (err < 0)
+			return err;
+	}
+	if (args->json) {
+		print_study_json(args, study, report, seconds);
+		return 0;
+	}
+	printf("%llu direct transfers in each run, hold=%s\n\n",
+		(unsigned long long)args->setup.count, args->setup.hold);
+	int err = demo_report_print(report, stdout);
+	printf("%s%.1f s.\n", study->notes, seconds);
+	return err;
+}
+
+static int run_study(const struct demo_args *args, const struct demo_study *study)
+{
+	struct errmsg why = {0};
+	struct demo_report report = {0};
+	struct demo_world *w;
+	uint64_t started = clock_monotonic_ns();
+	if (args->svg && !study->draw)
+		return cli_usage("%s has no picture", study->name);
+	int err = demo_world_new(args->dir, &w, &why);
+	if (err < 0)
+		return cli_fail(err, &why);
+	err = study->run(w, &args->setup, &report, &why);
+	end_progress();
+	demo_world_free(w);
+	if (!err)
+		err = show_study(
+			args, study, &report, (double)(clock_monotonic_ns() - started) / 1e9, &why);
+	if (!err && report.damaged[0])
+		err = errmsg_set(&why, -EIO, "%s: a bug", report.damaged);
+	demo_report_end(&report);
+	return err < 0 ? cli_fail(err, &why) : CLI_DONE;
+}
+
+static const struct demo_study *find_study(const char *name)
+{
+	for (unsigned i = 0; i < STUDIES; i++)
+		if (!strcmp(studies[i]->name, name))
+			return studies[i];
+	return NULL;
+}
+
+static bool is_policy(const char *name)
+{
+	for (unsigned i = 0; demo_policies[i]; i++)
+		if (!strcmp(demo_policies[i], name))
+			return true;
+	return false;
+}
+
+/* What follows a study's name: policies, where it takes them. -1 to go on, or the exit status. */
+static int take_policies(const struct demo_study *study, char *const *names, unsigned count,
+	struct demo_setup *setup)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (!study->of_policies)
+			return cli_usage("%s is run by itself", study->name);
+		if (!is_policy(names[i]))
+			return cli_usage("there is no policy '%s'", names[i]);
+	}
+	setup->policies = names;
+	setup->policy_count = count;
+	return -1;
+}
+
 static int take_option(int opt, char **argv, struct demo_args *args)
 {
 	struct errmsg why = {0};
@@ -360,8 +387,10 @@ static int run(int argc, char **argv)
 		{"hold", required_argument, NULL, 'o'}, {"dir", required_argument, NULL, 'd'},
 		{"svg", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'}, {0}};
-	struct demo_args args = {
-		.setup = {.count = 500, .block_bytes = DEMO_BLOCK_BYTES, .hold = "200us"}};
+	struct demo_args args = {.setup = {.count = 500,
+					 .block_bytes = DEMO_BLOCK_BYTES,
+					 .stride_bytes = DEMO_BLOCK_BYTES,
+					 .hold = "200us"}};
 	const struct demo_experiment *chosen[64];
 	int status = -1;
 	args.dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
@@ -372,9 +401,15 @@ static int run(int argc, char **argv)
 	unsigned given = (unsigned)(argc - optind);
 	if (given > 64)
 		return cli_usage("so many experiments?");
+	const struct demo_study *study = given ? find_study(argv[optind]) : NULL;
+	if (study) {
+		status = take_policies(study, argv + optind + 1, given - 1, &args.setup);
+		return status >= 0 ? status : run_study(&args, study);
+	}
 	int count = choose(argv + optind, given, chosen);
 	if (count < 0)
-		return cli_usage("there is no experiment '%s'", argv[optind - count - 1]);
+		return cli_usage("there is no experiment '%s' (studies go first, one at a time)",
+			argv[optind - count - 1]);
 	return run_demo(&args, chosen, (unsigned)count);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "cli/cli.h"
 #include "cli/mutate.h"
+#include "report/histogram.h"
 #include "report/json.h"
 #include "report/size.h"
 
@@ -269,6 +270,20 @@ static void add_options(struct json *j, const struct mutate_options *o)
 	json_field_u64(j, "seed", o->seed);
 }
 
+/* As the program sees it: from the beginning of a transfer to its end. */
+static void add_latency(struct json *j, const struct mutate_result *r, uint64_t count)
+{
+	struct histogram h = {0};
+	for (uint64_t i = 0; i < count; i++)
+		histogram_add(&h, r->records[i].time_ns);
+	json_key(j, "latency_ns");
+	json_object_begin(j);
+	json_field_u64(j, "p50", histogram_percentile(&h, 500));
+	json_field_u64(j, "p99", histogram_percentile(&h, 990));
+	json_field_u64(j, "max", h.max);
+	json_object_end(j);
+}
+
 /* Fields of the object that is open. */
 static void add_tally(struct json *j, const char *what, const struct mutate_tally *t)
 {
@@ -277,6 +292,7 @@ static void add_tally(struct json *j, const char *what, const struct mutate_tall
 	json_field_u64(j, "failed", t->failed);
 	add_error(j, "first_error", t->first_error);
 	json_field_u64(j, "in_call_ns", t->time_ns);
+	json_field_u64(j, "cpu_ns", t->cpu_ns);
 }
 
 static void add_reads(struct json *j, const struct mutate_result *r)
@@ -298,6 +314,7 @@ static int print_json(const struct mutate_args *args, const struct mutate_result
 	json_field_u64(&j, "stores", r->stores);
 	if (args->options.read)
 		add_reads(&j, r);
+	add_latency(&j, r, args->options.read ? r->reads.total : r->writes.total);
 	if (args->options.verify || args->options.read) {
 		json_field_u64(&j, "verified", r->verified);
 		json_field_u64(&j, "unreadable", r->unreadable);

@@ -26,34 +26,35 @@ static void note_files(struct demo_outcome *out, const struct json_value *report
 	}
 }
 
-static int scrub(struct demo_world *w, struct json_value **report, struct errmsg *why)
+/* Rows of 4K that the writes touched, in a file that lies in one piece from a stripe's beginning:
+ * three data chunks share a row's parity. */
+static uint64_t rows_written(const struct demo_setup *setup)
 {
-	int status;
-	const char *argv[] = {"scrub", "--json", demo_mountpoint(w), NULL};
-	return demo_verb(w, argv, &status, report, why);
+	uint64_t chunks = setup->count * setup->stride_bytes / DEMO_CHUNK_BYTES;
+	uint64_t bytes =
+		setup->block_bytes < DEMO_CHUNK_BYTES ? setup->block_bytes : DEMO_CHUNK_BYTES;
+	return (chunks + 2) / 3 * (bytes / BLOCK_BYTES);
 }
 
-static int measure_parity(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
+int demo_measure_parity(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
 	struct demo_outcome *out, struct errmsg *why)
 {
 	cleanup(json_value_freep) struct json_value *report = NULL;
-	int err = scrub(w, &report, why);
+	int err = demo_trial_scrub(w, &report, why);
 	if (err < 0)
 		return err;
-	/* Rows of 4K that the writes touched: three data chunks share a row's parity. */
-	uint64_t chunks = setup->count * setup->block_bytes / 65536;
-	out->cells[cell].of = (chunks + 2) / 3 * 16;
+	out->cells[cell].of = rows_written(setup);
 	out->cells[cell].wrong = json_get_u64(report, "parity_mismatches", 0);
 	if (cell == DEMO_ZEROCOPY)
 		note_files(out, report, "parity_blocks");
 	return 0;
 }
 
-static int measure_mirrors(struct demo_world *w, const struct demo_setup *setup,
-	enum demo_cell cell, struct demo_outcome *out, struct errmsg *why)
+int demo_measure_mirrors(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
+	struct demo_outcome *out, struct errmsg *why)
 {
 	cleanup(json_value_freep) struct json_value *report = NULL;
-	int err = scrub(w, &report, why);
+	int err = demo_trial_scrub(w, &report, why);
 	if (err < 0)
 		return err;
 	out->cells[cell].of = setup->count * setup->block_bytes / BLOCK_BYTES;
@@ -66,8 +67,8 @@ static int measure_mirrors(struct demo_world *w, const struct demo_setup *setup,
 /* ---- measuring by reading back ---- */
 
 /* How many of the mutator's writes cannot be read back. */
-static int measure_readback(struct demo_world *w, const struct demo_setup *setup,
-	enum demo_cell cell, struct demo_outcome *out, struct errmsg *why)
+int demo_measure_readback(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
+	struct demo_outcome *out, struct errmsg *why)
 {
 	char path[PATH_MAX];
 	snprintf(path, sizeof(path), "%s/a", demo_mountpoint(w));
@@ -78,7 +79,7 @@ static int measure_readback(struct demo_world *w, const struct demo_setup *setup
 	struct demo_count *c = &out->cells[cell];
 	c->of = setup->count;
 	for (uint64_t i = 0; i < setup->count && !demo_interrupted(); i++)
-		c->wrong += pread(fd, buf, setup->block_bytes, (off_t)(i * setup->block_bytes)) !=
+		c->wrong += pread(fd, buf, setup->block_bytes, (off_t)(i * setup->stride_bytes)) !=
 			    (ssize_t)setup->block_bytes;
 	if (cell == DEMO_ZEROCOPY && c->wrong) {
 		snprintf(out->files[0].path, sizeof(out->files[0].path), "/a");
@@ -89,13 +90,24 @@ static int measure_readback(struct demo_world *w, const struct demo_setup *setup
 }
 
 /* Writes that the PI disk refused: the mutator has counted them. */
-static int measure_refused(struct demo_world *w, const struct demo_setup *setup,
-	enum demo_cell cell, struct demo_outcome *out, struct errmsg *why)
+int demo_measure_refused(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
+	struct demo_outcome *out, struct errmsg *why)
 {
 	(void)w;
 	(void)why;
 	out->cells[cell].of = setup->count;
 	out->cells[cell].wrong = out->cells[cell].writes_failed;
+	return 0;
+}
+
+int demo_measure_reads(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
+	struct demo_outcome *out, struct errmsg *why)
+{
+	(void)w;
+	(void)setup;
+	(void)why;
+	out->cells[cell].of = out->cells[cell].reads;
+	out->cells[cell].wrong = out->cells[cell].reads_failed;
 	return 0;
 }
 
@@ -108,7 +120,7 @@ const struct demo_experiment demo_experiments[] = {
 		.pi = "none",
 		.pi_check = "none",
 		.reality = "md, skip_copy=1: all",
-		.measure = measure_parity},
+		.measure = demo_measure_parity},
 	{.name = "victims",
 		.title = "... then a member fails: idle files of others",
 		.unit = "idle 4K blocks ruined",
@@ -127,7 +139,7 @@ const struct demo_experiment demo_experiments[] = {
 		.pi = "none",
 		.pi_check = "none",
 		.reality = "md: 93 to 99 %",
-		.measure = measure_mirrors},
+		.measure = demo_measure_mirrors},
 	{.name = "metadata",
 		.title = "RAID1, PI as plain metadata: unreadable",
 		.unit = "writes cannot be read back",
@@ -136,7 +148,7 @@ const struct demo_experiment demo_experiments[] = {
 		.pi = "t10",
 		.pi_check = "none",
 		.reality = "btrfs, Linux 6.1: all",
-		.measure = measure_readback},
+		.measure = demo_measure_readback},
 	{.name = "disk",
 		.title = "A PI disk that checks: refused",
 		.unit = "writes fail with EILSEQ",
@@ -145,6 +157,6 @@ const struct demo_experiment demo_experiments[] = {
 		.pi = "t10",
 		.pi_check = "device",
 		.reality = "Linux: 99 to 100 %",
-		.measure = measure_refused},
+		.measure = demo_measure_refused},
 };
 const unsigned demo_experiment_count = sizeof(demo_experiments) / sizeof(demo_experiments[0]);

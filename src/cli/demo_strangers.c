@@ -18,7 +18,7 @@
 #include "cli/demo.h"
 #include "raid/geometry.h"
 
-#define CHUNK_BYTES   65536u
+#define CHUNK_BYTES   DEMO_CHUNK_BYTES
 #define FAILED_MEMBER 1u
 #define IDLE_FILES    8u
 
@@ -101,6 +101,23 @@ int demo_strangers_write(struct demo_world *w, const struct demo_setup *setup, s
 	return err;
 }
 
+static int give(struct demo_world *w, const char *name, uid_t uid, struct errmsg *why)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/%s", demo_mountpoint(w), name);
+	if (chown(path, uid, uid) < 0)
+		return errmsg_set(why, -errno, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
+int demo_strangers_give(struct demo_world *w, uid_t busy, uid_t idle, struct errmsg *why)
+{
+	int err = give(w, "a", busy, why);
+	for (unsigned i = 0; !err && i < IDLE_FILES; i++)
+		err = give(w, idle_names[i], idle, why);
+	return err;
+}
+
 /* ---- where the blocks lie ---- */
 
 static int ask_extents(
@@ -163,7 +180,8 @@ struct idle_look {
 	int fd;
 	const struct json_value *extents;
 	uint8_t *was, *is; /* a block each */
-	uint64_t wrong, on_member;
+	uint64_t rows;     /* of a chunk, that were written to */
+	uint64_t wrong, unreadable, on_member;
 };
 
 /* @n: how much pread() gave. */
@@ -173,17 +191,18 @@ static void compare_block(struct idle_look *look, uint64_t file_block, ssize_t n
 	uint64_t vb = volume_block_of(look->extents, file_block);
 	struct geometry_place place = geometry_locate(&geometry, vb);
 	bool failed_member = geometry_member(&geometry, place.stripe, place.slot) == FAILED_MEMBER;
-	look->on_member += failed_member;
+	look->on_member += failed_member && place.row < look->rows;
 	fill_idle_block(look->was, look->file, file_block);
 	if (n == BLOCK_BYTES && memcmp(look->was, look->is, BLOCK_BYTES) == 0)
 		return;
 	look->wrong++;
+	look->unreadable += n < 0;
 	if (cell == DEMO_ZEROCOPY)
 		note_victim(out, look->file, file_block, &place, look->was, look->is);
 }
 
-static int look_at_file(struct demo_world *w, unsigned file, struct demo_outcome *out,
-	enum demo_cell cell, struct errmsg *why)
+static int look_at_file(struct demo_world *w, const struct demo_setup *setup, unsigned file,
+	struct demo_outcome *out, enum demo_cell cell, struct errmsg *why)
 {
 	cleanup(json_value_freep) struct json_value *extents = NULL;
 	cleanup(cleanup_freep) uint8_t *blocks = mem_alloc_blocks(2 * BLOCK_BYTES);
@@ -198,6 +217,7 @@ static int look_at_file(struct demo_world *w, unsigned file, struct demo_outcome
 	struct idle_look look = {.file = file,
 		.fd = fd,
 		.extents = extents,
+		.rows = setup->block_bytes / BLOCK_BYTES,
 		.was = blocks,
 		.is = blocks + BLOCK_BYTES};
 	for (uint64_t b = 0; b < (uint64_t)size / BLOCK_BYTES && !demo_interrupted(); b++) {
@@ -205,6 +225,7 @@ static int look_at_file(struct demo_world *w, unsigned file, struct demo_outcome
 		compare_block(&look, b, n, out, cell);
 	}
 	out->cells[cell].wrong += look.wrong;
+	out->cells[cell].unreadable += look.unreadable;
 	out->cells[cell].of += look.on_member;
 	if (cell == DEMO_ZEROCOPY && look.wrong && out->file_count < DEMO_MAX_FILES) {
 		struct demo_file *f = &out->files[out->file_count++];
@@ -258,7 +279,6 @@ static int take_picture(struct demo_world *w, struct demo_outcome *out, struct e
 int demo_strangers_measure(struct demo_world *w, const struct demo_setup *setup,
 	enum demo_cell cell, struct demo_outcome *out, struct errmsg *why)
 {
-	(void)setup;
 	int err = demo_unmount(w, why);
 	if (!err)
 		err = demo_hide_member(w, FAILED_MEMBER, why);
@@ -267,6 +287,6 @@ int demo_strangers_measure(struct demo_world *w, const struct demo_setup *setup,
 	if (cell == DEMO_ZEROCOPY && !out->victims)
 		out->victims = calloc(DEMO_MAX_VICTIMS, sizeof(*out->victims));
 	for (unsigned file = 0; !err && file < IDLE_FILES; file++)
-		err = look_at_file(w, file, out, cell, why);
+		err = look_at_file(w, setup, file, out, cell, why);
 	return err < 0 || cell != DEMO_ZEROCOPY ? err : take_picture(w, out, why);
 }

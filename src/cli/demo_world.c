@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
@@ -103,6 +104,30 @@ static int spawn(struct demo_world *w, const char *const *argv, int out_fd, pid_
 	return -err;
 }
 
+/* The same as another user. The program is opened before, since its path need not be open to that
+ * user; its descriptor is closed by the exec. */
+static int spawn_as(
+	struct demo_world *w, uid_t uid, const char *const *argv, int out_fd, pid_t *pid)
+{
+	cleanup(cleanup_closep) int self = open(w->self, O_RDONLY | O_CLOEXEC);
+	cleanup(cleanup_closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	cleanup(cleanup_closep) int log =
+		open(w->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (self < 0 || null < 0 || log < 0)
+		return -errno;
+	*pid = fork();
+	if (*pid)
+		return *pid < 0 ? -errno : 0;
+	dup2(null, STDIN_FILENO);
+	dup2(out_fd >= 0 ? out_fd : null, STDOUT_FILENO);
+	dup2(log, STDERR_FILENO);
+	if (setgroups(0, NULL) == 0 && setresgid(uid, uid, uid) == 0 &&
+		setresuid(uid, uid, uid) == 0 && chdir("/") == 0)
+		fexecve(self, (char *const *)(uintptr_t)argv, environ);
+	dprintf(STDERR_FILENO, "cannot run as user %u: %s\n", uid, strerror(errno));
+	_exit(127);
+}
+
 static int wait_for(pid_t pid)
 {
 	int status;
@@ -138,7 +163,8 @@ static void last_message(struct demo_world *w, char *out, size_t size)
 	snprintf(out, size, "%s", len ? text : "it said nothing");
 }
 
-static int run(struct demo_world *w, const char *const *argv, int *status, char **output,
+/* @uid: 0: ours. */
+static int run(struct demo_world *w, uid_t uid, const char *const *argv, int *status, char **output,
 	struct errmsg *why)
 {
 	cleanup(cleanup_closep) int read_end = -1;
@@ -149,7 +175,7 @@ static int run(struct demo_world *w, const char *const *argv, int *status, char 
 		read_end = fds[0];
 		write_end = fds[1];
 	}
-	int err = spawn(w, argv, write_end, &pid);
+	int err = uid ? spawn_as(w, uid, argv, write_end, &pid) : spawn(w, argv, write_end, &pid);
 	if (err < 0)
 		return errmsg_set(why, err, "cannot run %s: %s", argv[0], strerror(-err));
 	if (output) {
@@ -169,11 +195,17 @@ static int run(struct demo_world *w, const char *const *argv, int *status, char 
 int demo_verb(struct demo_world *w, const char *const *argv, int *status, struct json_value **out,
 	struct errmsg *why)
 {
+	return demo_verb_as(w, 0, argv, status, out, why);
+}
+
+int demo_verb_as(struct demo_world *w, uid_t uid, const char *const *argv, int *status,
+	struct json_value **out, struct errmsg *why)
+{
 	const char *full[32] = {w->self};
 	cleanup(cleanup_freep) char *text = NULL;
 	for (unsigned i = 0; argv[i] && i < 30; i++)
 		full[i + 1] = argv[i];
-	int err = run(w, full, status, out ? &text : NULL, why);
+	int err = run(w, uid, full, status, out ? &text : NULL, why);
 	if (err < 0 || !out)
 		return err;
 	return text ? json_parse(text, strlen(text), out, why) : -ENOMEM;
@@ -211,7 +243,7 @@ int demo_unmount(struct demo_world *w, struct errmsg *why)
 	int err = 0;
 	if (umount2(w->mountpoint, 0) < 0) {
 		const char *argv[] = {"fusermount3", "-u", w->mountpoint, NULL};
-		err = run(w, argv, NULL, NULL, why);
+		err = run(w, 0, argv, NULL, NULL, why);
 	}
 	if (err < 0)
 		return err;
@@ -234,6 +266,13 @@ int demo_remove_volume(struct demo_world *w, struct errmsg *why)
 	if (nftw(w->volume, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 &&
 		errno != ENOENT)
 		return errmsg_set(why, -errno, "cannot remove %s: %s", w->volume, strerror(errno));
+	return 0;
+}
+
+int demo_open_to_others(struct demo_world *w, struct errmsg *why)
+{
+	if (chmod(w->dir, 0711) < 0)
+		return errmsg_set(why, -errno, "%s: %s", w->dir, strerror(errno));
 	return 0;
 }
 

@@ -99,7 +99,8 @@ static int begin(
 static void end(struct mutator *m, struct mutate_slot *slot, struct mutate_tally *tally)
 {
 	struct mutate_transfer *t = take_ptr(&slot->transfer);
-	tally->time_ns += clock_monotonic_ns() - slot->started_ns;
+	t->time_ns = clock_monotonic_ns() - slot->started_ns;
+	tally->time_ns += t->time_ns;
 	t->last_store = atomic_load(&slot->begun);
 	t->stores = slot->certain > slot->begun_before ? slot->certain - slot->begun_before : 0;
 	t->error = slot->result < 0 ? (int)-slot->result : 0;
@@ -194,6 +195,7 @@ static int transfer_all(struct mutator *m, struct mutate_transfer *transfers, ui
 	struct mutate_tally *tally, struct errmsg *why)
 {
 	struct batch b = {.transfers = transfers, .count = count, .tally = tally};
+	uint64_t cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 	while (b.in_flight || (b.begun < b.count && !b.err)) {
 		fill_slots(m, &b, why);
 		int err = look_around(m);
@@ -202,6 +204,7 @@ static int transfer_all(struct mutator *m, struct mutate_transfer *transfers, ui
 		if (!empty_slots(m, &b, why) && b.in_flight)
 			nap();
 	}
+	tally->cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
 	return b.err;
 }
 

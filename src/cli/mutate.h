@@ -76,7 +76,8 @@ struct mutate_transfer {
 	uint64_t stores;     /* that certainly came while it was in flight (I2) */
 	uint64_t last_store; /* number of its buffer's last store that it may have met */
 	uint64_t done_bytes;
-	int error; /* errno, 0 where it was accepted */
+	uint64_t time_ns; /* from its beginning to where its end was seen */
+	int error;        /* errno, 0 where it was accepted */
 };
 
 /* All transfers of one kind. */
@@ -85,7 +86,8 @@ struct mutate_tally {
 	uint64_t changed; /* with stores */
 	uint64_t failed;  /* with an error, or cut short */
 	int first_error;  /* errno of the first failed one */
-	uint64_t time_ns; /* from beginning to end, summed up */
+	uint64_t time_ns; /* of the transfers, summed up */
+	uint64_t cpu_ns;  /* of the thread that transfers, in the calls and between them */
 };
 
 struct mutate_result {

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/* The study "truth": what was measured on a real kernel, done again here, row by row.
+ *
+ * The numbers of the real kernel are those of docs/ground-truth.md, the mean of its runs; each row
+ * says in which section they stand. docs/fidelity.md says why rows differ. */
+#include <errno.h>
+#include <stdlib.h>
+#include "base/cleanup.h"
+#include "cli/demo.h"
+
+#define KIB UINT64_C(1024)
+
+#define RAID5(pi_, check_)     .level = "raid5", .members = "4", .pi = pi_, .pi_check = check_
+#define RAID1(pi_, check_)     .level = "raid1", .members = "2", .pi = pi_, .pi_check = check_
+#define SINGLE(pi_, check_)    .level = "single", .members = "1", .pi = pi_, .pi_check = check_
+#define REAL(wrong, of, where) .real_wrong = wrong, .real_of = of, .real_where = where
+/* Blocks lie 64K apart, as they did there. */
+#define BLOCKS_4K  .block_bytes = 4 * KIB, .stride_bytes = 64 * KIB, .overwrites = true
+#define BLOCKS_64K .block_bytes = 64 * KIB, .overwrites = true
+
+static const struct demo_experiment rows[] = {
+	{.title = "RAID5, 4K",
+		.unit = "4K parity rows wrong",
+		RAID5("none", "none"),
+		BLOCKS_4K,
+		REAL(167, 167, "1"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_measure_parity},
+	{.title = "RAID5, 64K",
+		.unit = "4K parity rows wrong",
+		RAID5("none", "none"),
+		BLOCKS_64K,
+		REAL(2672, 2672, "1"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_measure_parity},
+	{.title = "RAID5, 192K (full stripes)",
+		.unit = "4K parity rows wrong",
+		RAID5("none", "none"),
+		.block_bytes = 192 * KIB,
+		.overwrites = true,
+		REAL(7995, 8000, "1"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_measure_parity},
+	{.title = "RAID5, 4K, then a member fails",
+		.unit = "idle 4K blocks ruined",
+		RAID5("none", "none"),
+		.block_bytes = 4 * KIB,
+		.stride_bytes = 64 * KIB,
+		.strangers = true,
+		.max_count = 200,
+		REAL(99, 100, "2"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_strangers_measure},
+	{.title = "RAID5, 64K, then a member fails",
+		.unit = "idle 4K blocks ruined",
+		RAID5("none", "none"),
+		.strangers = true,
+		.max_count = 200,
+		REAL(1584, 1600, "2"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_strangers_measure},
+	{.title = "RAID1, 4K",
+		.unit = "4K blocks differ",
+		RAID1("none", "none"),
+		BLOCKS_4K,
+		REAL(421, 500, "3"),
+		.reality = "md",
+		.measure = demo_measure_mirrors},
+	{.title = "RAID1, 64K",
+		.unit = "4K blocks differ",
+		RAID1("none", "none"),
+		BLOCKS_64K,
+		REAL(7761, 8000, "3"),
+		.reality = "md",
+		.measure = demo_measure_mirrors},
+	{.title = "RAID1, 256K",
+		.unit = "4K blocks differ",
+		RAID1("none", "none"),
+		.block_bytes = 256 * KIB,
+		.overwrites = true,
+		.max_count = 240,
+		REAL(14238, 15360, "3"),
+		.reality = "md",
+		.measure = demo_measure_mirrors},
+	{.title = "PI disk, 4K",
+		.unit = "writes fail with EILSEQ",
+		SINGLE("t10", "device"),
+		BLOCKS_4K,
+		REAL(467, 500, "4"),
+		.reality = "scsi_debug, DIF 1 and DIX",
+		.measure = demo_measure_refused},
+	{.title = "PI disk, 64K",
+		.unit = "writes fail with EILSEQ",
+		SINGLE("t10", "device"),
+		BLOCKS_64K,
+		REAL(498, 500, "4"),
+		.reality = "scsi_debug, DIF 1 and DIX",
+		.measure = demo_measure_refused},
+	{.title = "PI disk, reads of 4K",
+		.unit = "reads fail with EILSEQ",
+		SINGLE("t10", "device"),
+		BLOCKS_4K,
+		.read = true,
+		.max_count = 300,
+		REAL(300, 300, "4"),
+		.reality = "scsi_debug, DIF 1 and DIX",
+		.measure = demo_measure_reads},
+	{.title = "PI disk, reads of 64K",
+		.unit = "reads fail with EILSEQ",
+		SINGLE("t10", "device"),
+		BLOCKS_64K,
+		.read = true,
+		.max_count = 300,
+		REAL(300, 300, "4"),
+		.reality = "scsi_debug, DIF 1 and DIX",
+		.measure = demo_measure_reads},
+	{.title = "RAID1 of PI disks, 64K",
+		.unit = "writes fail",
+		RAID1("t10", "device"),
+		BLOCKS_64K,
+		.max_count = 200,
+		REAL(59, 200, "4"),
+		.reality = "md",
+		.measure = demo_measure_refused},
+	{.title = "RAID1 of PI disks, 64K",
+		.unit = "writes cannot be read back",
+		RAID1("t10", "device"),
+		BLOCKS_64K,
+		.max_count = 200,
+		REAL(78, 200, "4"),
+		.reality = "md",
+		.measure = demo_measure_readback},
+	{.title = "RAID5 of PI disks, 64K",
+		.unit = "writes fail",
+		RAID5("t10", "device"),
+		BLOCKS_64K,
+		.max_count = 200,
+		REAL(89, 200, "4"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_measure_refused},
+	{.title = "RAID5 of PI disks, 64K",
+		.unit = "writes cannot be read back",
+		RAID5("t10", "device"),
+		BLOCKS_64K,
+		.max_count = 200,
+		REAL(105, 200, "4"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_measure_readback},
+	{.title = "PI as metadata, 4K",
+		.unit = "writes cannot be read back",
+		SINGLE("t10", "none"),
+		BLOCKS_4K,
+		REAL(443, 500, "5"),
+		.reality = "dm-integrity, bitmap",
+		.measure = demo_measure_readback},
+	{.title = "PI as metadata, 64K",
+		.unit = "writes cannot be read back",
+		SINGLE("t10", "none"),
+		BLOCKS_64K,
+		REAL(500, 500, "5"),
+		.reality = "dm-integrity, bitmap",
+		.measure = demo_measure_readback},
+	{.title = "RAID1, PI as metadata, 4K",
+		.unit = "writes cannot be read back",
+		RAID1("t10", "none"),
+		BLOCKS_4K,
+		REAL(367, 500, "5"),
+		.reality = "md on dm-integrity",
+		.measure = demo_measure_readback},
+	{.title = "RAID1, PI as metadata, 64K",
+		.unit = "writes cannot be read back",
+		RAID1("t10", "none"),
+		BLOCKS_64K,
+		REAL(352, 500, "5"),
+		.reality = "md on dm-integrity",
+		.measure = demo_measure_readback},
+	{.title = "RAID1, checksums, 4K",
+		.unit = "writes cannot be read back",
+		RAID1("t10", "none"),
+		BLOCKS_4K,
+		REAL(478, 500, "6"),
+		.reality = "btrfs, Linux 6.1",
+		.measure = demo_measure_readback},
+	{.title = "RAID1, checksums, 64K",
+		.unit = "writes cannot be read back",
+		RAID1("t10", "none"),
+		BLOCKS_64K,
+		REAL(500, 500, "6"),
+		.reality = "btrfs, Linux 6.1",
+		.measure = demo_measure_readback},
+	{.title = "RAID5, PI as metadata, 64K",
+		.unit = "writes cannot be read back",
+		RAID5("t10", "none"),
+		BLOCKS_64K,
+		REAL(8000, 8000, "5"),
+		.reality = "md on dm-integrity",
+		.measure = demo_measure_readback},
+	{.title = "one store: RAID5, 4K",
+		.unit = "4K parity rows wrong",
+		RAID5("none", "none"),
+		BLOCKS_4K,
+		.delay = "200us",
+		REAL(90, 167, "1"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_measure_parity},
+	{.title = "one store: RAID5, 64K",
+		.unit = "4K parity rows wrong",
+		RAID5("none", "none"),
+		BLOCKS_64K,
+		.delay = "200us",
+		REAL(69, 2672, "1"),
+		.reality = "md, skip_copy=1",
+		.measure = demo_measure_parity},
+	{.title = "one store: RAID1, 64K",
+		.unit = "4K blocks differ",
+		RAID1("none", "none"),
+		BLOCKS_64K,
+		.delay = "200us",
+		REAL(96, 8000, "3"),
+		.reality = "md",
+		.measure = demo_measure_mirrors},
+	{.title = "one store: PI disk, 4K",
+		.unit = "writes fail with EILSEQ",
+		SINGLE("t10", "device"),
+		BLOCKS_4K,
+		.delay = "200us",
+		REAL(220, 500, "4"),
+		.reality = "scsi_debug, DIF 1 and DIX",
+		.measure = demo_measure_refused},
+	{.title = "one store: PI disk, 64K",
+		.unit = "writes fail with EILSEQ",
+		SINGLE("t10", "device"),
+		BLOCKS_64K,
+		.delay = "200us",
+		REAL(48, 500, "4"),
+		.reality = "scsi_debug, DIF 1 and DIX",
+		.measure = demo_measure_refused},
+	{.title = "one store: PI as metadata, 64K",
+		.unit = "writes cannot be read back",
+		SINGLE("t10", "none"),
+		BLOCKS_64K,
+		.delay = "200us",
+		REAL(134, 500, "5"),
+		.reality = "dm-integrity, bitmap",
+		.measure = demo_measure_readback},
+};
+
+static const struct demo_sheet_column columns[] = {{"what", "what", 'l'}, {"unit", "unit", 'l'},
+	{"real", "real kernel", 'r'}, {"by", "by", 'l'}, {"section", "section", 'r'},
+	{"zerocopy_mutator", "zero-copy, mutator", 'r'}, {"ratio", "ours/real", 'r'},
+	{"within_factor_2", "within 2", 'l'}, {"bounce_mutator", "bounce, mutator", 'r'},
+	{"zerocopy_still", "zero-copy, still", 'r'}, {0}};
+
+static double share(uint64_t wrong, uint64_t of)
+{
+	return of ? (double)wrong / (double)of : 0;
+}
+
+static void add_cell(struct demo_report *r, struct demo_sheet *s, const struct demo_count *c)
+{
+	demo_sheet_share(r, s, c->wrong, c->of);
+}
+
+static void add_row(struct demo_report *r, struct demo_sheet *s, const struct demo_experiment *e,
+	const struct demo_outcome *o)
+{
+	const struct demo_count *c = o->cells;
+	double ratio = share(c[DEMO_ZEROCOPY].wrong, c[DEMO_ZEROCOPY].of) /
+		       share(e->real_wrong, e->real_of);
+	demo_sheet_text(r, s, "%s", e->title);
+	demo_sheet_text(r, s, "%s", e->unit);
+	demo_sheet_share(r, s, e->real_wrong, e->real_of);
+	demo_sheet_text(r, s, "%s", e->reality);
+	demo_sheet_text(r, s, "%s", e->real_where);
+	add_cell(r, s, &c[DEMO_ZEROCOPY]);
+	demo_sheet_number(r, s, ratio, 2);
+	demo_sheet_text(r, s, "%s", ratio >= 0.5 && ratio <= 2 ? "yes" : "no: see fidelity");
+	add_cell(r, s, &c[DEMO_BOUNCE]);
+	add_cell(r, s, &c[DEMO_STILL]);
+	if (c[DEMO_BOUNCE].wrong || c[DEMO_STILL].wrong)
+		demo_report_damage(r, "%s: damage under the cure or in the control", e->title);
+}
+
+static int run(struct demo_world *w, const struct demo_setup *setup, struct demo_report *r,
+	struct errmsg *why)
+{
+	struct demo_sheet *s = demo_report_add(r, "truth",
+		"What a real kernel did (sections of docs/ground-truth.md), and what is done here",
+		columns);
+	int err = 0;
+	for (unsigned i = 0; !err && i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct demo_outcome o = {0};
+		for (unsigned cell = 0; !err && cell < DEMO_CELLS; cell++) {
+			demo_trial_say("%s, %s (%u of 3)", rows[i].title, rows[i].unit, cell + 1);
+			err = demo_trial_run(w, &rows[i], setup, cell, &o, why);
+		}
+		free(o.victims);
+		if (!err)
+			add_row(r, s, &rows[i], &o);
+	}
+	return err;
+}
+
+const struct demo_study demo_truth = {.name = "truth",
+	.summary = "the same as on a real kernel",
+	.run = run,
+	.notes = "Shares are compared, not counts. docs/fidelity.md explains what differs.\n"};
