@@ -152,13 +152,16 @@ void want_misled(struct want *w, unsigned row)
 	want_start(one);
 }
 
-/* These rows of @w, none or more, hold what is to be given. */
-static void want_found(struct want *w, const struct rows *rows)
+/* All rows of @w but the @bad ones hold what is to be given. */
+static void want_found(struct want *w, const struct rows *bad)
 {
-	if (want_has_sink(w) && !rows_empty(rows))
-		want_place(w, rows);
-	else
+	if (!want_has_sink(w)) {
 		want_done(w);
+		return;
+	}
+	struct rows good = {0};
+	rows_add_range(&good, w->row, w->rows);
+	want_place(w, rows_without(good, *bad));
 }
 
 /* ---- rebuild: raid5 ---- */
@@ -228,10 +231,8 @@ static void others_read(struct want *w)
 		counter_add(&op->eng->count.degraded_reads, 1);
 	else
 		want_heal(w);
-	struct rows all = {0};
-	rows_add_range(&all, w->row, w->rows);
 	w->rebuilt = true;
-	want_found(w, &all);
+	want_found(w, &(struct rows){0});
 }
 
 static void other_read(struct member_xfer *xfer, int err)
@@ -307,10 +308,7 @@ static void want_read(struct member_xfer *xfer, int err)
 			want_again(w, i, which_row ? 0 : 1u << x->slot, which_row ? 0 : err);
 	if (which_row || (!err && w->err)) /* another copy was good, or may be */
 		want_heal(w);
-	struct rows good = {0};
-	rows_add_range(&good, w->row, w->rows);
-	good = rows_without(good, bad);
-	want_found(w, &good);
+	want_found(w, &bad);
 }
 
 /* The slot to read from: the wanted one, or for mirrors a copy that is not to be avoided, in turn.

@@ -106,16 +106,19 @@ static bool place_all(struct want *w, const struct rows *rows)
 	return true;
 }
 
-void want_place(struct want *w, const struct rows *rows)
+void want_place(struct want *w, struct rows rows)
 {
-	if (!w->placing)
-		w->placing = calloc(1, sizeof(*w->placing));
-	if (!w->placing || !place_all(w, rows)) {
+	if (rows_empty(&rows)) {
+		want_done(w);
+		return;
+	}
+	w->placing = calloc(1, sizeof(*w->placing));
+	if (!w->placing || !place_all(w, &rows)) {
 		w->op->part->req->sink->found.failed = true;
 		want_done(w);
 		return;
 	}
 	w->placing->want = w;
-	w->placing->rows = *rows;
+	w->placing->rows = rows;
 	hold(w);
 }
