@@ -223,7 +223,7 @@ static enum live_miss locate_in_rings(struct search *s, bool is_sure, bool must_
 	if (miss != LIVE_FOUND)
 		return miss;
 	set_call(s->writer, "io_uring");
-	live_threads_submitted(&s->live->threads, s->req->tid);
+	live_threads_set_way(&s->live->threads, s->req->tid, LIVE_WAY_RING);
 	return make_buffer(s, s->writer->pid, pieces, answer.count, answer.skip_bytes);
 }
 
@@ -231,11 +231,17 @@ static enum live_miss locate_in_rings(struct search *s, bool is_sure, bool must_
 
 static enum live_miss locate_in_aio(const struct search *s, enum live_miss otherwise)
 {
-	struct live_aio_question question = {s->req, s->writer->pid, s->live->trees, &s->now};
+	struct live_threads *threads = &s->live->threads;
+	struct live_aio_question question = {.req = s->req,
+		.tgid = s->writer->pid,
+		.trees = s->live->trees,
+		.now = &s->now,
+		.did_before = live_threads_way(threads, s->req->tid) == LIVE_WAY_AIO};
 	struct aio_entry entry;
-	enum live_miss miss = live_aio_find(&s->live->files, &question, &entry);
+	enum live_miss miss = live_aio_find(&s->live->files, s->handle, &question, &entry);
 	if (miss == LIVE_NOT_IN_CALL)
 		return otherwise;
+	live_threads_set_way(threads, s->req->tid, LIVE_WAY_AIO);
 	set_call(s->writer, "libaio");
 	if (miss != LIVE_FOUND)
 		return miss;
@@ -295,12 +301,19 @@ static enum live_miss locate_waiting(struct search *s)
 	return locate_in_aio(s, miss);
 }
 
+/* Where it wrote from the last time, unless that was a call: then it will fall asleep in one. */
+static enum live_miss locate_as_before(struct search *s, enum live_way way)
+{
+	return way == LIVE_WAY_AIO ? locate_in_aio(s, LIVE_NOT_IN_CALL)
+				   : locate_in_rings(s, false, way != LIVE_WAY_RING);
+}
+
 /* The thread runs: it has not fallen asleep yet, or does not wait for its requests. */
 static enum live_miss locate_running(struct search *s)
 {
-	bool submits = live_threads_submits(&s->live->threads, s->req->tid);
-	enum live_miss miss = locate_in_rings(s, false, !submits);
-	if (miss == LIVE_FOUND || (submits && is_final(miss)))
+	enum live_way way = live_threads_way(&s->live->threads, s->req->tid);
+	enum live_miss miss = locate_as_before(s, way);
+	if (miss == LIVE_FOUND || (way == LIVE_WAY_RING && is_final(miss)))
 		return miss;
 	int ret = await_call(s);
 	if (ret == 0)

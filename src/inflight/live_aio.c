@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include "inflight/live_buffer.h"
-#include "inflight/live_maps.h"
 #include "inflight/tree.h"
 
 #define BLOCKS_MAX 256u /* of one call; those beyond are not looked at */
@@ -38,11 +37,11 @@ static enum live_miss find_in_trees(const struct live_aio_question *q, struct ai
 /* ---- control blocks ---- */
 
 /* Memory of the process, if reading it does not ask us. 0 or -errno; -EFAULT also where it would. */
-static int read_safely(const struct live_request *req, uint64_t addr, void *out, size_t len_bytes)
+static int read_safely(struct live_handle *handle, const struct live_request *req, uint64_t addr,
+	void *out, size_t len_bytes)
 {
 	struct iovec range = {(void *)(uintptr_t)addr, len_bytes};
-	struct live_maps_question question = {&range, 1, req->dev};
-	int ret = live_maps_ask(req->tid, &question);
+	int ret = live_handle_ask_maps(handle, &range, 1, req->dev);
 	if (ret)
 		return ret < 0 ? ret : -EFAULT;
 	return live_memory_read(req->tid, &range, 1, out, len_bytes);
@@ -75,17 +74,17 @@ static void entry_of_block(const struct iocb *cb, struct aio_entry *out)
 }
 
 /* The thread is inside io_submit(ctx, count, blocks). */
-static enum live_miss find_in_submission(
-	struct live_files *files, const struct live_aio_question *q, struct aio_entry *out)
+static enum live_miss find_in_submission(struct live_files *files, struct live_handle *handle,
+	const struct live_aio_question *q, struct aio_entry *out)
 {
 	uint64_t blocks[BLOCKS_MAX];
 	uint64_t count = q->now->args[1] < BLOCKS_MAX ? q->now->args[1] : BLOCKS_MAX;
-	if (read_safely(q->req, q->now->args[2], blocks, count * sizeof(*blocks)) < 0)
+	if (read_safely(handle, q->req, q->now->args[2], blocks, count * sizeof(*blocks)) < 0)
 		return LIVE_AIO_UNSEEN;
 	enum live_miss miss = LIVE_AIO_UNSEEN;
 	for (uint64_t i = 0; i < count; i++) {
 		struct iocb cb;
-		if (read_safely(q->req, blocks[i], &cb, sizeof(cb)) < 0 ||
+		if (read_safely(handle, q->req, blocks[i], &cb, sizeof(cb)) < 0 ||
 			!is_plain_match(q->req, &cb) || !is_of_file(files, q, &cb))
 			continue;
 		if (miss == LIVE_FOUND)
@@ -98,13 +97,18 @@ static enum live_miss find_in_submission(
 
 /* ---- either ---- */
 
-enum live_miss live_aio_find(
-	struct live_files *files, const struct live_aio_question *q, struct aio_entry *out)
+static bool waits_for_completions(const struct procfs_syscall *now)
+{
+	return now->nr == SYS_io_getevents || now->nr == SYS_io_pgetevents;
+}
+
+enum live_miss live_aio_find(struct live_files *files, struct live_handle *handle,
+	const struct live_aio_question *q, struct aio_entry *out)
 {
 	enum live_miss miss = find_in_trees(q, out);
 	if (miss != LIVE_NOT_IN_CALL)
 		return miss;
 	if (q->now->nr == SYS_io_submit)
-		return find_in_submission(files, q, out);
-	return q->now->nr == SYS_io_getevents ? LIVE_AIO_UNSEEN : LIVE_NOT_IN_CALL;
+		return find_in_submission(files, handle, q, out);
+	return q->did_before || waits_for_completions(q->now) ? LIVE_AIO_UNSEEN : LIVE_NOT_IN_CALL;
 }

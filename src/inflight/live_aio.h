@@ -11,6 +11,7 @@
 #include "inflight/aio_table.h"
 #include "inflight/live.h"
 #include "inflight/live_file.h"
+#include "inflight/live_handle.h"
 #include "inflight/live_procfs.h"
 
 struct live_aio_question {
@@ -18,11 +19,12 @@ struct live_aio_question {
 	pid_t tgid;                       /* the process of req->tid */
 	struct trees *trees;              /* may be NULL */
 	const struct procfs_syscall *now; /* what the thread waits in; nr -1: nothing */
+	bool did_before;                  /* its last request came from libaio */
 };
 
-/* LIVE_FOUND: *@out has pieces and offset_bytes of the submission. LIVE_NOT_IN_CALL: nothing speaks
+/* @handle: of req->tid. LIVE_FOUND: *@out has pieces and offset_bytes of the submission. LIVE_NOT_IN_CALL: nothing speaks
  * for libaio. LIVE_AIO_UNSEEN, LIVE_AMBIGUOUS, LIVE_OWN_MAPPING and errors of procfs. */
-enum live_miss live_aio_find(
-	struct live_files *files, const struct live_aio_question *q, struct aio_entry *out);
+enum live_miss live_aio_find(struct live_files *files, struct live_handle *handle,
+	const struct live_aio_question *q, struct aio_entry *out);
 
 #endif

@@ -29,6 +29,7 @@ static const struct live_call calls[] = {
 		.has_flags = true},
 	{SYS_io_submit, "io_submit"},
 	{SYS_io_getevents, "io_getevents"},
+	{SYS_io_pgetevents, "io_pgetevents"},
 	{SYS_io_uring_enter, "io_uring_enter"},
 };
 

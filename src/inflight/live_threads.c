@@ -74,23 +74,23 @@ void live_threads_waited(struct live_threads *t, pid_t tid)
 	if (slot->tid == tid) {
 		slot->runs = 0;
 		slot->doubted_until_ns = 0;
-		slot->submits = false;
+		slot->way = LIVE_WAY_CALL;
 	}
 	pthread_mutex_unlock(&t->lock);
 }
 
-void live_threads_submitted(struct live_threads *t, pid_t tid)
+void live_threads_set_way(struct live_threads *t, pid_t tid, enum live_way way)
 {
 	pthread_mutex_lock(&t->lock);
-	slot_take(t, tid)->submits = true;
+	slot_take(t, tid)->way = way;
 	pthread_mutex_unlock(&t->lock);
 }
 
-bool live_threads_submits(struct live_threads *t, pid_t tid)
+enum live_way live_threads_way(struct live_threads *t, pid_t tid)
 {
 	pthread_mutex_lock(&t->lock);
 	const struct live_thread *slot = slot_of(t, tid);
-	bool submits = slot->tid == tid && slot->submits;
+	enum live_way way = slot->tid == tid ? slot->way : LIVE_WAY_UNKNOWN;
 	pthread_mutex_unlock(&t->lock);
-	return submits;
+	return way;
 }

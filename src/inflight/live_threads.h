@@ -9,7 +9,7 @@
  *    LIVE_RUNS_TO_DOUBT such waits in a row the thread is doubted for LIVE_DOUBT_NS: patience is
  *    then LIVE_PATIENCE_DOUBTED_NS.
  *
- *  - that its last request was found in a ring, so that the next one is looked for there first.
+ *  - how it wrote last, so that the next request is looked for there first.
  *
  * The price: a thread that does wait, but was kept from falling asleep several times by a busy
  * machine (or now writes in another way), gets little patience for at most LIVE_DOUBT_NS, since
@@ -35,11 +35,13 @@
 #define LIVE_PATIENCE_NS         (2 * NS_PER_MS)
 #define LIVE_PATIENCE_DOUBTED_NS (50 * NS_PER_US)
 
+enum live_way { LIVE_WAY_UNKNOWN, LIVE_WAY_CALL, LIVE_WAY_RING, LIVE_WAY_AIO };
+
 struct live_thread {
 	pid_t tid;                 /* 0: nobody */
 	unsigned runs;             /* full waits in a row that found it running */
 	uint64_t doubted_until_ns; /* 0: not doubted */
-	bool submits;              /* its last request was found in a ring */
+	enum live_way way;         /* how it wrote the last time that this could be told */
 	uint64_t described_ns;     /* when @writer was read; 0: never */
 	struct event_writer writer;
 };
@@ -68,8 +70,8 @@ uint64_t live_threads_patience_ns(struct live_threads *t, pid_t tid, uint64_t no
 void live_threads_ran(struct live_threads *t, pid_t tid, uint64_t begun_ns, uint64_t now_ns);
 void live_threads_waited(struct live_threads *t, pid_t tid);
 
-/* Its request was found in a ring; was its last one? */
-void live_threads_submitted(struct live_threads *t, pid_t tid);
-bool live_threads_submits(struct live_threads *t, pid_t tid);
+/* How it writes: found out, and the last that was. */
+void live_threads_set_way(struct live_threads *t, pid_t tid, enum live_way way);
+enum live_way live_threads_way(struct live_threads *t, pid_t tid);
 
 #endif
