@@ -8,7 +8,7 @@
 
 #define PANEL_WIDTH 620u
 #define LEFT        110u
-#define TOP         150u
+#define TOP         168u
 #define ROW         58u
 #define BAR         20u
 #define FULL        290u /* pixels of the longest bar */
@@ -23,21 +23,27 @@ static double harm_of(const struct demo_sheet *s, unsigned row)
 	return idle && idle->of ? (double)idle->n / (double)idle->of : 0;
 }
 
-static double most_throughput(const struct demo_sheet *s)
+/* All panels have one scale. */
+static double most_throughput(const struct demo_report *report)
 {
 	double most = 1;
-	for (unsigned i = 0; i < demo_sheet_rows(s); i++) {
-		double v = demo_sheet_cell(s, i, "throughput")->number;
-		most = v > most ? v : most;
+	for (const struct demo_sheet *s = report->first; s; s = s->next) {
+		for (unsigned i = 0; i < demo_sheet_rows(s); i++) {
+			double v = demo_sheet_cell(s, i, "throughput")->number;
+			most = v > most ? v : most;
+		}
 	}
 	return most;
 }
 
+/* What XML reserves is left out. */
 static void draw_text(
 	FILE *out, unsigned x, unsigned y, unsigned size, const char *fill, const char *text)
 {
-	fprintf(out, "<text x=\"%u\" y=\"%u\" font-size=\"%u\" fill=\"%s\">%s</text>\n", x, y, size,
-		fill, text);
+	fprintf(out, "<text x=\"%u\" y=\"%u\" font-size=\"%u\" fill=\"%s\">", x, y, size, fill);
+	for (; *text; text++)
+		fputc(strchr("<>&", *text) ? '.' : *text, out);
+	fputs("</text>\n", out);
 }
 
 static void draw_bar(FILE *out, unsigned x, unsigned y, double share, const char *fill)
@@ -69,9 +75,8 @@ static void draw_row(FILE *out, const struct demo_sheet *s, unsigned row, unsign
 	draw_text(out, bars + (unsigned)(harm_of(s, row) * FULL) + 8, y + BAR + 17, 14, SOFT, text);
 }
 
-static void draw_panel(FILE *out, const struct demo_sheet *s, unsigned x)
+static void draw_panel(FILE *out, const struct demo_sheet *s, unsigned x, double most)
 {
-	double most = most_throughput(s);
 	draw_text(out, x, TOP - 22, 19, INK, s->title);
 	for (unsigned row = 0; row < demo_sheet_rows(s); row++)
 		draw_row(out, s, row, x, most);
@@ -104,8 +109,9 @@ int demo_cures_draw(const struct demo_report *report, const char *path, struct e
 		width, height, width, height);
 	draw_key(out);
 	unsigned x = 20;
+	double most = most_throughput(report);
 	for (const struct demo_sheet *s = report->first; s; s = s->next, x += PANEL_WIDTH)
-		draw_panel(out, s, x);
+		draw_panel(out, s, x, most);
 	fputs("</svg>\n", out);
 	return fclose(out) == 0 ? 0 : errmsg_set(why, -errno, "%s: %s", path, strerror(errno));
 }
