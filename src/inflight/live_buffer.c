@@ -3,6 +3,7 @@
 #include "inflight/live_buffer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,6 @@ struct live_buffer {
 	_Atomic unsigned holders;
 	pid_t tid; /* 0: our own process */
 	unsigned piece_count;
-	struct iovec *window;  /* room for piece_count, in this allocation: the part to read */
 	struct iovec pieces[]; /* in the other process */
 };
 
@@ -50,13 +50,12 @@ int live_memory_read(
 struct live_buffer *live_buffer_new(
 	pid_t tid, const struct iovec *iov, unsigned count, uint64_t skip_bytes, uint32_t len_bytes)
 {
-	struct live_buffer *buffer = malloc(sizeof(*buffer) + 2 * count * sizeof(*iov));
+	struct live_buffer *buffer = malloc(sizeof(*buffer) + count * sizeof(*iov));
 	if (!buffer)
 		return NULL;
 	buffer->holders = 1;
 	buffer->tid = tid;
 	buffer->piece_count = iovec_cut(iov, count, skip_bytes, len_bytes, buffer->pieces);
-	buffer->window = buffer->pieces + buffer->piece_count;
 	return buffer;
 }
 
@@ -82,11 +81,14 @@ const struct iovec *live_buffer_pieces(const struct live_buffer *buffer, unsigne
 	return buffer->pieces;
 }
 
-/* The part of the window that [offset, offset + len) is; 0: it ends outside. */
-static unsigned buffer_aim(struct live_buffer *buffer, uint32_t offset_bytes, uint32_t len_bytes)
+/* The part [offset, offset + len), into @window, which has room for IOV_MAX: each reading has its
+ * own, since several go on side by side. How many pieces; those beyond IOV_MAX are left out, as the
+ * calls take no more, and then it ends short. */
+static unsigned buffer_aim(const struct live_buffer *buffer, uint32_t offset_bytes,
+	uint32_t len_bytes, struct iovec *window)
 {
-	return iovec_cut(
-		buffer->pieces, buffer->piece_count, offset_bytes, len_bytes, buffer->window);
+	unsigned count = buffer->piece_count < IOV_MAX ? buffer->piece_count : IOV_MAX;
+	return iovec_cut(buffer->pieces, count, offset_bytes, len_bytes, window);
 }
 
 static uint8_t *own_memory(
@@ -105,8 +107,9 @@ int live_buffer_read(
 		const uint8_t *from = own_memory(buffer, offset_bytes, len_bytes);
 		return from ? (memcpy(out, from, len_bytes), 0) : -EFAULT;
 	}
-	unsigned count = buffer_aim(buffer, offset_bytes, len_bytes);
-	return live_memory_read(buffer->tid, buffer->window, count, out, len_bytes);
+	struct iovec window[IOV_MAX];
+	unsigned count = buffer_aim(buffer, offset_bytes, len_bytes, window);
+	return live_memory_read(buffer->tid, window, count, out, len_bytes);
 }
 
 int live_buffer_compare(struct live_buffer *buffer, const void *bytes, uint32_t len_bytes)
@@ -130,9 +133,10 @@ int live_buffer_write(
 		uint8_t *to = own_memory(buffer, offset_bytes, len_bytes);
 		return to ? (memcpy(to, data, len_bytes), 0) : -EFAULT;
 	}
-	unsigned count = buffer_aim(buffer, offset_bytes, len_bytes);
+	struct iovec window[IOV_MAX];
+	unsigned count = buffer_aim(buffer, offset_bytes, len_bytes, window);
 	struct iovec local = {(void *)(uintptr_t)data, len_bytes};
-	ssize_t n = process_vm_writev(buffer->tid, &local, 1, buffer->window, count, 0);
+	ssize_t n = process_vm_writev(buffer->tid, &local, 1, window, count, 0);
 	if (n < 0)
 		return -errno;
 	return (size_t)n == len_bytes ? 0 : -EFAULT;
