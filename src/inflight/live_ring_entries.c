@@ -20,10 +20,11 @@
 #include "base/cleanup.h"
 #include "inflight/live_maps.h"
 
-#define CHUNK       64u /* entries that are copied at once */
-#define ROUNDS      4u  /* for who publishes as fast as we read */
-#define KEEP_MIN    64u
-#define NUMBER_BASE (UINT64_C(1) << 32) /* so that numbers before the first are positive */
+#define ARRAY_AT_ONCE 256u
+#define CHUNK         64u /* entries that are copied at once */
+#define ROUNDS        4u  /* for who publishes as fast as we read */
+#define KEEP_MIN      64u
+#define NUMBER_BASE   (UINT64_C(1) << 32) /* so that numbers before the first are positive */
 
 static struct iovec range_at(uint64_t addr, uint64_t len_bytes)
 {
@@ -150,16 +151,35 @@ static int form_conclude(struct ring *r, const struct ring_header *h)
 	return 0;
 }
 
+/* The header, and with it the indices, where they are few: one call less. */
+static int read_beginning(struct ring *r, uint8_t *header)
+{
+	uint8_t copy[RING_HEADER_BYTES + ARRAY_AT_ONCE * sizeof(*r->array)];
+	size_t array_bytes = sizeof(*r->array) * r->form.entries;
+	r->array_is_fresh = r->indices == RING_INDICES_ARRAY && r->form.entries &&
+			    r->form.entries <= ARRAY_AT_ONCE;
+	const struct iovec ranges[] = {range_at(r->memory.ring, RING_HEADER_BYTES),
+		range_at(r->memory.ring + r->array_offset, array_bytes)};
+	int ret = ring_memory_read(&r->memory, ranges, r->array_is_fresh ? 2 : 1, copy);
+	if (ret < 0)
+		return ret;
+	memcpy(header, copy, RING_HEADER_BYTES);
+	if (r->array_is_fresh)
+		memcpy(r->array, copy + RING_HEADER_BYTES, array_bytes);
+	return 0;
+}
+
 static int read_header(struct ring *r, struct ring_header *out)
 {
 	uint8_t memory[RING_HEADER_BYTES];
-	int ret = read_range(r, r->memory.ring, memory, sizeof(memory));
+	int ret = read_beginning(r, memory);
 	if (ret < 0)
 		return ret;
 	if (!ring_header_decode(memory, out))
 		return -ENOENT;
 	if (r->form.entries == out->entries && r->form.cq_entries == out->cq_entries)
 		return 0;
+	r->array_is_fresh = false;
 	return form_conclude(r, out);
 }
 
@@ -182,7 +202,7 @@ static int indices_load(struct ring *r, uint64_t from, uint64_t to)
 {
 	uint32_t mask = r->form.entries - 1, begin = (uint32_t)from & mask;
 	uint64_t count = to - from;
-	if (r->indices == RING_INDICES_ARRAY) {
+	if (r->indices == RING_INDICES_ARRAY && !r->array_is_fresh) {
 		uint64_t first = count < r->form.entries - begin ? count : r->form.entries - begin;
 		uint64_t array = r->memory.ring + r->array_offset;
 		int ret = read_range(r, array + sizeof(uint32_t) * (uint64_t)begin,
@@ -355,6 +375,7 @@ static int refresh_round(struct ring *r, uint32_t *tail)
 	int ret = indices_load(r, from, to);
 	if (ret == 0)
 		ret = entries_copy(r, from, to, tail);
+	r->array_is_fresh = false;
 	if (ret < 0) {
 		r->open_count = first;
 		return ret;

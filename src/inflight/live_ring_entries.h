@@ -46,6 +46,7 @@ struct ring {
 	uint32_t sqe_bytes;      /* from one entry to the next */
 	uint64_t next;           /* number of the first entry that was not copied yet */
 	uint32_t *array;         /* owned: copy of the indices */
+	bool array_is_fresh;     /* read after the tail that is being followed */
 	uint64_t *last_number;   /* owned: of each slot, the latest entry published in it */
 	struct ring_entry *open; /* owned: to be found; in order of numbers */
 	unsigned open_count, open_room;
