@@ -85,8 +85,9 @@ static void strangers_find(struct search *s, const struct event *e)
 {
 	if (!e->len_bytes)
 		return;
-	/* Only what lies at or behind the first changed byte can differ. */
-	uint64_t changed = e->file_offset_bytes + min_u64(e->first_changed, e->len_bytes - 1);
+	/* Only what lies at or behind the first changed byte can differ; unknown: anything. */
+	uint32_t first = e->first_changed == UINT32_MAX ? 0 : e->first_changed;
+	uint64_t changed = e->file_offset_bytes + min_u64(first, e->len_bytes - 1);
 	struct runs r = {.first_block = changed / BLOCK_BYTES,
 		.last_block = (e->file_offset_bytes + e->len_bytes - 1) / BLOCK_BYTES};
 	fs_file_extents(s->fs, e->ino, extent_found, &r);

@@ -73,7 +73,8 @@ static void write_strangers(struct json *j, const struct event_blast_zone *z, st
 
 static void write_mutation(struct json *j, const struct event *e, const struct events_world *w)
 {
-	json_field_u64(j, "first_changed", e->first_changed);
+	if (e->first_changed != UINT32_MAX)
+		json_field_u64(j, "first_changed", e->first_changed);
 	if (e->kind == EVENT_MUTATION)
 		json_field_u64(j, "changed_bytes", e->changed_bytes);
 	if (e->policy)

@@ -13,8 +13,9 @@
  *	blast	  "nobody", "writer", "strangers": who loses by a mutation (event_blast.h)
  *	strangers [{"file", "ino", "blocks"}]  files that own other blocks of the parity rows
  *	error	  "EILSEQ": what the caller got
- *	what	  of a mutation: what became of the write, "stored", "verified",
- *		  "copy stored", "redone", "rejected", "refused", "failed" (base/event.h); of damage: "guard", "ref tag", "read error", ...
+ *	what	  of a mutation: what became of the write, "stored", "verified", "copy stored",
+ *		  "redone", "rejected", "refused", "failed" (base/event.h); of damage: "guard",
+ *		  "ref tag", "read error", ...
  *	member member_block volume_block volume_blocks stripe	where it is
  *	count	  of "dropped": events lost. With pid: mutation events of that process above the
  *		  rate limit (pid 0: of processes too many to tell apart). Without: the ring was
