@@ -7,10 +7,10 @@
  * a part of the range. Needs the same user or CAP_SYS_PTRACE; under Yama's ptrace_scope 1 an
  * ancestor, or the writer's prctl(PR_SET_PTRACER).
  *
- * Any thread; a buffer may be read from several at once. Reads nothing but the arguments and the buffer of
- * the call that is being served. Never asks our own file system for anything, which would wait for
- * us: so a buffer that lies, also in part, in a mapping of a file of the mount is not read, be its
- * pages present or not (they may go at any time). Three limits:
+ * Any thread; a buffer may be read by several at once. Reads nothing but the arguments and the
+ * buffer of the call that is being served. Never asks our own file system for anything, which would
+ * wait for us: so a buffer that lies, also in part, in a mapping of a file of the mount is not read,
+ * be its pages present or not (they may go at any time). Three limits:
  *  - A reading waits where the memory must be paged in from elsewhere, and while a thread of the
  *    writer's process holds its mmap lock. Should that thread wait for us meanwhile (mmap(2) of a
  *    file that is open for direct I/O writes that file's dirty pages back under the lock), and can
