@@ -39,8 +39,8 @@ static const char *danger(enum event_blast who)
 {
 	static const char *const texts[] = {[BLAST_NOBODY] = "no data is at risk",
 		[BLAST_WRITER] = "its own data may be lost",
-		[BLAST_STRANGERS] = "its own data, and that of other files in the same stripes, "
-				    "may be lost when a member fails"};
+		[BLAST_STRANGERS] = ("its own data, and that of other files in the same stripes, "
+				     "may be lost when a member fails")};
 	return texts[who];
 }
 
