@@ -1,23 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* Live memory: where in the writer's address space the bytes of a direct write are.
+/* Live memory: where in the writer's address space the bytes of a direct write are, or those of a
+ * direct read are to go.
  *
- * A FUSE request carries the thread id of its writer. While a thread waits in write, pwrite64,
- * writev, pwritev or pwritev2, /proc/TID/syscall (proc(5)) shows the call and its arguments; the
- * iovec array is read with process_vm_readv(2). One call may reach us as several requests, each for
- * a part of the range. Needs the same user or CAP_SYS_PTRACE; under Yama's ptrace_scope 1 an
- * ancestor, or the writer's prctl(PR_SET_PTRACER).
+ * A FUSE request carries the thread id of its writer. Three ways lead from there to the memory:
+ *  - The thread waits in a synchronous call (write, pwrite64, writev, pwritev, pwritev2, and the
+ *    same to read): /proc/TID/syscall (proc(5)) shows the call and its arguments, and the iovec
+ *    array is read with process_vm_readv(2). POSIX aio is threads that do this.
+ *  - Its process has an io_uring, whose shared memory keeps the submission: live_ring.h.
+ *  - It uses libaio in a tree of processes that is followed, or is still inside io_submit(2):
+ *    live_aio.h.
+ * One call or submission may reach us as several requests, each for a part of the range. Needs the
+ * same user or CAP_SYS_PTRACE; under Yama's ptrace_scope 1 an ancestor, or the writer's
+ * prctl(PR_SET_PTRACER).
  *
- * Any thread; a buffer may be read by several at once. Reads nothing but the arguments and the
- * buffer of the call that is being served. Never asks our own file system for anything, which would
- * wait for us: so a buffer that lies, also in part, in a mapping of a file of the mount is not read,
- * be its pages present or not (they may go at any time). Three limits:
+ * Any thread; one reading of a buffer at a time. Reads nothing but the arguments and the buffer of
+ * the call that is being served, the rings of its process, and where its iovecs point. Never asks
+ * our own file system for anything, which would wait for us: so a buffer that lies, also in part,
+ * in a mapping of a file of the mount is not read, be its pages present or not (they may go at any
+ * time). Limits:
  *  - A reading waits where the memory must be paged in from elsewhere, and while a thread of the
  *    writer's process holds its mmap lock. Should that thread wait for us meanwhile (mmap(2) of a
  *    file that is open for direct I/O writes that file's dirty pages back under the lock), and can
  *    nobody but the thread that reads serve it, then neither goes on until the mount is aborted.
+ *    Threads that look into the rings of one process take turns, and so wait together.
  *  - A mapping of the mount that replaces a located buffer while the write is in flight is not
  *    noticed.
- *  - Nor is one that reaches the mount by a detour (see live_maps.h). */
+ *  - Nor is one that reaches the mount by a detour (see live_maps.h).
+ *  - Of a child of vfork(2) that writes, executes a program and writes again, all within a tenth of
+ *    a second, the mappings may be looked at that it had before (see live_handle.h).
+ *  - Several writes of one range that are in flight in rings at once, with the same bytes from
+ *    different buffers, are LIVE_AMBIGUOUS. */
 #ifndef STABLEFS_INFLIGHT_LIVE_H
 #define STABLEFS_INFLIGHT_LIVE_H
 
@@ -30,8 +42,8 @@
 enum live_miss {
 	LIVE_FOUND,
 	LIVE_NOT_PERMITTED, /* may not read that process */
-	LIVE_NOT_IN_CALL,   /* the thread is not in a synchronous write call (io_uring, aio) */
-	LIVE_NO_MATCH,      /* it is in one, but of another range or file; or is a 32-bit one */
+	LIVE_NOT_IN_CALL,   /* the thread is in no call that writes, and its process has no ring */
+	LIVE_NO_MATCH,      /* call or rings are of another range or file; or it is a 32-bit one */
 	LIVE_GONE,          /* the process has ended */
 	LIVE_OWN_MAPPING,   /* buffer or iovecs are in a mapping of a file of this mount */
 	LIVE_AMBIGUOUS,     /* several submissions of a ring or of libaio could be this one */
@@ -76,8 +88,9 @@ struct live_buffer *live_buffer_own(void *memory, uint32_t len_bytes);
 bool live_buffer_is_own(const struct live_buffer *buffer);
 pid_t live_buffer_tid(const struct live_buffer *buffer); /* a thread of that process */
 
-/* LIVE_FOUND: *@out is the buffer of this request (release with live_buffer_free, or give it to
- * source_live_new), and @writer has pid, tid, uid, comm and call. Else *@out is NULL and @writer
+/* Once for each request: what a ring has submitted is found once. LIVE_FOUND: *@out is the buffer of
+ * this request (release with live_buffer_free, or give it to source_live_new), and @writer has pid,
+ * tid, uid, comm and call (the system call's name, "io_uring" or "libaio"). Else *@out is NULL and @writer
  * has what is known; fields that nothing is known of stay as they are. Who a thread is may be as
  * old as a tenth of a second. A thread that has not fallen asleep yet is waited for, for up to two
  * milliseconds (less, for a while, where that was in vain several times: see live_threads.h); then
