@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -196,6 +195,15 @@ static void print_figures(const struct figures *f)
 	fflush(stdout);
 }
 
+static void write_case(FILE *out, const struct figures *f, unsigned a)
+{
+	fprintf(out, "{\"bytes\": %zu, \"policy\": \"%s\", \"iops\": %.1f, \"mib_s\": %.2f, ",
+		f->len, arms[a].name, f->iops[a], f->iops[a] * (double)f->len / 1048576);
+	fprintf(out, "\"us\": %.2f, \"cpu_us\": %.2f, \"of_zerocopy\": %.4f, ", f->us[a],
+		f->cpu_us[a], f->of_zerocopy[a]);
+	fprintf(out, "\"of_bounce\": %.4f, \"added_us\": %.2f}", f->of_bounce[a], f->added_us[a]);
+}
+
 static void write_json(const struct bench *b, const struct figures *all)
 {
 	FILE *out = b->o.json ? fopen(b->o.json, "we") : NULL;
@@ -204,21 +212,16 @@ static void write_json(const struct bench *b, const struct figures *all)
 		return;
 	if (!out || uname(&u) < 0)
 		err(1, "%s", b->o.json);
-	fprintf(out,
-		"{\"kernel\": \"%s\", \"depth\": %u, \"rounds\": %u, \"slice_ms\": %u, \"seed\": %u, "
-		"\"touch\": %s, \"cases\": [",
-		u.release, b->o.depth, b->o.rounds, b->o.slice_ms, b->o.seed,
-		b->o.touch ? "true" : "false");
-	for (unsigned i = 0; i < b->o.size_count; i++)
-		for (unsigned a = 0; a < ARMS; a++)
-			fprintf(out,
-				"%s\n {\"bytes\": %zu, \"policy\": \"%s\", \"iops\": %.1f, \"mib_s\": %.2f, "
-				"\"us\": %.2f, \"cpu_us\": %.2f, \"of_zerocopy\": %.4f, \"of_bounce\": %.4f, "
-				"\"added_us\": %.2f}",
-				i + a ? "," : "", all[i].len, arms[a].name, all[i].iops[a],
-				all[i].iops[a] * (double)all[i].len / 1048576, all[i].us[a],
-				all[i].cpu_us[a], all[i].of_zerocopy[a], all[i].of_bounce[a],
-				all[i].added_us[a]);
+	fprintf(out, "{\"kernel\": \"%s\", \"depth\": %u, \"rounds\": %u, ", u.release, b->o.depth,
+		b->o.rounds);
+	fprintf(out, "\"slice_ms\": %u, \"seed\": %u, \"touch\": %s, \"cases\": [", b->o.slice_ms,
+		b->o.seed, b->o.touch ? "true" : "false");
+	for (unsigned i = 0; i < b->o.size_count; i++) {
+		for (unsigned a = 0; a < ARMS; a++) {
+			fputs(i + a ? ",\n " : "\n ", out);
+			write_case(out, &all[i], a);
+		}
+	}
 	fprintf(out, "\n]}\n");
 	if (fclose(out))
 		err(1, "%s", b->o.json);

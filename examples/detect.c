@@ -31,10 +31,9 @@ int main(void)
 		seen = stablefs_event_next(v, event, 0) > 0;
 	}
 	storing_stop(&storing);
-	printf("write %u of a buffer that a thread stores into: %s, from byte %u on %u bytes changed; "
-	       "%s\n",
-		writes, event->path, event->first_changed, event->changed_bytes,
-		event->what ? event->what : "");
+	printf("write %u while a thread stores: %s, %u bytes changed from byte %u on; %s\n", writes,
+		event->path, event->changed_bytes, event->first_changed,
+		event->what ? event->what : "nothing");
 	if (stablefs_scrub(v, NULL, &scrub) < 0)
 		errx(1, "scrub");
 	printf("damage %llu\n", (unsigned long long)scrub.damage);

@@ -148,14 +148,14 @@ struct stablefs_io {
 	uint64_t offset;
 	void *buffer; /* a write only reads it */
 	size_t len;   /* 1 to STABLEFS_MAX_BYTES */
-	/* Writes. */
-	enum stablefs_policy policy;
-	unsigned flags;
 	/* Runs once, when it has completed: on the engine's thread, for a write that changed in
 	 * flight on another one of the library's, or within the call that submits. It may free or
 	 * submit the io again. NULL: wait for it, or reap it. */
 	void (*done)(struct stablefs_io *io);
 	void *user; /* yours */
+	/* Of a write. */
+	enum stablefs_policy policy;
+	unsigned flags;
 	/* Results. */
 	int64_t result;         /* bytes (a read ends at the end of the file), or -errno: -EILSEQ (a
 				 * member refused data that does not match its guard, or damage that
@@ -164,8 +164,8 @@ struct stablefs_io {
 	uint32_t first_changed; /* CHANGED: byte of the buffer (verify, adaptive: of its block) */
 	uint32_t changed_bytes; /* CHANGED: how many (verify, adaptive: in whole blocks) */
 	/* The library's. */
-	struct stablefs_io *next;
 	int state;
+	struct stablefs_io *next;
 };
 
 /* Submit; 0: it will complete. Else -errno, and it never will: -EINVAL (length, policy; or, for

@@ -373,7 +373,7 @@ static int read_number(const char *path)
 	return n > 0 ? atoi(text) : -1;
 }
 
-/* Faults of system calls are not for everybody: without the right to answer them there is no cow. */
+/* Not everybody may answer faults of system calls: without the right to there is no cow. */
 static void without_the_permission_it_says_how_to_get_it(void **unused)
 {
 	(void)unused;

@@ -204,7 +204,7 @@ static void cow_stores_the_bytes_at_submission(void **unused)
 	rig_free(rig);
 }
 
-/* A thread that stores at full speed whenever it is let, and is known to be still when it is not. */
+/* A thread that stores at full speed when it is let, and is known to be still when it is not. */
 struct gated {
 	uint64_t *words;
 	atomic_bool go, still, stop;
@@ -337,7 +337,9 @@ static void cow_of_shared_memory_is_bounced_and_counted(void **unused)
 
 static bool note_neighbour(void *ctx, const char *path)
 {
-	strcat(ctx, path);
+	char *names = ctx;
+	size_t used = strlen(names);
+	snprintf(names + used, 4096 - used, "%s", path);
 	return true;
 }
 
