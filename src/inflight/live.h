@@ -88,14 +88,14 @@ struct live_buffer *live_buffer_own(void *memory, uint32_t len_bytes);
 bool live_buffer_is_own(const struct live_buffer *buffer);
 pid_t live_buffer_tid(const struct live_buffer *buffer); /* a thread of that process */
 
-/* Once for each request: what a ring has submitted is found once. LIVE_FOUND: *@out is the buffer of
- * this request (release with live_buffer_free, or give it to source_live_new), and @writer has pid,
- * tid, uid, comm and call (the system call's name, "io_uring" or "libaio"). Else *@out is NULL and @writer
- * has what is known; fields that nothing is known of stay as they are. Who a thread is may be as
- * old as a tenth of a second. A thread that has not fallen asleep yet is waited for, for up to two
- * milliseconds (less, for a while, where that was in vain several times: see live_threads.h); then
- * it counts as not in a call, which happens to some writes where more threads want to run than
- * there are processors. */
+/* Once for each request: what a ring has submitted is found once. LIVE_FOUND: *@out is the
+ * buffer of this request (release with live_buffer_free, or give it to source_live_new), and
+ * @writer has pid, tid, uid, comm and call (the system call's name, "io_uring" or "libaio").
+ * Else *@out is NULL and @writer has what is known; fields that nothing is known of stay as
+ * they are. Who a thread is may be as old as a tenth of a second. A thread that has not fallen
+ * asleep yet is waited for, for up to two milliseconds (less, for a while, where that was in
+ * vain several times: see live_threads.h); then it counts as not in a call, which happens to
+ * some writes where more threads want to run than there are processors. */
 enum live_miss live_locate(struct live *live, const struct live_request *req,
 	struct live_buffer **out, struct event_writer *writer);
 

@@ -36,7 +36,8 @@ static enum live_miss find_in_trees(const struct live_aio_question *q, struct ai
 
 /* ---- control blocks ---- */
 
-/* Memory of the process, if reading it does not ask us. 0 or -errno; -EFAULT also where it would. */
+/* Memory of the process, if reading it does not ask us. 0 or -errno; -EFAULT also where it
+ * would. */
 static int read_safely(struct live_handle *handle, const struct live_request *req, uint64_t addr,
 	void *out, size_t len_bytes)
 {

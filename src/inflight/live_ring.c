@@ -201,9 +201,11 @@ static int rings_look(struct live_rings *t, struct process *p)
 static bool may_look_again(struct process *p, bool is_sure)
 {
 	uint64_t since_ns = clock_monotonic_ns() - p->looked_ns;
-	if (since_ns < LOOK_SHARE * p->look_cost_ns)
-		return false;
-	return is_sure || since_ns > LIVE_RINGS_LOOK_NS || process_pages(p) != p->pages;
+	bool has_changed = process_pages(p) != p->pages;
+	if (is_sure && has_changed)
+		return true;
+	bool may_take_time = since_ns >= LOOK_SHARE * p->look_cost_ns;
+	return may_take_time && (is_sure || has_changed || since_ns > LIVE_RINGS_LOOK_NS);
 }
 
 /* ---- reading ---- */
@@ -215,7 +217,8 @@ static void ring_remove(struct process *p, unsigned i)
 	memmove(&p->rings[i], &p->rings[i + 1], (p->ring_count - i) * sizeof(*p->rings));
 }
 
-/* All rings as they are now. 0, -ENOTTY or -EPERM. @unreadable: there is one that cannot be read. */
+/* All rings as they are now. 0, -ENOTTY or -EPERM. @unreadable: there is one that cannot be
+ * read. */
 static int rings_refresh(struct process *p, const struct ring_reader *reader, bool *unreadable)
 {
 	for (unsigned i = 0; i < p->ring_count;) {

@@ -14,8 +14,10 @@
  * is there is told as a path (in fdinfo of the ring), and which file that is only where the process
  * has it open, too.
  *
- * New rings are looked for where nothing was found and the process's memory has another size than
- * at the last time, or that was LIVE_RINGS_LOOK_NS ago; at most a tenth of the time goes into that.
+ * New rings are looked for where nothing was found: at once where the thread is a ring's and its
+ * process has another size than at the last look; else at most a tenth of the time goes into that,
+ * and where neither is the case it is done each LIVE_RINGS_LOOK_NS. So the first request of a new
+ * ring may be missed where its thread has run on, and the process grows and shrinks all the time.
  *
  * Where the memory is, and what it costs to hold it: live_ring_memory.h. */
 #ifndef STABLEFS_INFLIGHT_LIVE_RING_H

@@ -3,8 +3,8 @@
  *
  * A rule: a buffer that is only perhaps the right one is not taken. With one entry, of a file that
  * is known, there is no doubt; with several entries of one buffer it does not matter which. Else
- * the bytes decide: the request's own copy of them is in the buffer that it was made of, unless that
- * was changed already, and in no other, unless that holds the same. */
+ * the bytes decide: the request's own copy of them is in the buffer that it was made of, unless
+ * that was changed already, and in no other, unless that holds the same. */
 #ifndef STABLEFS_INFLIGHT_LIVE_RING_CHOICE_H
 #define STABLEFS_INFLIGHT_LIVE_RING_CHOICE_H
 

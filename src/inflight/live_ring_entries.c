@@ -59,8 +59,8 @@ static enum array_look look_at_array(struct ring *r, uint64_t offset)
 	return is_zero((const uint8_t *)r->array, len) ? LOOKS_ZERO : LOOKS_RIGHT;
 }
 
-/* All indices are zero: either there are none, or each entry was put into slot 0. Slot 1 tells, once
- * two were published. */
+/* All indices are zero: either there are none, or each entry was put into slot 0. Slot 1 tells,
+ * once two were published. */
 static enum ring_indices conclude_from_slot_one(struct ring *r, uint32_t tail)
 {
 	uint8_t sqe[RING_SQE_BYTES];

@@ -26,7 +26,8 @@ struct ring_memory {
 	pid_t pid;
 	uint64_t ino;  /* of the ring's anonymous file: which ring it is */
 	int remote_fd; /* its number in that process, -1: not looked for */
-	/* In the process, or in ours while attached by descriptor. There may be less behind them. */
+	/* In the process, or in ours while attached by descriptor. There may be less behind
+	 * them. */
 	uint64_t ring, ring_bytes;
 	uint64_t sqes, sqes_bytes;
 };
