@@ -149,6 +149,7 @@ struct fs_io {
 	 * FS_ATOMIC_MAX bytes at a multiple of its length. The source must be stable. Needs as much
 	 * free space as it writes: what it replaces is free after the next commit. */
 	bool atomic;
+	bool mend;       /* write: see STRIPE_MEND */
 	bool keep_times; /* write from the page cache: the kernel sends times itself */
 	/* On the engine thread, or from within fs_submit() where nothing had to be read or written.
 	 * @err: 0 or -errno; io->done_bytes says how much was read (short at the end of file). */

@@ -160,7 +160,7 @@ static void piece_fill(struct transfer *t, struct piece *p, const struct run *r,
 	p->transfer = t;
 	p->req = (struct stripe_req){
 		.kind = io->kind,
-		.flags = r->fresh ? STRIPE_FRESH : 0,
+		.flags = (r->fresh ? STRIPE_FRESH : 0u) | (io->mend ? STRIPE_MEND : 0u),
 		.offset_bytes = r->volume_offset,
 		.len_bytes = (uint32_t)r->len,
 		.source = io->source,

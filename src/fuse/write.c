@@ -118,6 +118,7 @@ static void mend_now(struct later_job *job)
 	struct write_req *w = container_of(job, struct write_req, later);
 	w->fs_io.source = &w->bounce;
 	w->fs_io.hold_ns = 0;
+	w->fs_io.mend = true;
 	w->fs_io.done = write_mended;
 	fs_submit(w->f->fs, &w->fs_io);
 }

@@ -220,9 +220,18 @@ static void read_run(struct write_op *op, unsigned slot, unsigned row, unsigned 
 	member_read(&x->xfer);
 }
 
+/* A read-modify-write would carry parity that is wrong along. */
+static bool distrusts_parity(const struct write_op *op)
+{
+	for (unsigned i = 0; i < op->span_count; i++)
+		if (op->spans[i].part->req->flags & STRIPE_MEND)
+			return true;
+	return false;
+}
+
 static void plan_and_read(struct write_op *op)
 {
-	int err = write_plan(op, PLAN_FEWEST_IOS);
+	int err = write_plan(op, distrusts_parity(op) ? PLAN_PREFER_RCW : PLAN_FEWEST_IOS);
 	if (!err && op->plan.read_ios)
 		err = write_allocate_old(op);
 	if (!err && op->plan.read_ios)

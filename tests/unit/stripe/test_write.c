@@ -56,6 +56,33 @@ static void without_pi_a_mutation_behind_the_parity_leaves_parity_wrong(void **u
 	rig_free(rig);
 }
 
+static int write_again(struct rig *rig, uint64_t volume_block, unsigned flags)
+{
+	uint8_t block[BLOCK_BYTES];
+	rig_fill_block(block, volume_block, 'n');
+	struct rig_io *io =
+		rig_io_new(rig, STRIPE_WRITE, volume_block * BLOCK_BYTES, BLOCK_BYTES, block);
+	io->req.flags = flags;
+	rig_io_start(io);
+	int err = rig_io_wait(io);
+	rig_io_free(io);
+	return err;
+}
+
+static void a_write_that_mends_makes_the_parity_anew(void **unused)
+{
+	(void)unused;
+	struct rig *rig = raid5_rig(5, PI_NONE); /* so that a rmw has the fewer I/Os */
+	assert_int_equal(script_write(rig, 3, 1, 0, "-ab"), 0);
+	assert_int_equal(write_again(rig, 3, 0), 0);
+	assert_int_equal(rig_scrub(rig, STRIPE_CHECK).parity_bad, 1);
+	assert_int_equal(write_again(rig, 3, STRIPE_MEND), 0);
+	assert_true(rig_reads(rig, 3, 'n'));
+	assert_true(rig_is_clean(rig));
+	assert_true(others_are_old(rig, 3, 1));
+	rig_free(rig);
+}
+
 static void wrong_parity_ruins_the_idle_block_of_a_member_that_fails(void **unused)
 {
 	(void)unused;
@@ -446,6 +473,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_pi_a_mutation_behind_the_parity_leaves_parity_wrong),
+		cmocka_unit_test(a_write_that_mends_makes_the_parity_anew),
 		cmocka_unit_test(wrong_parity_ruins_the_idle_block_of_a_member_that_fails),
 		cmocka_unit_test(the_writers_that_do_not_mutate_leave_everything_consistent),
 		cmocka_unit_test(data_that_left_guard_and_parity_behind_is_set_back_by_a_read),
