@@ -130,6 +130,19 @@ static void descriptions_age(void **unused)
 	assert_false(live_threads_recall(t, TID, START + LIVE_DESCRIBED_NS, &out));
 }
 
+static void the_last_way_of_a_thread_is_remembered(void **unused)
+{
+	(void)unused;
+	struct live_threads *t = fresh();
+	assert_int_equal(live_threads_way(t, TID), LIVE_WAY_UNKNOWN);
+	live_threads_set_way(t, TID, LIVE_WAY_RING);
+	assert_int_equal(live_threads_way(t, TID), LIVE_WAY_RING);
+	live_threads_waited(t, TID); /* found in a call */
+	assert_int_equal(live_threads_way(t, TID), LIVE_WAY_CALL);
+	live_threads_set_way(t, TID + LIVE_THREADS, LIVE_WAY_AIO); /* takes its place */
+	assert_int_equal(live_threads_way(t, TID), LIVE_WAY_UNKNOWN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +153,7 @@ int main(void)
 		cmocka_unit_test(waits_that_are_not_in_a_row_raise_no_doubt),
 		cmocka_unit_test(threads_at_the_same_place_are_not_mistaken_for_one_another),
 		cmocka_unit_test(descriptions_age),
+		cmocka_unit_test(the_last_way_of_a_thread_is_remembered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
