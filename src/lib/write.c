@@ -208,21 +208,21 @@ static void compare_copies(struct lib_op *op)
 	}
 }
 
-/* A member that refused a piece has seen it change, whatever the memory holds by now. */
+/* Which pieces have to be written again: those that changed, and those that a member refused, since
+ * that may have seen a change that has gone. */
 static bool compare_guarded(struct lib_op *op)
 {
 	bool any = false;
 	for (unsigned i = 0; i < op->count; i++) {
 		struct lib_piece *p = &op->pieces[i];
-		uint32_t first = 0;
-		uint32_t blocks = p->err && p->err != -EILSEQ
-					  ? 0
-					  : guarded_source_changed(&p->source, &first);
-		p->changed = blocks || p->err == -EILSEQ;
-		any = any || p->changed;
-		if (p->changed)
+		uint32_t first = 0, blocks = 0;
+		if (!p->err || p->err == -EILSEQ)
+			blocks = guarded_source_changed(&p->source, &first);
+		if (blocks)
 			op_note_change(op, i * LIB_PIECE_BYTES + first * BLOCK_BYTES,
 				blocks * BLOCK_BYTES);
+		p->changed = blocks || p->err == -EILSEQ;
+		any = any || p->changed;
 	}
 	return any;
 }
@@ -266,14 +266,19 @@ static void redo_start(struct lib_op *op)
 	lib_op_start(op);
 }
 
+/* What a copy is refused for as well is damage on the members, and nobody's change. */
 static void redo_answered(struct lib_op *op, int err)
 {
-	if (op->policy == STABLEFS_ADAPTIVE)
-		atomic_store(&op->v->adaptive_bounced, true);
 	if (!err) {
-		op->io->happened |= STABLEFS_REDONE;
+		op->io->happened |= STABLEFS_REDONE | STABLEFS_CHANGED;
 		atomic_fetch_add(&op->v->count.redone, 1);
 	}
+	if (!(op->io->happened & STABLEFS_CHANGED)) {
+		lib_op_finish(op, err);
+		return;
+	}
+	if (op->policy == STABLEFS_ADAPTIVE)
+		atomic_store(&op->v->adaptive_bounced, true);
 	if (!err && op->policy == STABLEFS_VERIFY)
 		err = -EIO;
 	emit_changed(op, op->io->happened & STABLEFS_REDONE ? "redone" : "failed", err);
