@@ -16,8 +16,8 @@
  *	                                          LOOKING --give_up--> HANGING
  *	                                          HANGING --job_finish--> IDLE
  *
- * While it prepares, a worker reads its caller's memory; what hangs is looking, and that touches
- * nothing but the worker's own memory and the buffer that it holds. So only who looks is given up.
+ * What hangs is looking, and that touches nothing but the worker's own memory and the buffer that it
+ * holds. So only who looks is given up.
  *
  * Threads are made when there is something to do, and end where there are more than wanted. All of
  * them and sampler_free() share the sampler; the last one out frees it.
@@ -84,8 +84,7 @@ struct sampler {
 /* A job whose poster waits for it. */
 struct waiting {
 	struct sampler_job job;
-	void *out;        /* a read: where the bytes go */
-	const void *data; /* a write: where they come from */
+	void *out;
 	struct gate gate;
 	int err;
 };
@@ -180,7 +179,7 @@ static bool job_finish(struct worker *w, bool was_write, int err)
 	struct sampler *s = w->s;
 	pthread_mutex_lock(&s->lock);
 	bool mine = w->job;
-	if (!mine) {
+	if (atomic_load(&w->phase) == HANGING) {
 		s->hanging--;
 		penalty_unhang(&s->penalties, w->hung_tgid);
 	}
@@ -193,22 +192,19 @@ static bool job_finish(struct worker *w, bool was_write, int err)
 	return mine;
 }
 
-/* The bytes are in w->memory, or come from there. Nothing of the job is touched while it looks. */
+/* A read's bytes are in w->memory. Nothing of its job is touched while it looks. */
 static int look(struct worker *w, const struct sampler_job *job)
 {
-	const struct waiting *waiting = job->run;
 	struct live_buffer *buffer = job->buffer;
 	uint32_t len = job->len_bytes, offset = job->offset_bytes;
-	bool writes = waiting && waiting->data;
-	int err = worker_make_room(w, len);
+	const void *data = job->data;
+	int err = data ? 0 : worker_make_room(w, len);
 	if (err < 0)
 		return err;
-	if (writes)
-		memcpy(w->memory, waiting->data, len);
 	live_buffer_hold(buffer);
 	atomic_store(&w->phase, LOOKING); /* from here on it may be given up */
-	if (writes)
-		err = live_buffer_write(buffer, offset, w->memory, len);
+	if (data)
+		err = live_buffer_write(buffer, offset, data, len);
 	else
 		err = live_buffer_read(buffer, offset, w->memory, len);
 	live_buffer_free(buffer);
@@ -218,11 +214,10 @@ static int look(struct worker *w, const struct sampler_job *job)
 static void worker_run(struct worker *w)
 {
 	struct sampler_job *job = w->job;
-	const struct waiting *waiting = job->run;
-	bool writes = waiting && waiting->data;
+	bool writes = job->data;
 	int err = w->refused ? -ETIME : look(w, job);
 	if (job_finish(w, writes, err))
-		job->seen(job, err < 0 ? NULL : w->memory, err);
+		job->seen(job, err < 0 ? NULL : writes ? job->data : w->memory, err);
 }
 
 /* True: it got a job from the queue, or sits among the idle ones. */
@@ -282,11 +277,14 @@ static void *worker_main(void *arg)
 
 /* ---- the watch ---- */
 
+/* A read's job is over; a write's is not (see sampler.h). */
 static void give_up(struct worker *w, uint64_t now_ns, struct list *given_up)
 {
 	struct sampler *s = w->s;
-	list_push_back(given_up, &w->job->node);
-	w->job = NULL;
+	if (!w->job->data) {
+		list_push_back(given_up, &w->job->node);
+		w->job = NULL;
+	}
 	atomic_store(&w->phase, HANGING);
 	w->hung_tgid = penalty_hang(&s->penalties, w->tid, now_ns);
 	s->hanging++;
@@ -409,6 +407,12 @@ static int hand_over(struct sampler *s, struct sampler_job *job, struct worker *
 }
 
 /* Our own memory: it needs nobody's help. */
+static void store_own(struct sampler_job *job)
+{
+	int err = live_buffer_write(job->buffer, job->offset_bytes, job->data, job->len_bytes);
+	job->seen(job, err < 0 ? NULL : job->data, err);
+}
+
 static void see_own(struct sampler_job *job)
 {
 	cleanup(cleanup_freep) void *bytes = malloc(job->len_bytes);
@@ -431,17 +435,18 @@ static void post(struct sampler *s, struct sampler_job *job)
 
 void sampler_post(struct sampler *s, struct sampler_job *job)
 {
-	job->run = NULL;
-	if (live_buffer_is_own(job->buffer))
-		see_own(job);
-	else
+	if (!live_buffer_is_own(job->buffer))
 		post(s, job);
+	else if (job->data)
+		store_own(job);
+	else
+		see_own(job);
 }
 
 static void waited_for(struct sampler_job *job, const void *bytes, int err)
 {
 	struct waiting *w = container_of(job, struct waiting, job);
-	if (!err && w->out)
+	if (!err)
 		memcpy(w->out, bytes, job->len_bytes);
 	w->err = err;
 	gate_open(&w->gate);
@@ -450,7 +455,6 @@ static void waited_for(struct sampler_job *job, const void *bytes, int err)
 static int post_and_wait(struct sampler *s, struct waiting *w)
 {
 	w->job.seen = waited_for;
-	w->job.run = w;
 	gate_init(&w->gate);
 	uint64_t begun_ns = clock_monotonic_ns();
 	bool spin = atomic_load_explicit(&s->waits_spin, memory_order_relaxed);
@@ -469,17 +473,6 @@ int sampler_read(struct sampler *s, struct live_buffer *buffer, uint32_t offset_
 	struct waiting w = {
 		.job = {.buffer = buffer, .offset_bytes = offset_bytes, .len_bytes = len_bytes},
 		.out = out};
-	return post_and_wait(s, &w);
-}
-
-int sampler_write(struct sampler *s, struct live_buffer *buffer, uint32_t offset_bytes,
-	const void *data, uint32_t len_bytes)
-{
-	if (live_buffer_is_own(buffer))
-		return live_buffer_write(buffer, offset_bytes, data, len_bytes);
-	struct waiting w = {
-		.job = {.buffer = buffer, .offset_bytes = offset_bytes, .len_bytes = len_bytes},
-		.data = data};
 	return post_and_wait(s, &w);
 }
 

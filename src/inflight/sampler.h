@@ -4,7 +4,8 @@
  *   is something to look at.
  * Invariants: I1 nobody waits for another process longer than the limit: what takes longer fails
  *   with -ETIME, and the thread that hangs in it is left to itself (it holds the buffer and works
- *   in memory of its own, so that nothing of the caller's is touched afterwards). I2 a process
+ *   in memory of its own, so that nothing of the caller's is touched afterwards). Only who stores
+ *   into a process waits for that process. I2 a process
  *   that made somebody wait to the limit is not looked at for SAMPLER_PENALTY_NS, nor as long as a
  *   thread hangs in it: -ETIME at once. I3 the number of threads is bounded; where all hang (or
  *   none can be made), jobs fail with -ETIME at once.
@@ -35,26 +36,29 @@ int sampler_new(unsigned threads, struct sampler **out);
  * NULL. */
 void sampler_free(struct sampler *s);
 
-/* Read or write a part of a located buffer, waiting for it. 0; -ETIME; else as
- * live_buffer_read(). Any thread, the engine's too: it waits at most SAMPLER_LIMIT_NS, and that
- * once for each process in SAMPLER_PENALTY_NS. A buffer of our own process is read directly. */
+/* Read a part of a located buffer, waiting for it. 0; -ETIME; else as live_buffer_read(). Any
+ * thread: it waits at most SAMPLER_LIMIT_NS, and that once for each process in SAMPLER_PENALTY_NS.
+ * A buffer of our own process is read directly. */
 int sampler_read(struct sampler *s, struct live_buffer *buffer, uint32_t offset_bytes, void *out,
 	uint32_t len_bytes);
-int sampler_write(struct sampler *s, struct live_buffer *buffer, uint32_t offset_bytes,
-	const void *data, uint32_t len_bytes);
 
 /* The same without waiting: read the bytes and hand them to @seen, which may take its time
- * (compare, answer the writer). */
+ * (compare, answer the writer).
+ *
+ * Or write them. A store that is under way cannot be taken back, and one that comes when its owner
+ * thinks that it will not would ruin what he has there by then. So a write is not given up: where
+ * it hangs, the process gets its penalty and others are served, and it ends when it can. */
 struct sampler_job {
 	struct live_buffer *buffer; /* borrowed until seen() */
 	uint32_t offset_bytes, len_bytes;
-	/* Once, on a sampler's thread, or from within the call where it fails at once. @bytes: what
-	 * the memory holds, NULL where @err < 0; valid during the call. The job may be freed. */
+	const void *data; /* a write: what to store, borrowed until seen(); NULL: a read */
+	/* Once, on a sampler's thread, or from within the call where it fails at once or is of our
+	 * own memory. @bytes: what the memory holds, NULL where @err < 0; valid during the call.
+	 * The job may be freed. */
 	void (*seen)(struct sampler_job *job, const void *bytes, int err);
 	/* The sampler's. */
 	struct list_node node;
 	uint64_t due_ns;
-	void *run;
 };
 void sampler_post(struct sampler *s, struct sampler_job *job);
 

@@ -4,7 +4,9 @@
  * Invariants: those of sink.h. */
 #include "inflight/sink.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "inflight/live.h"
 
 struct sink *sink_new(struct sampler *sampler, struct live_buffer *buffer, uint32_t len_bytes,
@@ -31,21 +33,56 @@ void sink_free(struct sink *sink)
 	free(sink);
 }
 
-bool sink_place(struct sink *sink, uint32_t offset_bytes, const void *data, uint32_t len_bytes)
+static void placed(struct sampler_job *job, const void *bytes, int err)
 {
-	if (!sink->found.failed)
-		sink->found.failed = sampler_write(sink->sampler, sink->buffer, offset_bytes, data,
-					     len_bytes) < 0;
+	struct sink_move *move = container_of(job, struct sink_move, job);
+	move->err = err;
+	move->done(move);
+}
+
+static void viewed(struct sampler_job *job, const void *bytes, int err)
+{
+	struct sink_move *move = container_of(job, struct sink_move, job);
+	move->err = err;
+	if (!err)
+		memcpy(move->bytes, bytes, move->len_bytes);
+	move->done(move);
+}
+
+static void begin(struct sink *sink, struct sink_move *move, const struct sampler_job *job)
+{
+	move->err = -ETIME;
+	move->job = *job;
+	move->job.buffer = sink->buffer;
+	move->job.offset_bytes = move->offset_bytes;
+	move->job.len_bytes = move->len_bytes;
+	if (sink->found.failed) /* I2 */
+		move->done(move);
+	else
+		sampler_post(sink->sampler, &move->job);
+}
+
+void sink_place(struct sink *sink, struct sink_move *move)
+{
+	begin(sink, move, &(struct sampler_job){.data = move->bytes, .seen = placed});
+}
+
+void sink_view(struct sink *sink, struct sink_move *move)
+{
+	begin(sink, move, &(struct sampler_job){.seen = viewed});
+}
+
+bool sink_accept_placed(struct sink *sink, const struct sink_move *move)
+{
+	sink->found.failed |= move->err < 0;
 	return !sink->found.failed;
 }
 
-bool sink_view(struct sink *sink, uint32_t offset_bytes, void *out, uint32_t len_bytes)
+bool sink_accept_viewed(struct sink *sink, const struct sink_move *move)
 {
-	if (!sink->found.failed)
-		sink->found.failed =
-			sampler_read(sink->sampler, sink->buffer, offset_bytes, out, len_bytes) < 0;
-	sink->found.views += !sink->found.failed;
-	return !sink->found.failed;
+	sink->found.failed |= move->err < 0;
+	sink->found.views += !move->err;
+	return !move->err;
 }
 
 void sink_note_changed(struct sink *sink, uint32_t offset_bytes)

@@ -5,11 +5,14 @@
  * Invariants: I1 a block is placed only after its member's bytes passed their check, so that a
  *   failure of the check in the reader's memory is the reader's doing. I2 a sink that failed once
  *   (memory not accessible) is not used again: the read goes on as a bounced one. I3 after the
- *   reader was answered, its memory is neither read nor written.
+ *   reader was answered, its memory is neither read nor written: a reader whose memory cannot be
+ *   stored into for a while gets its answer after that.
  * May use: live, sampler, base. Must not know: stripes, policies.
  *
- *	member -> our memory, checked -> sink_place -> (hold) -> sink_view -> checked again -> reply
- */
+ *	member -> our memory, checked -> place -> (hold) -> view -> checked again -> reply
+ *
+ * Placing and viewing are begun by the owner, done by a sampler's thread meanwhile, and accepted by
+ * the owner; several may be under way at once. */
 #ifndef STABLEFS_INFLIGHT_SINK_H
 #define STABLEFS_INFLIGHT_SINK_H
 
@@ -38,12 +41,26 @@ struct sink *sink_new(struct sampler *sampler, struct live_buffer *buffer, uint3
 	const struct event_writer *reader);
 void sink_free(struct sink *sink); /* accepts NULL */
 
-/* Put bytes of the read into the reader's memory. False: it cannot be used (I2). */
-bool sink_place(struct sink *sink, uint32_t offset_bytes, const void *data, uint32_t len_bytes);
+/* Bytes on their way between our memory and the reader's. The caller's until done(). */
+struct sink_move {
+	uint32_t offset_bytes, len_bytes;     /* of the read */
+	void *bytes;                          /* ours: to place, or to view into */
+	void (*done)(struct sink_move *move); /* any thread; or from within the call */
+	/* The sink's. */
+	int err;
+	struct sampler_job job;
+};
 
-/* What the reader's memory holds there now, into @out. False: it cannot be used (I2), @out is
- * unchanged. */
-bool sink_view(struct sink *sink, uint32_t offset_bytes, void *out, uint32_t len_bytes);
+/* Put bytes of the read into the reader's memory. */
+void sink_place(struct sink *sink, struct sink_move *move);
+
+/* Fetch what the reader's memory holds there now. */
+void sink_view(struct sink *sink, struct sink_move *move);
+
+/* After done(), by the owner. False: the reader's memory cannot be used (I2); @move->bytes are as
+ * they were. */
+bool sink_accept_placed(struct sink *sink, const struct sink_move *move);
+bool sink_accept_viewed(struct sink *sink, const struct sink_move *move);
 
 /* A block at @offset failed its check in the reader's memory. */
 void sink_note_changed(struct sink *sink, uint32_t offset_bytes);

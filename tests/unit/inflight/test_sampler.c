@@ -204,55 +204,7 @@ static int read_patiently(struct sampler *s, struct live_buffer *buffer, void *o
 	return err;
 }
 
-/* ---- looking ---- */
-
-static void reads_and_writes_a_part_of_the_memory(void **unused)
-{
-	(void)unused;
-	struct sampler *s = sampler(2);
-	struct live_buffer buffer;
-	buffer_init(&buffer, one.pid);
-	uint8_t out[100], expected[LEN];
-	memcpy(expected, buffer.memory, LEN);
-	assert_int_equal(sampler_read(s, &buffer, 1000, out, 100), 0);
-	assert_memory_equal(out, expected + 1000, 100);
-	memset(expected + 50, 'x', 100);
-	assert_int_equal(sampler_write(s, &buffer, 50, expected + 50, 100), 0);
-	assert_memory_equal(buffer.memory, expected, LEN);
-	assert_int_equal(sampler_stats(s).reads, 1);
-	assert_int_equal(sampler_stats(s).writes, 1);
-	assert_int_equal(buffer.holders, 1);
-	sampler_free(s);
-}
-
-static void hands_on_why_memory_could_not_be_read(void **unused)
-{
-	(void)unused;
-	struct sampler *s = sampler(2);
-	struct live_buffer buffer;
-	uint8_t out[LEN] = {7};
-	buffer_init(&buffer, one.pid);
-	buffer.fail_with = -EFAULT;
-	assert_int_equal(sampler_read(s, &buffer, 0, out, LEN), -EFAULT);
-	assert_int_equal(sampler_write(s, &buffer, 0, out, LEN), -EFAULT);
-	assert_int_equal(out[0], 7);
-	assert_int_equal(sampler_stats(s).reads, 0);
-	sampler_free(s);
-}
-
-static void our_own_memory_needs_no_thread(void **unused)
-{
-	(void)unused;
-	struct sampler *s = sampler(2);
-	struct live_buffer buffer;
-	uint8_t out[LEN];
-	buffer_init(&buffer, 0);
-	assert_int_equal(sampler_read(s, &buffer, 0, out, LEN), 0);
-	assert_memory_equal(out, buffer.memory, LEN);
-	assert_int_equal(sampler_write(s, &buffer, 0, out, LEN), 0);
-	assert_int_equal(sampler_stats(s).threads, 0);
-	sampler_free(s);
-}
+/* ---- jobs ---- */
 
 struct posted {
 	struct sampler_job job;
@@ -271,7 +223,8 @@ static void posted_seen(struct sampler_job *job, const void *bytes, int err)
 	p->blocks_signals = sigismember(&blocked, SIGTERM) && sigismember(&blocked, SIGUSR1);
 	p->on_own_thread = pthread_equal(p->poster, pthread_self());
 	p->err = err;
-	p->same = bytes && memcmp(bytes, job->buffer->memory, job->len_bytes) == 0;
+	p->same = bytes &&
+		  memcmp(bytes, job->buffer->memory + job->offset_bytes, job->len_bytes) == 0;
 	p->seen++;
 	sem_post(p->over);
 }
@@ -282,6 +235,73 @@ static void post_job(struct sampler *s, struct posted *p, struct live_buffer *bu
 		.over = over,
 		.poster = pthread_self()};
 	sampler_post(s, &p->job);
+}
+
+/* Store, and wait for it. */
+static int write_part(struct sampler *s, struct live_buffer *buffer, uint32_t offset_bytes,
+	const void *data, uint32_t len_bytes)
+{
+	sem_t over;
+	sem_init(&over, 0, 0);
+	struct posted p = {.job = {.buffer = buffer,
+				   .offset_bytes = offset_bytes,
+				   .len_bytes = len_bytes,
+				   .data = data,
+				   .seen = posted_seen},
+		.over = &over};
+	sampler_post(s, &p.job);
+	sem_wait(&over);
+	return p.err;
+}
+
+/* ---- looking ---- */
+
+static void reads_and_writes_a_part_of_the_memory(void **unused)
+{
+	(void)unused;
+	struct sampler *s = sampler(2);
+	struct live_buffer buffer;
+	buffer_init(&buffer, one.pid);
+	uint8_t out[100], expected[LEN];
+	memcpy(expected, buffer.memory, LEN);
+	assert_int_equal(sampler_read(s, &buffer, 1000, out, 100), 0);
+	assert_memory_equal(out, expected + 1000, 100);
+	memset(expected + 50, 'x', 100);
+	assert_int_equal(write_part(s, &buffer, 50, expected + 50, 100), 0);
+	assert_memory_equal(buffer.memory, expected, LEN);
+	assert_int_equal(sampler_stats(s).reads, 1);
+	assert_int_equal(sampler_stats(s).writes, 1);
+	assert_int_equal(buffer.holders, 1);
+	sampler_free(s);
+}
+
+static void hands_on_why_memory_could_not_be_read(void **unused)
+{
+	(void)unused;
+	struct sampler *s = sampler(2);
+	struct live_buffer buffer;
+	uint8_t out[LEN] = {7};
+	buffer_init(&buffer, one.pid);
+	buffer.fail_with = -EFAULT;
+	assert_int_equal(sampler_read(s, &buffer, 0, out, LEN), -EFAULT);
+	assert_int_equal(write_part(s, &buffer, 0, out, LEN), -EFAULT);
+	assert_int_equal(out[0], 7);
+	assert_int_equal(sampler_stats(s).reads, 0);
+	sampler_free(s);
+}
+
+static void our_own_memory_needs_no_thread(void **unused)
+{
+	(void)unused;
+	struct sampler *s = sampler(2);
+	struct live_buffer buffer;
+	uint8_t out[LEN];
+	buffer_init(&buffer, 0);
+	assert_int_equal(sampler_read(s, &buffer, 0, out, LEN), 0);
+	assert_memory_equal(out, buffer.memory, LEN);
+	assert_int_equal(write_part(s, &buffer, 0, out, LEN), 0);
+	assert_int_equal(sampler_stats(s).threads, 0);
+	sampler_free(s);
 }
 
 static void every_posted_job_is_seen_once_on_a_thread_that_takes_no_signals(void **unused)
@@ -335,20 +355,31 @@ static void who_looks_at_a_hanging_process_waits_to_the_limit_and_no_longer(void
 	sampler_free(s);
 }
 
-static void what_is_written_into_a_hanging_process_may_be_freed_after_the_limit(void **unused)
+static void what_is_being_stored_into_a_hanging_process_is_not_given_up(void **unused)
 {
 	(void)unused;
-	struct sampler *s = sampler(2);
-	struct live_buffer buffer;
-	buffer_init(&buffer, one.pid);
-	buffer.hangs = true;
-	uint8_t *data = malloc(LEN);
+	struct sampler *s = sampler(1);
+	struct live_buffer hanging, other;
+	uint8_t data[LEN], out[LEN];
+	sem_t over;
+	sem_init(&over, 0, 0);
 	memset(data, 'x', LEN);
-	assert_int_equal(sampler_write(s, &buffer, 0, data, LEN), -ETIME);
-	free(data); /* ASan tells whether it is read after this */
-	sem_post(&buffer.go);
+	buffer_init(&hanging, one.pid);
+	buffer_init(&other, two.pid);
+	hanging.hangs = true;
+	struct posted posted = {
+		.job = {.buffer = &hanging, .len_bytes = LEN, .data = data, .seen = posted_seen},
+		.over = &over};
+	sampler_post(s, &posted.job);
+	await_hanging(s, 1);
+	assert_int_equal(read_patiently(s, &other, out), 0); /* nobody else waits for it */
+	assert_int_equal(posted.seen, 0);
+	sem_post(&hanging.go);
+	sem_wait(&over);
+	assert_int_equal(posted.err, 0);
+	assert_memory_equal(hanging.memory, data, LEN);
 	await_hanging(s, 0);
-	assert_int_equal(buffer.memory[LEN - 1], 'x'); /* too late, but the right bytes */
+	assert_int_equal(sampler_read(s, &hanging, 0, out, LEN), -ETIME); /* the penalty */
 	sampler_free(s);
 }
 
@@ -365,7 +396,7 @@ static void a_process_that_hung_is_not_looked_at_again_by_any_of_its_threads(voi
 	buffer.hangs = true;
 	assert_int_equal(sampler_read(s, &buffer, 0, out, LEN), -ETIME);
 	assert_int_equal(sampler_read(s, &again, 0, out, LEN), -ETIME);
-	assert_int_equal(sampler_write(s, &again, 0, out, LEN), -ETIME);
+	assert_int_equal(write_part(s, &again, 0, out, LEN), -ETIME);
 	assert_int_equal(sampler_read(s, &other_thread, 0, out, LEN), -ETIME);
 	assert_int_equal(again.looks, 0);
 	assert_int_equal(other_thread.looks, 0);
@@ -514,8 +545,7 @@ int main(void)
 		cmocka_unit_test(our_own_memory_needs_no_thread),
 		cmocka_unit_test(every_posted_job_is_seen_once_on_a_thread_that_takes_no_signals),
 		cmocka_unit_test(who_looks_at_a_hanging_process_waits_to_the_limit_and_no_longer),
-		cmocka_unit_test(
-			what_is_written_into_a_hanging_process_may_be_freed_after_the_limit),
+		cmocka_unit_test(what_is_being_stored_into_a_hanging_process_is_not_given_up),
 		cmocka_unit_test(a_process_that_hung_is_not_looked_at_again_by_any_of_its_threads),
 		cmocka_unit_test(others_are_served_while_the_only_thread_hangs),
 		cmocka_unit_test(a_job_that_was_given_up_is_its_posters_while_the_buffer_stays),
