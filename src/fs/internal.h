@@ -296,8 +296,8 @@ bool inode_tail_in_way(const struct inode *inode, uint64_t offset);
 /* ftruncate(2) on a pinned inode; no lock held. */
 int inode_resize(struct fs *fs, struct inode *inode, uint64_t size);
 
-/* The attributes of @dir that what is made in it takes over, to the new @inode (xattr.c). Nothing is
- * taken back where it fails: that is the caller's. db_lock held. */
+/* The attributes of @dir that what is made in it takes over, to the new @inode (xattr.c). Nothing
+ * is taken back where it fails: that is the caller's. db_lock held. */
 int xattr_inherit(struct fs *fs, struct inode *dir, struct inode *inode);
 
 /* A link less: without any the inode is an orphan. db_lock held (namespace.c). */
