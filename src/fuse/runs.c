@@ -244,7 +244,9 @@ int runs_add(struct runs *r, const struct runs_asker *asker, const char *data, s
 		return err;
 	if (asker->tid <= 0 || !read_status(asker->tid, &self))
 		return -EPERM; /* of another pid namespace */
-	struct tree_config config = {.root = line.root, .say = say_of(asker, &line)};
+	struct tree_config config = {.root = line.root,
+		.say = say_of(asker, &line),
+		.aio_owner = asker->uid ? asker->uid : asker->opener_uid};
 	err = check_root(asker, self.tgid, line.root);
 	if (!err)
 		err = check_policy(asker, &config.say);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "inflight/live_procfs.h"
@@ -30,8 +31,9 @@ struct tree {
 	uint64_t root_ticks; /* when it started */
 	struct dio_say say;
 	struct aio_table *aio; /* owned */
-	unsigned holders;      /* look-ups under way: the table stays */
-	bool removed;          /* and goes with the last of them */
+	uid_t aio_owner;
+	unsigned holders; /* look-ups under way: the table stays */
+	bool removed;     /* and goes with the last of them */
 };
 
 /* The trees that a thread is in, the innermost first. */
@@ -152,7 +154,8 @@ int trees_add(struct trees *t, const struct tree_config *config)
 			.root = config->root,
 			.root_ticks = root.ticks,
 			.say = config->say,
-			.aio = config->aio};
+			.aio = config->aio,
+			.aio_owner = config->aio_owner};
 		t->generation++;
 		atomic_fetch_add(&t->count, 1);
 	}
@@ -283,12 +286,22 @@ struct dio_say trees_say(struct trees *t, pid_t tid)
 }
 
 /* The tree's table, which stays until it is let go. NULL: there is none. */
-static struct aio_table *hold_table(struct trees *t, int number)
+/* Its directory is root's where the process may do more than its user (proc(5), "dumpable"). */
+static uid_t owner_of(pid_t tgid)
+{
+	char path[32];
+	struct stat st;
+	snprintf(path, sizeof(path), "/proc/%d", (int)tgid);
+	return stat(path, &st) < 0 ? 0 : st.st_uid;
+}
+
+/* @owner: of the process that is asked for. */
+static struct aio_table *hold_table(struct trees *t, int number, uid_t owner)
 {
 	struct aio_table *aio = NULL;
 	pthread_mutex_lock(&t->lock);
 	struct tree *tree = find_tree(t, number);
-	if (tree && !tree->removed && tree->aio) {
+	if (tree && !tree->removed && tree->aio && (!tree->aio_owner || tree->aio_owner == owner)) {
 		tree->holders++;
 		aio = tree->aio;
 	}
@@ -315,8 +328,9 @@ enum aio_found trees_find_aio(
 	if (trees_empty(t))
 		return found;
 	find_chain(t, tid, &chain);
+	uid_t owner = chain.count ? owner_of(wanted->tgid) : 0;
 	for (unsigned i = 0; i < chain.count && found == AIO_NOT_FOUND; i++) {
-		struct aio_table *aio = hold_table(t, chain.numbers[i]);
+		struct aio_table *aio = hold_table(t, chain.numbers[i], owner);
 		if (!aio)
 			continue;
 		found = aio_table_find(aio, wanted, out);

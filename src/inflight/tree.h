@@ -31,6 +31,10 @@ struct tree_config {
 	pid_t root;            /* its descendants, not itself; in our pid namespace */
 	struct dio_say say;    /* its policy; !said: none */
 	struct aio_table *aio; /* takes it, also where it fails; NULL: none */
+	/* Whose table it is: believed of this user's processes alone, and of none that has gained
+	 * rights by its program (setuid), so that nobody points us at memory that is not his. 0:
+	 * believed of the whole tree. */
+	uid_t aio_owner;
 };
 /* The number of the tree, above 0; -ENOMEM, -ENOSPC (too many), -ESRCH (no such root). */
 int trees_add(struct trees *t, const struct tree_config *config);

@@ -133,6 +133,39 @@ static void submissions_are_looked_up_in_the_trees_of_their_process_only(void **
 	family_end(&f);
 }
 
+static void a_table_is_believed_of_its_owners_processes_only(void **unused)
+{
+	(void)unused;
+	struct trees *t;
+	struct family f = family_new();
+	struct aio_table *table, *daemon;
+	int memfd;
+	assert_int_equal(aio_table_new(&memfd, &table), 0);
+	assert_int_equal(trees_new(&t), 0);
+	struct aio_entry e = {.tgid = f.child,
+				 .len_bytes = 512,
+				 .piece_count = 1,
+				 .pieces = {{(void *)4096, 512}}},
+			 found;
+	const struct aio_wanted w = {.tgid = f.child, .len_bytes = 512};
+	aio_table_put(table, &e);
+	assert_int_equal(aio_table_map(memfd, &daemon), 0);
+	struct tree_config config = {
+		.root = f.parent, .aio = daemon, .aio_owner = geteuid() + 1000};
+	int number = trees_add(t, &config);
+	assert_true(number > 0);
+	assert_int_equal(trees_find_aio(t, f.child, &w, &found), AIO_NOT_FOUND);
+	trees_remove(t, number);
+	assert_int_equal(aio_table_map(memfd, &config.aio), 0);
+	config.aio_owner = geteuid();
+	assert_true(trees_add(t, &config) > 0);
+	assert_int_equal(trees_find_aio(t, f.child, &w, &found), AIO_FOUND);
+	trees_free(t);
+	aio_table_free(table);
+	close(memfd);
+	family_end(&f);
+}
+
 static void no_more_trees_than_there_is_room_for(void **unused)
 {
 	(void)unused;
@@ -177,6 +210,7 @@ int main(void)
 		cmocka_unit_test(the_innermost_tree_speaks),
 		cmocka_unit_test(a_tree_that_says_nothing_leaves_it_to_the_next),
 		cmocka_unit_test(submissions_are_looked_up_in_the_trees_of_their_process_only),
+		cmocka_unit_test(a_table_is_believed_of_its_owners_processes_only),
 		cmocka_unit_test(no_more_trees_than_there_is_room_for),
 		cmocka_unit_test(a_root_must_live),
 		cmocka_unit_test(no_trees_say_nothing),
