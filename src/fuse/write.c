@@ -5,7 +5,8 @@
  *	  which policy is it under, and does that let it through?
  *	  source_choose: policy -> the bounce copy, or the writer's own memory
  *	  fs_submit, held open for hold_ns; under DIO_BUFFERED when it is its turn
- *	write_done (engine thread)
+ *	  DIO_DETECT does not need that memory yet: it is found while the transfer runs
+ *	write_done (engine thread), transfer_over (the one that is later, under DIO_DETECT)
  *	  DIO_DETECT, DIO_VERIFY, DIO_ADAPTIVE: the writer's memory is looked at once more
  *	memory_seen (a sampler's thread)
  *	  is it as it was? where not, and where the stripe may have got a mix:
@@ -86,6 +87,19 @@ static struct source *live_source(struct write_req *w, const struct fuse_file_in
 	return live;
 }
 
+static void memory_find(struct write_req *w, const struct fuse_file_info *fi)
+{
+	if (wants_memory(w))
+		w->live = live_source(w, fi);
+	write_record_source(w);
+}
+
+/* All samples come from the copy: where the memory is can be found out meanwhile. */
+static bool finds_memory_meanwhile(const struct write_req *w)
+{
+	return w->direct && dio_policy_is_stable(w->policy) && dio_policy_checks(w->policy);
+}
+
 static void source_choose(struct write_req *w, const struct fuse_file_info *fi)
 {
 	source_init_bounce(&w->bounce, buffer_payload(buffer_of(w)), w->fs_io.len_bytes);
@@ -96,11 +110,11 @@ static void source_choose(struct write_req *w, const struct fuse_file_info *fi)
 	w->fs_io.atomic = front_policy_is_atomic(w->file);
 	w->bounce.writer.tid = fuse_req_ctx(w->req)->pid;
 	w->bounce.writer.uid = fuse_req_ctx(w->req)->uid;
-	if (wants_memory(w))
-		w->live = live_source(w, fi);
+	if (finds_memory_meanwhile(w))
+		return;
+	memory_find(w, fi);
 	if (w->live)
 		w->fs_io.source = w->live;
-	write_record_source(w);
 }
 
 /* ---- completion: the look at the writer's memory ---- */
@@ -138,11 +152,10 @@ static void memory_changed(struct write_req *w)
 	mend(w);
 }
 
-static void write_done(struct fs_io *fs_io, int err)
+static void transfer_over(struct write_req *w)
 {
-	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
+	int err = w->err;
 	bool checks = w->live && dio_policy_checks(w->policy);
-	w->err = err;
 	if (!checks || (err < 0 && err != -EILSEQ)) {
 		settle(w);
 	} else if (is_blind(w)) {
@@ -158,6 +171,20 @@ static void write_done(struct fs_io *fs_io, int err)
 			.done = memory_seen};
 		source_check(&w->check);
 	}
+}
+
+/* Of what is done side by side a part is over. */
+static void part_over(struct write_req *w)
+{
+	if (atomic_fetch_sub(&w->parts, 1) == 1)
+		transfer_over(w);
+}
+
+static void write_done(struct fs_io *fs_io, int err)
+{
+	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
+	w->err = err;
+	part_over(w);
 }
 
 static void memory_seen(struct source_check *check, int err)
@@ -249,11 +276,17 @@ static void submit(struct write_req *w, const struct fuse_file_info *fi)
 {
 	struct front *f = w->f;
 	source_choose(w, fi);
+	bool meanwhile = finds_memory_meanwhile(w);
+	w->parts = meanwhile ? 2 : 1;
 	front_transfer_begin(f);
 	bool waits =
 		w->direct && w->policy == DIO_BUFFERED && !coherence_take_turn(w->file, &w->turn);
 	if (!waits)
 		fs_submit(f->fs, &w->fs_io);
+	if (meanwhile) {
+		memory_find(w, fi);
+		part_over(w);
+	}
 }
 
 static struct write_req *write_new(

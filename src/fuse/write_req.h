@@ -21,10 +21,11 @@ struct write_req {
 	enum live_miss miss;    /* why it is not live, where it was to be */
 	enum dio_policy policy; /* of a direct write */
 	bool direct;
-	bool caught;  /* its process was bounced for good before (DIO_ADAPTIVE) */
-	bool changed; /* the last look has found other bytes than the guard was made of */
-	bool mended;  /* has been written once more, from the copy */
-	int err;      /* 0 or -errno: what the writer is told */
+	bool caught;       /* its process was bounced for good before (DIO_ADAPTIVE) */
+	bool changed;      /* the last look has found other bytes than the guard was made of */
+	bool mended;       /* has been written once more, from the copy */
+	atomic_uint parts; /* under way: the transfer; the search for the memory beside it */
+	int err;           /* 0 or -errno: what the writer is told */
 	uint64_t begun_ns;
 };
 _Static_assert(sizeof(struct write_req) <= BUFFER_STATE_BYTES, "lives in its buffer");
