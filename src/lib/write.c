@@ -4,7 +4,7 @@
  *	bounce, detect     source: a copy in registered memory. detect compares it at the end
  *	zerocopy, trusted  source: the caller's memory in place
  *	verify, adaptive   source: the caller's memory in place, with a CRC of each block when its
- *	                   guard is made. Changed (or refused by a member, which says the same):
+ *	                   guard is made. Changed (or refused by a member, which can mean that):
  *	                   a copy is made now, and written over it by the worker, so that data,
  *	                   parity and guards agree again
  *	cow                source: the pages, taken away from the caller (inflight/cow.h)
