@@ -16,8 +16,8 @@
  *	                                          LOOKING --give_up--> HANGING
  *	                                          HANGING --job_finish--> IDLE
  *
- * What hangs is looking, and that touches nothing but the worker's own memory and the buffer that it
- * holds. So only who looks is given up.
+ * What hangs is looking, and that touches nothing but the worker's own memory and the buffer that
+ * it holds. So only who looks is given up.
  *
  * Threads are made when there is something to do, and end where there are more than wanted. All of
  * them and sampler_free() share the sampler; the last one out frees it.

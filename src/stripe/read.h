@@ -54,8 +54,8 @@ static inline bool want_has_sink(const struct want *w)
 	return w->op->part->req->sink && w->op->eng->tuple_bytes;
 }
 
-/* Put @rows of @w (none or more), whose blocks are good, into the reader's memory, keep the read open
- * for its hold_ns, see what is there then, and check that. Takes @w. */
+/* Put @rows of @w (none or more), whose blocks are good, into the reader's memory, keep the read
+ * open for its hold_ns, see what is there then, and check that. Takes @w. */
 void want_place(struct want *w, struct rows rows);
 
 #endif
