@@ -46,9 +46,9 @@ enum stripe_flags {
 	/* The blocks were just allocated: bytes outside the range are zeros, old content is
 	 * dead. */
 	STRIPE_FRESH = 1,
-	/* Written once more, from a stable source, since the bytes may have changed during the first
-	 * write: what the blocks hold and the parity of their rows may not agree. The parity is
-	 * made anew from the whole row, never from the old one (where no member is missing). */
+	/* Written once more, from a stable source, since the bytes may have changed during the
+	 * first write: what the blocks hold and the parity of their rows may not agree. The parity
+	 * is made anew from the whole row, never from the old one (where no member is missing). */
 	STRIPE_MEND = 2,
 };
 
