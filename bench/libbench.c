@@ -5,8 +5,8 @@
  * The policies take turns in slices of some ten milliseconds within one run, in an order that
  * rotates from round to round, so that whatever disturbs the machine meets all alike. A figure is
  * the median over the rounds; a ratio is the median of the ratios within each round. "Quiet" ratios
- * are those of the upper deciles: what each policy does when it is least disturbed. Only ratios mean
- * anything on a machine that others use too. */
+ * are those of the upper deciles: what each policy does when it is least disturbed. On a machine
+ * that others use too only ratios mean anything. */
 #include <err.h>
 #include <getopt.h>
 #include <stdio.h>
