@@ -16,10 +16,10 @@
 #include "report/table.h"
 
 static const char usage[] =
-	"Usage: stablefs demo [OPTION]... [EXPERIMENT... | STUDY [POLICY]...]\n"
+	"Usage: stablefs demo [OPTION]... [EXPERIMENT... | STUDY [PART]...]\n"
 	"Run the experiment: direct writes of 64K while a second thread stores into the buffer,\n"
 	"on volumes made for it. Experiments (default: all): parity, victims, mirror, metadata,\n"
-	"disk. Studies, one at a time (policies after cures and neighbours: these alone):\n\n"
+	"disk. Studies, one at a time (PART: a policy, or a row of truth by its name in JSON):\n\n"
 	"  cures        every policy on the same writes: cost, damage, who is named\n"
 	"  reads        readers that store into their buffer\n"
 	"  truth        the same as on a real kernel, number by number\n"
@@ -329,26 +329,15 @@ static const struct demo_study *find_study(const char *name)
 	return NULL;
 }
 
-static bool is_policy(const char *name)
-{
-	for (unsigned i = 0; demo_policies[i]; i++)
-		if (!strcmp(demo_policies[i], name))
-			return true;
-	return false;
-}
-
-/* What follows a study's name: policies, where it takes them. -1 to go on, or the exit status. */
-static int take_policies(const struct demo_study *study, char *const *names, unsigned count,
+/* What follows a study's name: parts of it. -1 to go on, or the exit status. */
+static int take_parts(const struct demo_study *study, char *const *names, unsigned count,
 	struct demo_setup *setup)
 {
-	for (unsigned i = 0; i < count; i++) {
-		if (!study->of_policies)
-			return cli_usage("%s is run by itself", study->name);
-		if (!is_policy(names[i]))
-			return cli_usage("there is no policy '%s'", names[i]);
-	}
-	setup->policies = names;
-	setup->policy_count = count;
+	for (unsigned i = 0; i < count; i++)
+		if (!study->has_part(names[i]))
+			return cli_usage("%s has no part '%s'", study->name, names[i]);
+	setup->parts = names;
+	setup->part_count = count;
 	return -1;
 }
 
@@ -403,7 +392,7 @@ static int run(int argc, char **argv)
 		return cli_usage("so many experiments?");
 	const struct demo_study *study = given ? find_study(argv[optind]) : NULL;
 	if (study) {
-		status = take_policies(study, argv + optind + 1, given - 1, &args.setup);
+		status = take_parts(study, argv + optind + 1, given - 1, &args.setup);
 		return status >= 0 ? status : run_study(&args, study);
 	}
 	int count = choose(argv + optind, given, chosen);

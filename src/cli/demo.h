@@ -86,9 +86,9 @@ struct demo_setup {
 	bool read;           /* it reads, instead */
 	uid_t uid;           /* and does it as this user; 0: as ours */
 	bool may_be_refused; /* an open that is refused is a result */
-	/* Studies of policies: these alone; count 0: all. Borrowed. */
-	char *const *policies;
-	unsigned policy_count;
+	/* Of a study: these parts alone; count 0: all. Borrowed. */
+	char *const *parts;
+	unsigned part_count;
 };
 
 struct demo_experiment {
@@ -129,9 +129,13 @@ struct demo_study {
 	/* Draw the results; NULL: there is no picture. */
 	int (*draw)(const struct demo_report *report, const char *path, struct errmsg *why);
 	const char *notes; /* printed below the tables */
-	bool of_policies;  /* takes names of policies: these alone */
+	/* Whether a part of it has that name: parts can be chosen. */
+	bool (*has_part)(const char *name);
 };
 extern const struct demo_study demo_cures, demo_reads, demo_truth, demo_neighbours;
+
+/* Is that part of a study to be run? */
+bool demo_part_is_chosen(const struct demo_setup *setup, const char *name);
 
 int demo_cures_draw(const struct demo_report *report, const char *path, struct errmsg *why);
 
@@ -199,8 +203,6 @@ struct demo_aftermath {
 	unsigned processes_named; /* with changed writes, in the control directory's list */
 };
 
-bool demo_policy_is_chosen(const struct demo_setup *setup, const char *policy);
-
 /* The mutator's file between idle files; it writes under @policy; then a member fails. */
 int demo_policy_run(struct demo_world *w, const struct demo_experiment *e,
 	const struct demo_setup *setup, const struct demo_users *users, const char *policy,
@@ -208,6 +210,8 @@ int demo_policy_run(struct demo_world *w, const struct demo_experiment *e,
 
 /* Blocks and rows that are wrong in any way. */
 uint64_t demo_policy_damage(const struct demo_aftermath *a);
+
+bool demo_policy_exists(const char *name);
 
 /* A mutator must do no harm under this policy: that of verify is told, and mended. */
 bool demo_policy_is_cure(const char *policy);

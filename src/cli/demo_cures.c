@@ -117,7 +117,7 @@ static int run_rounds(struct demo_world *w, const struct demo_setup *setup, cloc
 		demo_trial_say("%s, cost, round %u of %u", title, r + 1, ROUNDS);
 		for (unsigned p = 0; !err && demo_policies[p]; p++)
 			if (!p || (strcmp(demo_policies[p], "refuse") != 0 &&
-					  demo_policy_is_chosen(setup, demo_policies[p])))
+					  demo_part_is_chosen(setup, demo_policies[p])))
 				err = run_slice(
 					w, setup, demo_policies[p], clock, &rounds[r][p], why);
 		if (!err && demo_interrupted())
@@ -196,7 +196,7 @@ static int run_volume(struct demo_world *w, const struct demo_experiment *e,
 	int err = measure_cost(w, e, base, costs, why);
 	for (unsigned p = 0; !err && demo_policies[p]; p++) {
 		struct demo_aftermath after[2];
-		if (!demo_policy_is_chosen(base, demo_policies[p]))
+		if (!demo_part_is_chosen(base, demo_policies[p]))
 			continue;
 		for (unsigned still = 0; !err && still < 2; still++) {
 			struct demo_setup setup = *base;
@@ -225,7 +225,7 @@ const struct demo_study demo_cures = {.name = "cures",
 	.summary = "every policy on the same writes",
 	.run = run,
 	.draw = demo_cures_draw,
-	.of_policies = true,
+	.has_part = demo_policy_exists,
 	.notes = "Cost: a still buffer, no hold, the median of rounds in turn; CPU is the writing "
 		 "thread's and the\ndaemon's. Harm: a mutator; then a member fails. On a mount, "
 		 "zerocopy and verify fetch the bytes from\nthe writer's memory: an emulation, "

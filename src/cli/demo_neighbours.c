@@ -87,7 +87,7 @@ static int run(struct demo_world *w, const struct demo_setup *setup, struct demo
 	int err = demo_open_to_others(w, why);
 	for (unsigned v = 0; !err && v < sizeof(volumes) / sizeof(volumes[0]); v++)
 		for (unsigned p = 0; !err && demo_policies[p]; p++)
-			if (demo_policy_is_chosen(setup, demo_policies[p]))
+			if (demo_part_is_chosen(setup, demo_policies[p]))
 				err = run_row(w, &volumes[v], demo_policies[p], setup, r, s, why);
 	return err;
 }
@@ -95,6 +95,6 @@ static int run(struct demo_world *w, const struct demo_setup *setup, struct demo
 const struct demo_study demo_neighbours = {.name = "neighbours",
 	.summary = "what an idle user loses by another's writes",
 	.run = run,
-	.of_policies = true,
+	.has_part = demo_policy_exists,
 	.notes = "Counted are the idle user's blocks on the failed member, in rows that were "
 		 "written to.\n"};

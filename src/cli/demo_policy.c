@@ -10,12 +10,12 @@
 const char *const demo_policies[] = {
 	"zerocopy", "bounce", "buffered", "refuse", "detect", "verify", "adaptive", NULL};
 
-bool demo_policy_is_chosen(const struct demo_setup *setup, const char *policy)
+bool demo_policy_exists(const char *name)
 {
-	for (unsigned i = 0; i < setup->policy_count; i++)
-		if (!strcmp(setup->policies[i], policy))
+	for (unsigned i = 0; demo_policies[i]; i++)
+		if (!strcmp(demo_policies[i], name))
 			return true;
-	return !setup->policy_count;
+	return false;
 }
 
 static int count_named(struct demo_world *w, unsigned *named, struct errmsg *why)

@@ -23,11 +23,12 @@ static const struct demo_sheet_column columns[] = {{"volume", "volume", 'l'},
 	{"policy", "policy", 'l'}, {"buffer", "reader's buffer", 'l'}, {"reads", "reads", 'r'},
 	{"changed", "changed in flight", 'r'}, {"failed", "EILSEQ", 'r'},
 	{"false_errors", "of right blocks", 'r'}, {"seen", "seen as changed", 'r'},
-	{"unneeded_repairs", "unneeded repairs", 'r'}, {"medium_wrong", "medium wrong", 'r'}, {0}};
+	{"read_again", "read again", 'r'}, {"unneeded_repairs", "unneeded repairs", 'r'},
+	{"medium_wrong", "medium wrong", 'r'}, {0}};
 
 struct read_trial {
 	struct demo_count count;
-	uint64_t seen, repairs, medium_wrong;
+	uint64_t seen, again, repairs, medium_wrong;
 };
 
 static int ask(struct demo_world *w, struct read_trial *t, struct errmsg *why)
@@ -36,7 +37,8 @@ static int ask(struct demo_world *w, struct read_trial *t, struct errmsg *why)
 	int err = demo_control(w, "stats.json", &stats, why);
 	const struct json_value *reads = json_get(stats, "direct_reads");
 	t->seen = json_get_u64(reads, "mutated", 0);
-	t->repairs = json_get_u64(reads, "unneeded_repairs", 0);
+	t->again = json_get_u64(reads, "bounced_again", 0);
+	t->repairs = json_get_u64(json_get(stats, "array"), "repairs_unneeded", 0);
 	if (!err)
 		err = demo_trial_scrub(w, &scrub, why);
 	t->medium_wrong = json_get_u64(scrub, "remaining", 0);
@@ -72,6 +74,7 @@ static void add_row(struct demo_report *r, struct demo_sheet *s, const struct de
 	demo_sheet_count(r, s, t->count.reads_failed);
 	demo_sheet_count(r, s, t->count.false_errors);
 	demo_sheet_count(r, s, t->seen);
+	demo_sheet_count(r, s, t->again);
 	demo_sheet_count(r, s, t->repairs);
 	demo_sheet_count(r, s, t->medium_wrong);
 	if (t->medium_wrong)
@@ -95,6 +98,8 @@ static int run(struct demo_world *w, const struct demo_setup *base, struct demo_
 		const struct demo_experiment *e = &volumes[i / 6];
 		const char *policy = policies[i / 2 % 3];
 		struct read_trial t = {0};
+		if (!demo_part_is_chosen(base, policy))
+			continue;
 		struct demo_setup setup = *base;
 		setup.read = true;
 		setup.still = i % 2;
@@ -106,8 +111,17 @@ static int run(struct demo_world *w, const struct demo_setup *base, struct demo_
 	return err;
 }
 
+static bool has_part(const char *name)
+{
+	for (unsigned i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
+		if (!strcmp(policies[i], name))
+			return true;
+	return false;
+}
+
 const struct demo_study demo_reads = {.name = "reads",
 	.summary = "readers that store into their buffer",
 	.run = run,
+	.has_part = has_part,
 	.notes = "\"Of right blocks\": the same block is read without an error from a still "
 		 "buffer.\n"};

@@ -27,6 +27,14 @@ void demo_trial_say(const char *fmt, ...)
 	va_end(ap);
 }
 
+bool demo_part_is_chosen(const struct demo_setup *setup, const char *name)
+{
+	for (unsigned i = 0; i < setup->part_count; i++)
+		if (!strcmp(setup->parts[i], name))
+			return true;
+	return !setup->part_count;
+}
+
 /* Twice the room that the files take, which is three chunks a write with strangers. */
 static uint64_t volume_mib(const struct demo_setup *setup)
 {

@@ -5,6 +5,7 @@
  * says in which section they stand. docs/fidelity.md says why rows differ. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/cleanup.h"
 #include "cli/demo.h"
 
@@ -19,21 +20,24 @@
 #define BLOCKS_64K .block_bytes = 64 * KIB, .overwrites = true
 
 static const struct demo_experiment rows[] = {
-	{.title = "RAID5, 4K",
+	{.name = "raid5-4k",
+		.title = "RAID5, 4K",
 		.unit = "4K parity rows wrong",
 		RAID5("none", "none"),
 		BLOCKS_4K,
 		REAL(167, 167, "1"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_measure_parity},
-	{.title = "RAID5, 64K",
+	{.name = "raid5-64k",
+		.title = "RAID5, 64K",
 		.unit = "4K parity rows wrong",
 		RAID5("none", "none"),
 		BLOCKS_64K,
 		REAL(2672, 2672, "1"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_measure_parity},
-	{.title = "RAID5, 192K (full stripes)",
+	{.name = "raid5-192k",
+		.title = "RAID5, 192K (full stripes)",
 		.unit = "4K parity rows wrong",
 		RAID5("none", "none"),
 		.block_bytes = 192 * KIB,
@@ -41,7 +45,8 @@ static const struct demo_experiment rows[] = {
 		REAL(7995, 8000, "1"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_measure_parity},
-	{.title = "RAID5, 4K, then a member fails",
+	{.name = "victims-4k",
+		.title = "RAID5, 4K, then a member fails",
 		.unit = "idle 4K blocks ruined",
 		RAID5("none", "none"),
 		.block_bytes = 4 * KIB,
@@ -51,7 +56,8 @@ static const struct demo_experiment rows[] = {
 		REAL(99, 100, "2"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_strangers_measure},
-	{.title = "RAID5, 64K, then a member fails",
+	{.name = "victims-64k",
+		.title = "RAID5, 64K, then a member fails",
 		.unit = "idle 4K blocks ruined",
 		RAID5("none", "none"),
 		.strangers = true,
@@ -59,21 +65,24 @@ static const struct demo_experiment rows[] = {
 		REAL(1584, 1600, "2"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_strangers_measure},
-	{.title = "RAID1, 4K",
+	{.name = "raid1-4k",
+		.title = "RAID1, 4K",
 		.unit = "4K blocks differ",
 		RAID1("none", "none"),
 		BLOCKS_4K,
 		REAL(421, 500, "3"),
 		.reality = "md",
 		.measure = demo_measure_mirrors},
-	{.title = "RAID1, 64K",
+	{.name = "raid1-64k",
+		.title = "RAID1, 64K",
 		.unit = "4K blocks differ",
 		RAID1("none", "none"),
 		BLOCKS_64K,
 		REAL(7761, 8000, "3"),
 		.reality = "md",
 		.measure = demo_measure_mirrors},
-	{.title = "RAID1, 256K",
+	{.name = "raid1-256k",
+		.title = "RAID1, 256K",
 		.unit = "4K blocks differ",
 		RAID1("none", "none"),
 		.block_bytes = 256 * KIB,
@@ -82,21 +91,24 @@ static const struct demo_experiment rows[] = {
 		REAL(14238, 15360, "3"),
 		.reality = "md",
 		.measure = demo_measure_mirrors},
-	{.title = "PI disk, 4K",
+	{.name = "disk-4k",
+		.title = "PI disk, 4K",
 		.unit = "writes fail with EILSEQ",
 		SINGLE("t10", "device"),
 		BLOCKS_4K,
 		REAL(467, 500, "4"),
 		.reality = "scsi_debug, DIF 1 and DIX",
 		.measure = demo_measure_refused},
-	{.title = "PI disk, 64K",
+	{.name = "disk-64k",
+		.title = "PI disk, 64K",
 		.unit = "writes fail with EILSEQ",
 		SINGLE("t10", "device"),
 		BLOCKS_64K,
 		REAL(498, 500, "4"),
 		.reality = "scsi_debug, DIF 1 and DIX",
 		.measure = demo_measure_refused},
-	{.title = "PI disk, reads of 4K",
+	{.name = "reads-4k",
+		.title = "PI disk, reads of 4K",
 		.unit = "reads fail with EILSEQ",
 		SINGLE("t10", "device"),
 		BLOCKS_4K,
@@ -105,7 +117,8 @@ static const struct demo_experiment rows[] = {
 		REAL(300, 300, "4"),
 		.reality = "scsi_debug, DIF 1 and DIX",
 		.measure = demo_measure_reads},
-	{.title = "PI disk, reads of 64K",
+	{.name = "reads-64k",
+		.title = "PI disk, reads of 64K",
 		.unit = "reads fail with EILSEQ",
 		SINGLE("t10", "device"),
 		BLOCKS_64K,
@@ -114,7 +127,8 @@ static const struct demo_experiment rows[] = {
 		REAL(300, 300, "4"),
 		.reality = "scsi_debug, DIF 1 and DIX",
 		.measure = demo_measure_reads},
-	{.title = "RAID1 of PI disks, 64K",
+	{.name = "raid1-disks-writes",
+		.title = "RAID1 of PI disks, 64K",
 		.unit = "writes fail",
 		RAID1("t10", "device"),
 		BLOCKS_64K,
@@ -122,7 +136,8 @@ static const struct demo_experiment rows[] = {
 		REAL(59, 200, "4"),
 		.reality = "md",
 		.measure = demo_measure_refused},
-	{.title = "RAID1 of PI disks, 64K",
+	{.name = "raid1-disks-reads",
+		.title = "RAID1 of PI disks, 64K",
 		.unit = "writes cannot be read back",
 		RAID1("t10", "device"),
 		BLOCKS_64K,
@@ -130,7 +145,8 @@ static const struct demo_experiment rows[] = {
 		REAL(78, 200, "4"),
 		.reality = "md",
 		.measure = demo_measure_readback},
-	{.title = "RAID5 of PI disks, 64K",
+	{.name = "raid5-disks-writes",
+		.title = "RAID5 of PI disks, 64K",
 		.unit = "writes fail",
 		RAID5("t10", "device"),
 		BLOCKS_64K,
@@ -138,7 +154,8 @@ static const struct demo_experiment rows[] = {
 		REAL(89, 200, "4"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_measure_refused},
-	{.title = "RAID5 of PI disks, 64K",
+	{.name = "raid5-disks-reads",
+		.title = "RAID5 of PI disks, 64K",
 		.unit = "writes cannot be read back",
 		RAID5("t10", "device"),
 		BLOCKS_64K,
@@ -146,56 +163,64 @@ static const struct demo_experiment rows[] = {
 		REAL(105, 200, "4"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_measure_readback},
-	{.title = "PI as metadata, 4K",
+	{.name = "metadata-4k",
+		.title = "PI as metadata, 4K",
 		.unit = "writes cannot be read back",
 		SINGLE("t10", "none"),
 		BLOCKS_4K,
 		REAL(443, 500, "5"),
 		.reality = "dm-integrity, bitmap",
 		.measure = demo_measure_readback},
-	{.title = "PI as metadata, 64K",
+	{.name = "metadata-64k",
+		.title = "PI as metadata, 64K",
 		.unit = "writes cannot be read back",
 		SINGLE("t10", "none"),
 		BLOCKS_64K,
 		REAL(500, 500, "5"),
 		.reality = "dm-integrity, bitmap",
 		.measure = demo_measure_readback},
-	{.title = "RAID1, PI as metadata, 4K",
+	{.name = "raid1-metadata-4k",
+		.title = "RAID1, PI as metadata, 4K",
 		.unit = "writes cannot be read back",
 		RAID1("t10", "none"),
 		BLOCKS_4K,
 		REAL(367, 500, "5"),
 		.reality = "md on dm-integrity",
 		.measure = demo_measure_readback},
-	{.title = "RAID1, PI as metadata, 64K",
+	{.name = "raid1-metadata-64k",
+		.title = "RAID1, PI as metadata, 64K",
 		.unit = "writes cannot be read back",
 		RAID1("t10", "none"),
 		BLOCKS_64K,
 		REAL(352, 500, "5"),
 		.reality = "md on dm-integrity",
 		.measure = demo_measure_readback},
-	{.title = "RAID1, checksums, 4K",
+	{.name = "raid1-checksums-4k",
+		.title = "RAID1, checksums, 4K",
 		.unit = "writes cannot be read back",
 		RAID1("t10", "none"),
 		BLOCKS_4K,
 		REAL(478, 500, "6"),
 		.reality = "btrfs, Linux 6.1",
 		.measure = demo_measure_readback},
-	{.title = "RAID1, checksums, 64K",
+	{.name = "raid1-checksums-64k",
+		.title = "RAID1, checksums, 64K",
 		.unit = "writes cannot be read back",
 		RAID1("t10", "none"),
 		BLOCKS_64K,
 		REAL(500, 500, "6"),
 		.reality = "btrfs, Linux 6.1",
 		.measure = demo_measure_readback},
-	{.title = "RAID5, PI as metadata, 64K",
+	{.name = "raid5-metadata-64k",
+		.title = "RAID5, PI as metadata, 64K",
 		.unit = "writes cannot be read back",
 		RAID5("t10", "none"),
 		BLOCKS_64K,
 		REAL(8000, 8000, "5"),
 		.reality = "md on dm-integrity",
 		.measure = demo_measure_readback},
-	{.title = "one store: RAID5, 4K",
+	{.name = "one-raid5-4k",
+		.title = "one store: RAID5, 4K",
 		.unit = "4K parity rows wrong",
 		RAID5("none", "none"),
 		BLOCKS_4K,
@@ -203,7 +228,8 @@ static const struct demo_experiment rows[] = {
 		REAL(90, 167, "1"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_measure_parity},
-	{.title = "one store: RAID5, 64K",
+	{.name = "one-raid5-64k",
+		.title = "one store: RAID5, 64K",
 		.unit = "4K parity rows wrong",
 		RAID5("none", "none"),
 		BLOCKS_64K,
@@ -211,7 +237,8 @@ static const struct demo_experiment rows[] = {
 		REAL(69, 2672, "1"),
 		.reality = "md, skip_copy=1",
 		.measure = demo_measure_parity},
-	{.title = "one store: RAID1, 64K",
+	{.name = "one-raid1-64k",
+		.title = "one store: RAID1, 64K",
 		.unit = "4K blocks differ",
 		RAID1("none", "none"),
 		BLOCKS_64K,
@@ -219,7 +246,8 @@ static const struct demo_experiment rows[] = {
 		REAL(96, 8000, "3"),
 		.reality = "md",
 		.measure = demo_measure_mirrors},
-	{.title = "one store: PI disk, 4K",
+	{.name = "one-disk-4k",
+		.title = "one store: PI disk, 4K",
 		.unit = "writes fail with EILSEQ",
 		SINGLE("t10", "device"),
 		BLOCKS_4K,
@@ -227,7 +255,8 @@ static const struct demo_experiment rows[] = {
 		REAL(220, 500, "4"),
 		.reality = "scsi_debug, DIF 1 and DIX",
 		.measure = demo_measure_refused},
-	{.title = "one store: PI disk, 64K",
+	{.name = "one-disk-64k",
+		.title = "one store: PI disk, 64K",
 		.unit = "writes fail with EILSEQ",
 		SINGLE("t10", "device"),
 		BLOCKS_64K,
@@ -235,7 +264,8 @@ static const struct demo_experiment rows[] = {
 		REAL(48, 500, "4"),
 		.reality = "scsi_debug, DIF 1 and DIX",
 		.measure = demo_measure_refused},
-	{.title = "one store: PI as metadata, 64K",
+	{.name = "one-metadata-64k",
+		.title = "one store: PI as metadata, 64K",
 		.unit = "writes cannot be read back",
 		SINGLE("t10", "none"),
 		BLOCKS_64K,
@@ -245,11 +275,14 @@ static const struct demo_experiment rows[] = {
 		.measure = demo_measure_readback},
 };
 
-static const struct demo_sheet_column columns[] = {{"what", "what", 'l'}, {"unit", "unit", 'l'},
-	{"real", "real kernel", 'r'}, {"by", "by", 'l'}, {"section", "section", 'r'},
-	{"zerocopy_mutator", "zero-copy, mutator", 'r'}, {"ratio", "ours/real", 'r'},
-	{"within_factor_2", "within 2", 'l'}, {"bounce_mutator", "bounce, mutator", 'r'},
-	{"zerocopy_still", "zero-copy, still", 'r'}, {0}};
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+static const struct demo_sheet_column columns[] = {{"name", "", 'l'}, {"what", "what", 'l'},
+	{"unit", "unit", 'l'}, {"real", "real kernel", 'r'}, {"by", "by", 'l'},
+	{"section", "section", 'r'}, {"zerocopy_mutator", "zero-copy, mutator", 'r'},
+	{"ratio", "ours/real", 'r'}, {"within_factor_2", "within 2", 'l'},
+	{"bounce_mutator", "bounce, mutator", 'r'}, {"zerocopy_still", "zero-copy, still", 'r'},
+	{0}};
 
 static double share(uint64_t wrong, uint64_t of)
 {
@@ -267,6 +300,7 @@ static void add_row(struct demo_report *r, struct demo_sheet *s, const struct de
 	const struct demo_count *c = o->cells;
 	double ratio = share(c[DEMO_ZEROCOPY].wrong, c[DEMO_ZEROCOPY].of) /
 		       share(e->real_wrong, e->real_of);
+	demo_sheet_text(r, s, "%s", e->name);
 	demo_sheet_text(r, s, "%s", e->title);
 	demo_sheet_text(r, s, "%s", e->unit);
 	demo_sheet_share(r, s, e->real_wrong, e->real_of);
@@ -288,8 +322,10 @@ static int run(struct demo_world *w, const struct demo_setup *setup, struct demo
 		"What a real kernel did (sections of docs/ground-truth.md), and what is done here",
 		columns);
 	int err = 0;
-	for (unsigned i = 0; !err && i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (unsigned i = 0; !err && i < ROWS; i++) {
 		struct demo_outcome o = {0};
+		if (!demo_part_is_chosen(setup, rows[i].name))
+			continue;
 		for (unsigned cell = 0; !err && cell < DEMO_CELLS; cell++) {
 			demo_trial_say("%s, %s (%u of 3)", rows[i].title, rows[i].unit, cell + 1);
 			err = demo_trial_run(w, &rows[i], setup, cell, &o, why);
@@ -301,7 +337,16 @@ static int run(struct demo_world *w, const struct demo_setup *setup, struct demo
 	return err;
 }
 
+static bool has_part(const char *name)
+{
+	for (unsigned i = 0; i < ROWS; i++)
+		if (!strcmp(rows[i].name, name))
+			return true;
+	return false;
+}
+
 const struct demo_study demo_truth = {.name = "truth",
 	.summary = "the same as on a real kernel",
 	.run = run,
+	.has_part = has_part,
 	.notes = "Shares are compared, not counts. docs/fidelity.md explains what differs.\n"};

@@ -128,6 +128,18 @@ else
 	refuses "the study of neighbours says that it needs root" 1 'needs root' stablefs demo neighbours
 fi
 
+if check "the study of reads runs to its end" study reads zerocopy bounce; then
+	check "a reader that stores into its buffer gets errors of right blocks" rows reads reads \
+		'rows[0]["failed"] > 0 and rows[0]["false_errors"] == rows[0]["failed"]'
+	check "where there is redundancy, repairs that nothing needed" rows reads reads \
+		'any(r["unneeded_repairs"] for r in rows if r["volume"] == "RAID1, PI")'
+fi
+check "the study of truth runs to its end" study truth disk-64k one-raid5-4k &&
+	check "it has the real kernel's numbers beside ours" rows truth truth \
+		'rows[0]["real"] == {"wrong": 498, "of": 500} and rows[0]["zerocopy_mutator"]["wrong"] > 0 and
+		[r["name"] for r in rows] == ["disk-64k", "one-raid5-4k"]'
+refuses "a part that a study does not have" 2 "no part 'nobody'" stablefs demo cures nobody
+
 # --- by hand, as a user would ---
 
 check "a raid5 volume is made" mk_volume --level raid5 --members 4 --size 128M --pi none "$volume"
