@@ -34,6 +34,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "inflight/gate.h"
+#include "inflight/live_procfs.h"
 #include "inflight/penalty.h"
 
 #define WATCH_NS   (10 * NS_PER_MS)
@@ -56,6 +57,7 @@ struct worker {
 	_Atomic enum phase phase; /* changed under the lock, but for PREPARING -> LOOKING */
 	uint64_t since_ns;        /* lock; when it got the job */
 	pid_t tid, hung_tgid;     /* lock; whose memory */
+	_Atomic pid_t self;       /* its own number; 0: it has not begun */
 	/* The worker's. */
 	uint8_t *memory;
 	uint32_t memory_bytes;
@@ -255,6 +257,7 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct sampler *s = w->s;
+	w->self = gettid();
 	pthread_mutex_lock(&s->lock); /* whoever made us may still hold it */
 	pthread_mutex_unlock(&s->lock);
 	while (w->job) {
@@ -276,6 +279,18 @@ static void *worker_main(void *arg)
 }
 
 /* ---- the watch ---- */
+
+/* It waits for a processor, and for nothing else: nobody's memory is to blame. Asked only of a
+ * worker that takes long. */
+static bool worker_is_runnable(const struct worker *w)
+{
+	pid_t self = w->self;
+	cleanup(cleanup_closep) int fd = procfs_open("/proc/self/task/%d/stat", self);
+	char text[256] = "";
+	ssize_t n = self && fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+	const char *name_end = n > 0 ? strrchr(text, ')') : NULL;
+	return !self || (name_end && strncmp(name_end, ") R", 3) == 0);
+}
 
 /* A read's job is over; a write's is not (see sampler.h). */
 static void give_up(struct worker *w, uint64_t now_ns, struct list *given_up)
@@ -303,7 +318,7 @@ static void expire(struct sampler *s, uint64_t now_ns, struct list *given_up)
 }
 
 struct survey {
-	unsigned fresh; /* those that have not got stuck */
+	unsigned fresh; /* those that are not stuck: they finish what they have */
 	unsigned busy;
 };
 
@@ -314,7 +329,7 @@ static struct survey look_after_workers(struct sampler *s, uint64_t now_ns, stru
 		struct worker *w = &s->workers[i];
 		if (!w->used || atomic_load(&w->phase) == HANGING)
 			continue;
-		bool stuck = w->job && now_ns - w->since_ns >= STUCK_NS;
+		bool stuck = w->job && now_ns - w->since_ns >= STUCK_NS && !worker_is_runnable(w);
 		if (stuck && w->job->due_ns <= now_ns && atomic_load(&w->phase) == LOOKING)
 			give_up(w, now_ns, given_up);
 		survey.fresh += !stuck;
@@ -328,7 +343,8 @@ static bool watch_round(struct sampler *s, struct list *given_up)
 {
 	uint64_t now_ns = clock_monotonic_ns();
 	struct survey survey = look_after_workers(s, now_ns, given_up);
-	expire(s, now_ns, given_up);
+	if (!survey.fresh)
+		expire(s, now_ns, given_up);
 	struct list_node *n = list_first(&s->queue);
 	if (n && !survey.fresh) {
 		list_remove(n);

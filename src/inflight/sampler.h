@@ -2,7 +2,8 @@
 /* Looking at other processes' memory without being held up by them.
  * Owner thread: any; the looking is done by threads of the sampler's own, which are made when there
  *   is something to look at.
- * Invariants: I1 nobody waits for another process longer than the limit: what takes longer fails
+ * Invariants: I1 nobody waits for another process longer than the limit (time in which our own
+ *   threads wait for a processor does not count): what takes longer fails
  *   with -ETIME, and the thread that hangs in it is left to itself (it holds the buffer and works
  *   in memory of its own, so that nothing of the caller's is touched afterwards). Only who stores
  *   into a process waits for that process. I2 a process
