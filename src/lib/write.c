@@ -255,8 +255,10 @@ static void redo_start(struct lib_op *op)
 {
 	int err = 0;
 	for (unsigned i = 0; i < op->count && !err; i++) {
-		if (op->pieces[i].changed)
-			err = piece_copy(op, &op->pieces[i]);
+		if (!op->pieces[i].changed)
+			continue;
+		op->pieces[i].io.mend = true; /* the old parity may be wrong */
+		err = piece_copy(op, &op->pieces[i]);
 	}
 	if (err < 0) {
 		emit_changed(op, "failed", err);
