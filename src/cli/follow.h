@@ -25,8 +25,8 @@
 
 /* In the process that is to be followed, with one thread: install the filter. The listener, which
  * is the supervisor's, or -errno: -EBUSY (somebody follows it already), -EACCES or -EPERM
- * (refused), -ENOSYS (the kernel or the processor cannot). Where the process lacks CAP_SYS_ADMIN it gives up
- * the right to gain privileges (prctl(2), PR_SET_NO_NEW_PRIVS). */
+ * (refused), -ENOSYS (the kernel or the processor cannot). Where the process lacks CAP_SYS_ADMIN
+ * it gives up the right to gain privileges (prctl(2), PR_SET_NO_NEW_PRIVS). */
 int follow_install(void);
 
 struct follower;
