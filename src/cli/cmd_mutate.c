@@ -208,11 +208,19 @@ static void print_error(const char *count_of, uint64_t n, int error)
 	putchar('\n');
 }
 
+/* NULL: by no call of psync. */
+static const char *call_name(const struct mutate_options *o)
+{
+	if (o->engine != MUTATE_PSYNC)
+		return NULL;
+	return o->read ? mutate_read_call_name(o->call) : mutate_call_name(o->call);
+}
+
 /* "uring at depth 4, vectored" */
 static void print_way(const struct mutate_options *o)
 {
-	printf("%s", o->engine == MUTATE_PSYNC ? mutate_call_name(o->call)
-					       : mutate_engine_name(o->engine));
+	const char *call = call_name(o);
+	printf("%s", call ? call : mutate_engine_name(o->engine));
 	if (o->depth > 1)
 		printf(" at depth %u", o->depth);
 	printf("%s%s%s", o->vectored ? ", vectored" : "", o->fixed ? ", registered buffers" : "",
@@ -261,7 +269,7 @@ static void add_options(struct json *j, const struct mutate_options *o)
 	json_field_string(j, "file", o->path);
 	json_field_u64(j, "block_bytes", o->block_bytes);
 	json_field_string(j, "engine", mutate_engine_name(o->engine));
-	json_field_string(j, "call", o->engine == MUTATE_PSYNC ? mutate_call_name(o->call) : NULL);
+	json_field_string(j, "call", call_name(o));
 	json_field_u64(j, "depth", o->depth);
 	json_field_bool(j, "vectored", o->vectored);
 	json_field_bool(j, "fixed", o->fixed);

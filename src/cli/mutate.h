@@ -47,6 +47,8 @@ bool mutate_engine_parse(const char *name, enum mutate_engine *out);
 
 /* "pwrite", ...; the vectored calls take up to four pieces of the buffer. */
 const char *mutate_call_name(enum mutate_call call);
+/* "pread", ...: what reads in its stead. */
+const char *mutate_read_call_name(enum mutate_call call);
 bool mutate_call_parse(const char *name, enum mutate_call *out);
 
 struct mutate_options {

@@ -18,6 +18,18 @@ const char *mutate_call_name(enum mutate_call call)
 	return call_names[call];
 }
 
+const char *mutate_read_call_name(enum mutate_call call)
+{
+	static const char *const names[] = {
+		[MUTATE_PWRITE] = "pread",
+		[MUTATE_WRITE] = "read",
+		[MUTATE_PWRITEV] = "preadv",
+		[MUTATE_PWRITEV2] = "preadv2",
+		[MUTATE_WRITEV] = "readv",
+	};
+	return names[call];
+}
+
 bool mutate_call_parse(const char *name, enum mutate_call *out)
 {
 	for (unsigned i = 0; i < sizeof(call_names) / sizeof(call_names[0]); i++) {
