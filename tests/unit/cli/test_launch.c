@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,6 +45,25 @@ static int submit_main(void)
 		return errno == ENOSYS ? 11 : 12;
 	if (syscall(SYS_io_getevents, context, 1, 1, &event, NULL) != 1 || event.res != 4096)
 		return 13;
+	return 0;
+}
+
+/* It submits control blocks whose array is in a page that nobody ever provides: whoever reads it
+ * waits. 77: no such pages here. */
+static int stall_main(void)
+{
+	int faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct uffdio_api api = {.api = UFFD_API};
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register range = {.range = {.start = (uintptr_t)page, .len = 4096},
+		.mode = UFFDIO_REGISTER_MODE_MISSING};
+	aio_context_t context = 0;
+	if (faults < 0 || ioctl(faults, UFFDIO_API, &api) < 0 ||
+		ioctl(faults, UFFDIO_REGISTER, &range) < 0)
+		return 77;
+	if (syscall(SYS_io_setup, 1, &context) < 0)
+		return 10;
+	syscall(SYS_io_submit, context, 1, page);
 	return 0;
 }
 
@@ -138,6 +160,27 @@ static void those_who_outlive_it_are_followed_and_waited_for(void **unused)
 	launch_free(l);
 }
 
+static void a_process_that_holds_up_its_reader_holds_up_no_other(void **unused)
+{
+	(void)unused;
+	char script[9000];
+	snprintf(script, sizeof(script),
+		"%s stall & sleep 0.2; kill -0 $! 2>/dev/null || exit 77; "
+		"%s submit; status=$?; kill -KILL $!; exit $status",
+		self, self);
+	const char *const argv[] = {"sh", "-c", script, NULL};
+	struct launch *l = launch(argv);
+	int status = run_to_its_end(l);
+	struct follow_stats stats = launch_follow_stats(l);
+	bool followed = !launch_unfollowed(l);
+	launch_free(l);
+	if (status == 77 || !followed)
+		skip();
+	assert_int_equal(status, 0);
+	assert_int_equal(stats.submissions, 2);
+	assert_int_equal(stats.recorded, 1);
+}
+
 static void signals_are_passed_on(void **unused)
 {
 	(void)unused;
@@ -168,8 +211,8 @@ static void all_can_be_ended(void **unused)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && !strcmp(argv[1], "submit"))
-		return submit_main();
+	if (argc > 1)
+		return !strcmp(argv[1], "stall") ? stall_main() : submit_main();
 	self = realpath("/proc/self/exe", NULL);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(its_status_is_as_a_shell_has_it),
@@ -177,6 +220,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_program_that_never_runs_leaves_nothing),
 		cmocka_unit_test(its_submissions_are_in_the_table),
 		cmocka_unit_test(those_who_outlive_it_are_followed_and_waited_for),
+		cmocka_unit_test(a_process_that_holds_up_its_reader_holds_up_no_other),
 		cmocka_unit_test(signals_are_passed_on),
 		cmocka_unit_test(all_can_be_ended),
 	};
