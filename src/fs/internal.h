@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What the parts of the file system share. The order of the locks, outermost first:
  *
- *	db_lock		the database, the namespace, every removal from an extent map that leaves a hole
+ *	db_lock		the database, the namespace, every removal from an extent map that leaves a
+ *			hole
  *	inode->lock	one inode's attributes, map, transfers
  *	table lock	which inodes are in memory, their references, the dirty list
  *	allocator	the bitmap
