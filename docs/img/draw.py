@@ -4,11 +4,13 @@
 
 usage: draw.py                all figures, next to this script
        draw.py table          the demo's results as a table in Markdown, on stdout
+       draw.py table STUDY    the same of STUDY.json: cures, reads, truth or neighbours
 
   layers.svg    from src/layers.txt
   compare.svg   from demo.json (stablefs demo --json) and the measurements in ground-truth.md
   pipeline.svg, live.svg, row.svg   drawn here
-ruined-stripe.svg is made by `stablefs demo --svg`, in the same run as demo.json.
+ruined-stripe.svg is made by `stablefs demo --svg`, in the same run as demo.json; cures.svg by
+`stablefs demo --json --svg docs/img/cures.svg cures`, in the same run as cures.json.
 """
 
 import json
@@ -284,9 +286,29 @@ def print_table():
         print(f"| {e['title']} | {e['unit']} | {' | '.join(cells)} | {e['reality']} |")
 
 
+def cell_text(cell):
+    if isinstance(cell, dict):
+        return f"{cell['wrong']:,} of {cell['of']:,}"
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if cell >= 20 else f"{cell:.2f}"
+    return "–" if cell is None else f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def print_study(name):
+    for sheet in json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))["sheets"]:
+        keys = [k for k in sheet["rows"][0] if k != "name"]
+        print(f"{sheet['title']}:\n\n| {' | '.join(k.replace('_', ' ') for k in keys)} |")
+        print("|---" * len(keys) + "|")
+        for row in sheet["rows"]:
+            print(f"| {' | '.join(cell_text(row[k]) for k in keys)} |")
+        print()
+
+
 def main():
     if sys.argv[1:] == ["table"]:
         print_table()
+    elif sys.argv[1:2] == ["table"] and len(sys.argv) == 3:
+        print_study(sys.argv[2])
     elif sys.argv[1:]:
         sys.exit(__doc__)
     else:
