@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The filter, and the thread that answers it.
  *
- *	io_submit -> filter -> receive() -> read_submission() -> is_waiting() -> record() -> go_on()
+ *	io_submit -> filter -> receive() -> read_submission() -> record() -> go_on()
  *
  * The watcher looks whether the supervising thread hangs in one submission, and lets a new one
  * take over then. Each has its own memory, so that one that is left to itself harms nobody; it ends
@@ -53,6 +53,7 @@
 #define MOUNT_KNOWN_NS NS_PER_S
 #define KNOWN_FILES    64u
 #define FILE_KNOWN_NS  (5 * NS_PER_MS)
+#define BATCH_PIECES   (16 * AIO_MAX_PIECES)
 
 /* ---- the filter ---- */
 
@@ -127,7 +128,10 @@ struct worker {
 	struct seccomp_notif_resp *answer; /* owned */
 	size_t notif_bytes, answer_bytes;
 	struct iocb blocks[FOLLOW_MAX_BLOCKS];
+	/* What was read and is not recorded yet. */
+	unsigned entry_count, piece_count;
 	struct aio_entry entries[FOLLOW_MAX_BLOCKS];
+	struct iovec pieces[BATCH_PIECES]; /* of the entries */
 };
 
 struct follower {
@@ -240,39 +244,48 @@ static bool describe(struct worker *w, pid_t tid, const struct iocb *block, stru
 	return out->len_bytes > 0;
 }
 
-/* How many entries the submission makes. */
-static unsigned read_submission(struct worker *w)
-{
-	const struct seccomp_data *call = &w->notif->data;
-	pid_t tid = (pid_t)w->notif->pid, tgid = tid ? tgid_of(w, tid) : 0;
-	int count =
-		tgid ? follow_read_blocks(tid, call->args[2], call->args[1], w->blocks) : -ESRCH;
-	if (count < 0) {
-		atomic_fetch_add(&w->follower->unreadable, 1);
-		return 0;
-	}
-	unsigned made = 0;
-	for (int i = 0; i < count; i++) {
-		w->entries[made] = (struct aio_entry){.tgid = tgid};
-		made += describe(w, tid, &w->blocks[i], &w->entries[made]);
-	}
-	return made;
-}
-
 /* I2: what was read is that thread's, and not of a later one with its number. */
 static bool is_waiting(struct worker *w)
 {
 	return ioctl(w->follower->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &w->notif->id) == 0;
 }
 
-static void record(struct worker *w, unsigned count)
+static void record(struct worker *w)
 {
 	struct follower *f = w->follower;
+	unsigned count = w->entry_count;
+	w->entry_count = w->piece_count = 0;
+	if (!count || !is_waiting(w))
+		return;
 	pthread_mutex_lock(&f->lock);
 	for (unsigned i = 0; i < count; i++)
 		aio_table_put(f->table, &w->entries[i]);
 	pthread_mutex_unlock(&f->lock);
 	atomic_fetch_add(&f->recorded, count);
+}
+
+static void read_block(struct worker *w, pid_t tid, pid_t tgid, const struct iocb *block)
+{
+	if (w->piece_count > BATCH_PIECES - AIO_MAX_PIECES)
+		record(w);
+	struct aio_entry *e = &w->entries[w->entry_count];
+	*e = (struct aio_entry){.tgid = tgid, .pieces = &w->pieces[w->piece_count]};
+	if (!describe(w, tid, block, e))
+		return;
+	w->entry_count++;
+	w->piece_count += e->piece_count;
+}
+
+static void read_submission(struct worker *w)
+{
+	const struct seccomp_data *call = &w->notif->data;
+	pid_t tid = (pid_t)w->notif->pid, tgid = tid ? tgid_of(w, tid) : 0;
+	int count =
+		tgid ? follow_read_blocks(tid, call->args[2], call->args[1], w->blocks) : -ESRCH;
+	if (count < 0)
+		atomic_fetch_add(&w->follower->unreadable, 1);
+	for (int i = 0; i < count; i++)
+		read_block(w, tid, tgid, &w->blocks[i]);
 }
 
 /* Fails only where the thread is gone. */
@@ -365,9 +378,8 @@ static void handle(struct worker *w)
 {
 	atomic_store(&w->busy_since_ns, clock_monotonic_ns());
 	atomic_fetch_add(&w->follower->submissions, 1);
-	unsigned count = read_submission(w);
-	if (count && is_waiting(w))
-		record(w, count);
+	read_submission(w);
+	record(w);
 	go_on(w);
 	atomic_store(&w->busy_since_ns, 0);
 }

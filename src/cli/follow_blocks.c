@@ -69,34 +69,31 @@ bool follow_block_range(const struct iocb *block, struct aio_entry *out)
 	return block->aio_offset >= 0;
 }
 
-int follow_join_vector(const struct iovec *vector, unsigned count, struct aio_entry *out)
+int follow_join_vector(unsigned count, struct aio_entry *out)
 {
 	unsigned used = 0;
 	out->len_bytes = 0;
+	out->piece_count = 0;
 	for (unsigned i = 0; i < count; i++) {
-		uint64_t len = vector[i].iov_len;
-		if (len > INT64_MAX - out->len_bytes)
+		struct iovec piece = out->pieces[i];
+		if (piece.iov_len > INT64_MAX - out->len_bytes)
 			return -EINVAL;
-		out->len_bytes += len;
-		if (!len || used > AIO_MAX_PIECES)
-			continue;
+		out->len_bytes += piece.iov_len;
 		struct iovec *last = used ? &out->pieces[used - 1] : NULL;
-		if (last &&
-			(uintptr_t)last->iov_base + last->iov_len == (uintptr_t)vector[i].iov_base)
-			last->iov_len += len;
-		else if (used++ < AIO_MAX_PIECES)
-			out->pieces[used - 1] = vector[i];
+		if (last && (uintptr_t)last->iov_base + last->iov_len == (uintptr_t)piece.iov_base)
+			last->iov_len += piece.iov_len;
+		else if (piece.iov_len)
+			out->pieces[used++] = piece;
 	}
-	out->piece_count = used <= AIO_MAX_PIECES ? used : 0;
+	out->piece_count = used;
 	return 0;
 }
 
 int follow_read_vector(pid_t tid, const struct iocb *block, struct aio_entry *out)
 {
-	struct iovec vector[FOLLOW_MAX_VECTORS];
-	if (!block->aio_nbytes || block->aio_nbytes > FOLLOW_MAX_VECTORS)
+	if (!block->aio_nbytes || block->aio_nbytes > AIO_MAX_PIECES)
 		return -EINVAL;
-	int err = read_memory(
-		tid, block->aio_buf, vector, (size_t)block->aio_nbytes * sizeof(vector[0]));
-	return err < 0 ? err : follow_join_vector(vector, (unsigned)block->aio_nbytes, out);
+	unsigned count = (unsigned)block->aio_nbytes;
+	int err = read_memory(tid, block->aio_buf, out->pieces, count * sizeof(out->pieces[0]));
+	return err < 0 ? err : follow_join_vector(count, out);
 }

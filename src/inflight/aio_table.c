@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* The shared log of submissions, and a daemon's private index over it.
  *
- *	header: magic, entry count, size of a slot, head (entries ever put)
+ *	header: magic, entry count, size of a slot, head (entries ever put), piece count, piece head
+ *	(pieces ever put)
  *	slot n % AIO_TABLE_ENTRIES: sequence number 2 * (n + 1) around entry n (odd while it is
- *	written), then its fields, one 64-bit word each
+ *	written), then its fields, one 64-bit word each; its pieces are those from number WORD_FIRST
+ *	piece p % AIO_TABLE_PIECES: address and length of piece p
  *
- * The private part holds the last AIO_KEPT_ENTRIES of them. An entry waits on the chain of its
- * process, direction and megabyte (a request is at most that long, so a submission of up to a
- * megabyte that covers it begins in its megabyte or in the one before); longer ones wait on one
- * chain of their process. It leaves the chain when all of it is given out, when it is too old, or
- * when another one takes its place. */
+ * A writer says that it will replace (an odd sequence number, the piece head) before it does, and
+ * each word is stored by release and loaded by acquire: so who reads a word that replaced another
+ * one sees afterwards that this was said.
+ *
+ * The private part holds the last AIO_KEPT_ENTRIES of them, with up to AIO_KEPT_PIECES pieces,
+ * where those of one entry lie side by side. An entry waits on the chain of its process, direction
+ * and megabyte (a request is at most that long, so a submission of up to a megabyte that covers it
+ * begins in its megabyte or in the one before); longer ones wait on one chain of their process. It
+ * leaves the chain when all of it is given out, when it is too old, or when another one takes its
+ * place. */
 #include "inflight/aio_table.h"
 
 #include <errno.h>
@@ -25,9 +32,8 @@
 #include "base/cleanup.h"
 #include "base/list.h"
 
-#define TABLE_MAGIC    UINT64_C(0x31304f4941534253) /* "SBSAIO01", little-endian */
+#define TABLE_MAGIC    UINT64_C(0x32304f4941534253) /* "SBSAIO02", little-endian */
 #define TABLE_SEALS    (F_SEAL_SHRINK | F_SEAL_GROW)
-#define SLOT_WORDS     24u
 #define CHAINS         4096u
 #define GIVEN_MAX      8u
 #define MEGABYTE_SHIFT 20
@@ -41,16 +47,21 @@ enum slot_word {
 	WORD_DEV,
 	WORD_OFFSET,
 	WORD_LEN,
-	WORD_TIME, /* CLOCK_MONOTONIC */
-	WORD_PIECES,
-	WORD_END = WORD_PIECES + 2 * AIO_MAX_PIECES
+	WORD_TIME,  /* CLOCK_MONOTONIC */
+	WORD_FIRST, /* number of its first piece */
+	SLOT_WORDS
 };
-_Static_assert(WORD_END == SLOT_WORDS, "an entry fills its slot");
+
+struct shared_piece {
+	_Atomic uint64_t base, len;
+};
 
 struct shared {
 	_Atomic uint64_t magic, entries, slot_bytes, head;
-	uint64_t reserved[4];
+	_Atomic uint64_t pieces_count, piece_head;
+	uint64_t reserved[2];
 	_Atomic uint64_t slots[AIO_TABLE_ENTRIES][SLOT_WORDS];
+	struct shared_piece pieces[AIO_TABLE_PIECES];
 };
 
 struct range {
@@ -59,8 +70,9 @@ struct range {
 
 /* An entry that a daemon remembers. */
 struct kept {
-	struct list_node node; /* on a chain; alone: free, or all given out */
-	struct aio_entry entry;
+	struct list_node node;  /* on a chain; alone: free, or all given out */
+	struct aio_entry entry; /* its pieces are in the table's */
+	uint64_t first_piece;   /* their number among those taken */
 	uint64_t put_ns;
 	uint64_t ambiguous_ns; /* since when nobody can tell what it is; 0: it can be told */
 	uint32_t given_count;
@@ -70,11 +82,13 @@ struct kept {
 struct aio_table {
 	struct shared *shared;
 	bool is_daemon;
-	uint64_t put_count; /* the supervisor's */
+	uint64_t put_count, piece_count; /* the supervisor's */
 	/* lock protects what follows, the daemon's; nothing is called under it. */
 	pthread_mutex_t lock;
 	uint64_t seen_count; /* how much of the log was read */
 	struct kept *kept;   /* owned: AIO_KEPT_ENTRIES */
+	uint64_t taken_pieces;
+	struct iovec *pieces; /* owned: AIO_KEPT_PIECES; piece p is at p % AIO_KEPT_PIECES */
 	struct list chains[CHAINS];
 };
 
@@ -110,6 +124,7 @@ int aio_table_new(int *memfd, struct aio_table **out)
 	atomic_store(&t->shared->magic, TABLE_MAGIC);
 	atomic_store(&t->shared->entries, AIO_TABLE_ENTRIES);
 	atomic_store(&t->shared->slot_bytes, sizeof(t->shared->slots[0]));
+	atomic_store(&t->shared->pieces_count, AIO_TABLE_PIECES);
 	*memfd = take_fd(&fd);
 	*out = t;
 	return 0;
@@ -131,7 +146,8 @@ static bool has_table_header(const struct shared *s)
 {
 	return atomic_load(&s->magic) == TABLE_MAGIC &&
 	       atomic_load(&s->entries) == AIO_TABLE_ENTRIES &&
-	       atomic_load(&s->slot_bytes) == sizeof(s->slots[0]);
+	       atomic_load(&s->slot_bytes) == sizeof(s->slots[0]) &&
+	       atomic_load(&s->pieces_count) == AIO_TABLE_PIECES;
 }
 
 int aio_table_map(int memfd, struct aio_table **out)
@@ -143,7 +159,8 @@ int aio_table_map(int memfd, struct aio_table **out)
 		return -ENOMEM;
 	t->is_daemon = true;
 	t->kept = calloc(AIO_KEPT_ENTRIES, sizeof(*t->kept));
-	int err = !t->kept ? -ENOMEM : has_table_header(t->shared) ? 0 : -EINVAL;
+	t->pieces = calloc(AIO_KEPT_PIECES, sizeof(*t->pieces));
+	int err = !t->kept || !t->pieces ? -ENOMEM : has_table_header(t->shared) ? 0 : -EINVAL;
 	if (err < 0) {
 		aio_table_free(t);
 		return err;
@@ -160,11 +177,12 @@ void aio_table_free(struct aio_table *t)
 		return;
 	munmap(t->shared, sizeof(*t->shared));
 	free(t->kept);
+	free(t->pieces);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 
-static void entry_to_words(const struct aio_entry *e, uint64_t put_ns, uint64_t *words)
+static void entry_to_words(const struct aio_entry *e, uint64_t *words)
 {
 	words[WORD_TGID] = (uint64_t)e->tgid;
 	words[WORD_KIND] = e->piece_count | (uint64_t)e->is_read << 32;
@@ -172,18 +190,12 @@ static void entry_to_words(const struct aio_entry *e, uint64_t put_ns, uint64_t 
 	words[WORD_DEV] = e->dev;
 	words[WORD_OFFSET] = e->offset_bytes;
 	words[WORD_LEN] = e->len_bytes;
-	words[WORD_TIME] = put_ns;
-	for (unsigned i = 0; i < AIO_MAX_PIECES; i++) {
-		bool used = i < e->piece_count;
-		words[WORD_PIECES + 2 * i] = used ? (uintptr_t)e->pieces[i].iov_base : 0;
-		words[WORD_PIECES + 2 * i + 1] = used ? e->pieces[i].iov_len : 0;
-	}
 }
 
-/* What any content means: false where it is nothing that a supervisor would say. */
+/* What any content means, but for its pieces: false where it is nothing that a supervisor would
+ * say. */
 static bool entry_from_words(const uint64_t *words, struct aio_entry *e)
 {
-	uint64_t total = 0;
 	*e = (struct aio_entry){.tgid = (pid_t)words[WORD_TGID],
 		.is_read = words[WORD_KIND] >> 32 & 1,
 		.piece_count = (uint32_t)words[WORD_KIND],
@@ -191,29 +203,50 @@ static bool entry_from_words(const uint64_t *words, struct aio_entry *e)
 		.dev = words[WORD_DEV],
 		.offset_bytes = words[WORD_OFFSET],
 		.len_bytes = words[WORD_LEN]};
-	if (e->tgid <= 0 || e->piece_count > AIO_MAX_PIECES || !e->len_bytes ||
-		e->offset_bytes > INT64_MAX || e->len_bytes > INT64_MAX)
-		return false;
+	return e->tgid > 0 && e->piece_count <= AIO_MAX_PIECES && e->len_bytes &&
+	       e->offset_bytes <= INT64_MAX && e->len_bytes <= INT64_MAX;
+}
+
+/* Do the pieces make up the whole? */
+static bool pieces_fit(const struct aio_entry *e, const struct iovec *pieces)
+{
+	uint64_t total = 0;
 	for (unsigned i = 0; i < e->piece_count; i++) {
-		uint64_t len = words[WORD_PIECES + 2 * i + 1];
-		e->pieces[i].iov_base = (void *)(uintptr_t)words[WORD_PIECES + 2 * i];
-		e->pieces[i].iov_len = len;
-		if (len > e->len_bytes - total)
+		if (pieces[i].iov_len > e->len_bytes - total)
 			return false;
-		total += len;
+		total += pieces[i].iov_len;
 	}
-	return !e->piece_count || total == e->len_bytes;
+	return total == e->len_bytes;
+}
+
+/* Their number: pieces that are in the way are gone from here on. */
+static uint64_t pieces_put(struct aio_table *t, const struct aio_entry *e)
+{
+	uint64_t first = t->piece_count;
+	t->piece_count += e->piece_count;
+	atomic_store_explicit(&t->shared->piece_head, t->piece_count, memory_order_relaxed);
+	for (unsigned i = 0; i < e->piece_count; i++) {
+		struct shared_piece *p = &t->shared->pieces[(first + i) % AIO_TABLE_PIECES];
+		uint64_t base = (uintptr_t)e->pieces[i].iov_base;
+		atomic_store_explicit(&p->base, base, memory_order_release);
+		atomic_store_explicit(&p->len, e->pieces[i].iov_len, memory_order_release);
+	}
+	return first;
 }
 
 void aio_table_put(struct aio_table *t, const struct aio_entry *entry)
 {
 	uint64_t n = t->put_count++, words[SLOT_WORDS];
 	_Atomic uint64_t *slot = t->shared->slots[n % AIO_TABLE_ENTRIES];
-	entry_to_words(entry, clock_monotonic_ns(), words);
+	struct aio_entry e = *entry;
+	if (e.piece_count > AIO_MAX_PIECES || !pieces_fit(&e, e.pieces))
+		e.piece_count = 0;
+	entry_to_words(&e, words);
+	words[WORD_FIRST] = pieces_put(t, &e);
+	words[WORD_TIME] = clock_monotonic_ns();
 	atomic_store_explicit(&slot[WORD_SEQ], 2 * n + 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
 	for (unsigned i = WORD_SEQ + 1; i < SLOT_WORDS; i++)
-		atomic_store_explicit(&slot[i], words[i], memory_order_relaxed);
+		atomic_store_explicit(&slot[i], words[i], memory_order_release);
 	atomic_store_explicit(&slot[WORD_SEQ], 2 * n + 2, memory_order_release);
 	atomic_store_explicit(&t->shared->head, n + 1, memory_order_release);
 }
@@ -225,9 +258,21 @@ static bool slot_read(const struct shared *s, uint64_t n, uint64_t *words)
 	if (atomic_load_explicit(&slot[WORD_SEQ], memory_order_acquire) != 2 * n + 2)
 		return false;
 	for (unsigned i = WORD_SEQ + 1; i < SLOT_WORDS; i++)
-		words[i] = atomic_load_explicit(&slot[i], memory_order_relaxed);
-	atomic_thread_fence(memory_order_acquire);
+		words[i] = atomic_load_explicit(&slot[i], memory_order_acquire);
 	return atomic_load_explicit(&slot[WORD_SEQ], memory_order_relaxed) == 2 * n + 2;
+}
+
+/* False: others have the place of one of them by now (I1). */
+static bool pieces_read(const struct shared *s, uint64_t first, uint32_t count, struct iovec *out)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct shared_piece *p = &s->pieces[(first + i) % AIO_TABLE_PIECES];
+		uint64_t base = atomic_load_explicit(&p->base, memory_order_acquire);
+		uint64_t len = atomic_load_explicit(&p->len, memory_order_acquire);
+		out[i] = (struct iovec){(void *)(uintptr_t)base, len};
+	}
+	uint64_t head = atomic_load_explicit(&s->piece_head, memory_order_relaxed);
+	return head - first <= AIO_TABLE_PIECES && count <= head - first;
 }
 
 /* ---- the private index; all with the lock held ---- */
@@ -248,6 +293,26 @@ static void keep(struct aio_table *t, struct kept *k)
 		&k->node);
 }
 
+/* Room for pieces in a row; what was there is forgotten. Their number. */
+static uint64_t take_room(struct aio_table *t, uint32_t count)
+{
+	uint64_t first = t->taken_pieces, left = AIO_KEPT_PIECES - first % AIO_KEPT_PIECES;
+	if (count > left)
+		first += left;
+	t->taken_pieces = first + count;
+	return first;
+}
+
+/* An entry whose pieces cannot be had is kept: it may be what is asked for. */
+static void take_pieces(struct aio_table *t, struct kept *k, uint64_t first)
+{
+	struct aio_entry *e = &k->entry;
+	k->first_piece = take_room(t, e->piece_count);
+	e->pieces = &t->pieces[k->first_piece % AIO_KEPT_PIECES];
+	if (!pieces_read(t->shared, first, e->piece_count, e->pieces) || !pieces_fit(e, e->pieces))
+		e->piece_count = 0;
+}
+
 /* Read what is new in the log. A head that goes back, or jumps, costs its owner its entries, and us
  * a bounded time. */
 static void take_new(struct aio_table *t, uint64_t now_ns)
@@ -264,6 +329,7 @@ static void take_new(struct aio_table *t, uint64_t now_ns)
 		if (!slot_read(t->shared, t->seen_count, words) ||
 			!entry_from_words(words, &k->entry))
 			continue;
+		take_pieces(t, k, words[WORD_FIRST]);
 		k->put_ns = words[WORD_TIME] < now_ns ? words[WORD_TIME] : now_ns;
 		k->ambiguous_ns = 0;
 		k->given_count = 0;
@@ -328,6 +394,7 @@ static bool same_buffer(
 
 /* What a look through the chains has come to. */
 struct look {
+	const struct aio_table *table;
 	const struct aio_wanted *wanted;
 	uint64_t now_ns;
 	struct kept *best; /* the newest */
@@ -352,6 +419,8 @@ static void look_through(struct look *l, struct list *chain)
 {
 	list_for_each_safe (n, chain) {
 		struct kept *k = container_of(n, struct kept, node);
+		if (l->table->taken_pieces - k->first_piece > AIO_KEPT_PIECES)
+			k->entry.piece_count = 0; /* later ones are in their place */
 		if (is_over(k, l->now_ns))
 			list_remove(n);
 		else
@@ -371,10 +440,23 @@ static void mark_ambiguous(struct look *l, struct list *chain)
 	}
 }
 
+/* What the entry says of the range, and that is given out then. */
+static enum aio_found hand_out(struct kept *k, const struct aio_wanted *w, struct aio_entry *out)
+{
+	struct iovec *room = out->pieces;
+	*out = k->entry;
+	out->pieces = room;
+	out->piece_count = aio_entry_slice(&k->entry, w->offset_bytes, w->len_bytes, room);
+	out->offset_bytes = w->offset_bytes;
+	out->len_bytes = w->len_bytes;
+	give(k, w->offset_bytes, w->offset_bytes + w->len_bytes);
+	return out->piece_count ? AIO_FOUND : AIO_NOT_FOUND;
+}
+
 static enum aio_found find_locked(
 	struct aio_table *t, const struct aio_wanted *w, struct aio_entry *out)
 {
-	struct look l = {.wanted = w, .now_ns = clock_monotonic_ns()};
+	struct look l = {.table = t, .wanted = w, .now_ns = clock_monotonic_ns()};
 	uint64_t megabyte = w->offset_bytes >> MEGABYTE_SHIFT;
 	struct list *chains[] = {chain_of(t, w->tgid, w->is_read, megabyte),
 		chain_of(t, w->tgid, w->is_read, megabyte ? megabyte - 1 : LONG_ONES),
@@ -390,9 +472,7 @@ static enum aio_found find_locked(
 			mark_ambiguous(&l, chains[i]);
 		return AIO_AMBIGUOUS;
 	}
-	*out = l.best->entry;
-	give(l.best, w->offset_bytes, w->offset_bytes + w->len_bytes);
-	return out->piece_count ? AIO_FOUND : AIO_NOT_FOUND;
+	return hand_out(l.best, w, out);
 }
 
 enum aio_found aio_table_find(

@@ -3,8 +3,9 @@
  * a process has submitted for which range of which file.
  * Owner thread: one supervisor thread puts; any thread of the daemon finds. The daemon trusts
  *   nothing in it: a table is a stranger's memory that may change at any time.
- * Invariants: I1 an entry is read whole or not at all (a sequence number around each). I2 the
- *   table has a fixed size; new entries take the place of old ones. I3 what is found belongs to the
+ * Invariants: I1 an entry is read whole or not at all (a sequence number around each), and its
+ *   pieces as well: those that others have replaced are not known. I2 the table has a fixed size;
+ *   new entries, and their pieces, take the place of old ones. I3 what is found belongs to the
  *   process that is asked for. I4 what an entry says of a byte of a file is given out once: a later
  *   write of the same range must have an entry of its own.
  * May use: base. Must not know: seccomp, FUSE.
@@ -25,10 +26,12 @@
 #include <sys/uio.h>
 #include "base/clock.h"
 
-#define AIO_TABLE_ENTRIES 65536u
-#define AIO_KEPT_ENTRIES  8192u /* that a daemon remembers */
+#define AIO_TABLE_ENTRIES 16384u
+#define AIO_TABLE_PIECES  262144u /* of all entries together */
+#define AIO_KEPT_ENTRIES  8192u   /* that a daemon remembers */
+#define AIO_KEPT_PIECES   262144u
 #define AIO_KEPT_NS       (10 * NS_PER_S)
-#define AIO_MAX_PIECES    8u /* of a vectored control block; more: the buffer is not known */
+#define AIO_MAX_PIECES    1024u /* of a vectored control block: the kernel takes no more */
 
 struct aio_entry {
 	pid_t tgid;
@@ -37,7 +40,7 @@ struct aio_entry {
 	uint64_t len_bytes;
 	bool is_read;
 	uint32_t piece_count; /* 0: its buffer is not known, but it may be what is asked for */
-	struct iovec pieces[AIO_MAX_PIECES]; /* in that process */
+	struct iovec *pieces; /* borrowed; what they point to is in that process */
 };
 
 struct aio_table;
@@ -50,7 +53,8 @@ int aio_table_new(int *memfd, struct aio_table **out);
 int aio_table_map(int memfd, struct aio_table **out);
 void aio_table_free(struct aio_table *t); /* accepts NULL */
 
-/* The supervisor's thread alone. Never waits. */
+/* The supervisor's thread alone. Never waits. Up to AIO_MAX_PIECES pieces; more, or lengths that do
+ * not make up the whole: the buffer is not known. */
 void aio_table_put(struct aio_table *t, const struct aio_entry *entry);
 
 struct aio_wanted {
@@ -62,15 +66,17 @@ struct aio_wanted {
 };
 enum aio_found { AIO_NOT_FOUND, AIO_FOUND, AIO_AMBIGUOUS };
 /* The submission that covers the whole range, the latest of several with the same buffer; what it
- * says of the range is then given out (I4). AIO_AMBIGUOUS: several with different buffers could be
- * meant. Which of their requests is whose stays unknown, so for AIO_AMBIGUOUS_NS all that they
- * cover stays ambiguous. Not on a table of aio_table_new(). Any thread. */
+ * says of the range is then given out (I4). @out->pieces has room for AIO_MAX_PIECES, and gets the
+ * pieces of the range alone; offset and length in @out are then the range's. AIO_AMBIGUOUS: several
+ * with different buffers could be meant. Which of their requests is whose stays unknown, so for
+ * AIO_AMBIGUOUS_NS all that they cover stays ambiguous. Not on a table of aio_table_new(). Any
+ * thread. */
 #define AIO_AMBIGUOUS_NS NS_PER_S
 enum aio_found aio_table_find(
 	struct aio_table *t, const struct aio_wanted *wanted, struct aio_entry *out);
 
-/* Where bytes [@offset, @offset + @len) of the entry's file range lie in memory: at most
- * AIO_MAX_PIECES. 0: not in the entry, or the buffer is not known. */
+/* Where bytes [@offset, @offset + @len) of the entry's file range lie in memory: no more pieces
+ * than the entry has. 0: not in the entry, or the buffer is not known. */
 uint32_t aio_entry_slice(const struct aio_entry *entry, uint64_t offset_bytes, uint64_t len_bytes,
 	struct iovec *pieces);
 

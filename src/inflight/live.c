@@ -237,7 +237,8 @@ static enum live_miss locate_in_aio(const struct search *s, enum live_miss other
 		.trees = s->live->trees,
 		.now = &s->now,
 		.did_before = live_threads_way(threads, s->req->tid) == LIVE_WAY_AIO};
-	struct aio_entry entry;
+	struct iovec pieces[AIO_MAX_PIECES];
+	struct aio_entry entry = {.pieces = pieces};
 	enum live_miss miss = live_aio_find(&s->live->files, s->handle, &question, &entry);
 	if (miss == LIVE_NOT_IN_CALL)
 		return otherwise;

@@ -68,10 +68,10 @@ static bool is_of_file(
 
 static void entry_of_block(const struct iocb *cb, struct aio_entry *out)
 {
-	*out = (struct aio_entry){.offset_bytes = (uint64_t)cb->aio_offset,
-		.len_bytes = cb->aio_nbytes,
-		.piece_count = 1,
-		.pieces = {{(void *)(uintptr_t)cb->aio_buf, cb->aio_nbytes}}};
+	out->offset_bytes = (uint64_t)cb->aio_offset;
+	out->len_bytes = cb->aio_nbytes;
+	out->piece_count = 1;
+	out->pieces[0] = (struct iovec){(void *)(uintptr_t)cb->aio_buf, cb->aio_nbytes};
 }
 
 /* The thread is inside io_submit(ctx, count, blocks). */

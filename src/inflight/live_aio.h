@@ -22,7 +22,8 @@ struct live_aio_question {
 	bool did_before;                  /* its last request came from libaio */
 };
 
-/* @handle: of req->tid. LIVE_FOUND: *@out has pieces and offset_bytes of the submission.
+/* @handle: of req->tid; @out->pieces has room for AIO_MAX_PIECES. LIVE_FOUND: *@out has pieces and
+ * offset_bytes of the submission, or of a part of it that covers the request.
  * LIVE_NOT_IN_CALL: nothing speaks for libaio. LIVE_AIO_UNSEEN, LIVE_AMBIGUOUS,
  * LIVE_OWN_MAPPING and errors of procfs. */
 enum live_miss live_aio_find(struct live_files *files, struct live_handle *handle,

@@ -45,7 +45,7 @@ void trees_remove(struct trees *t, int number); /* unknown numbers are ignored *
 struct dio_say trees_say(struct trees *t, pid_t tid);
 
 /* Look a submission of the process of @tid up in the tables of its trees, from the innermost
- * outwards. @wanted->tgid: its process. @t may be NULL. */
+ * outwards. @wanted->tgid: its process; @out as in aio_table_find(). @t may be NULL. */
 enum aio_found trees_find_aio(
 	struct trees *t, pid_t tid, const struct aio_wanted *wanted, struct aio_entry *out);
 

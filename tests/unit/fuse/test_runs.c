@@ -242,13 +242,14 @@ static void a_table_is_taken_from_the_process_that_names_it(void **unused)
 	assert_int_equal(aio_table_new(&memory, &table), 0);
 	assert_int_equal(add_aio(&rig, memory), 0);
 	close(memory);
+	struct iovec piece = {.iov_base = table, .iov_len = 4096}, room[AIO_MAX_PIECES];
 	const struct aio_entry entry = {.tgid = child,
 		.offset_bytes = 4096,
 		.len_bytes = 4096,
 		.piece_count = 1,
-		.pieces = {{.iov_base = table, .iov_len = 4096}}};
+		.pieces = &piece};
 	aio_table_put(table, &entry);
-	struct aio_entry found;
+	struct aio_entry found = {.pieces = room};
 	const struct aio_wanted wanted = {.tgid = child, .offset_bytes = 4096, .len_bytes = 4096};
 	assert_int_equal(trees_find_aio(rig.trees, child, &wanted, &found), AIO_FOUND);
 	assert_ptr_equal(found.pieces[0].iov_base, table);

@@ -24,6 +24,7 @@
 struct rig {
 	int memfd;
 	struct aio_table *supervisor, *daemon;
+	struct iovec pieces[AIO_MAX_PIECES]; /* of what was found last */
 };
 
 static struct rig *rig_new(void)
@@ -43,21 +44,45 @@ static void rig_free(struct rig *rig)
 	free(rig);
 }
 
-static struct aio_entry entry_of(uint64_t offset, uint64_t len, uintptr_t buffer)
+/* With its pieces in @piece, one of them so far. */
+static struct aio_entry entry_of(
+	uint64_t offset, uint64_t len, uintptr_t buffer, struct iovec *piece)
 {
+	piece[0] = (struct iovec){(void *)buffer, len};
 	return (struct aio_entry){.tgid = TGID,
 		.ino = 7,
 		.dev = 3,
 		.offset_bytes = offset,
 		.len_bytes = len,
 		.piece_count = 1,
-		.pieces = {{(void *)buffer, len}}};
+		.pieces = piece};
 }
 
 static void rig_put(struct rig *rig, uint64_t offset, uint64_t len, uintptr_t buffer)
 {
-	struct aio_entry e = entry_of(offset, len, buffer);
+	struct iovec piece;
+	struct aio_entry e = entry_of(offset, len, buffer, &piece);
 	aio_table_put(rig->supervisor, &e);
+}
+
+/* Piece i of @count, of 512 bytes each, lies at @buffer + i KiB: none touches another one. */
+static void rig_put_scattered(struct rig *rig, uint64_t offset, unsigned count, uintptr_t buffer)
+{
+	struct iovec pieces[AIO_MAX_PIECES];
+	struct aio_entry e = entry_of(offset, UINT64_C(512) * count, 0, pieces);
+	for (unsigned i = 0; i < count; i++)
+		pieces[i] = (struct iovec){(void *)(buffer + i * KIB), 512};
+	e.piece_count = count;
+	aio_table_put(rig->supervisor, &e);
+}
+
+static void assert_scattered(const struct aio_entry *e, unsigned count, uintptr_t buffer)
+{
+	assert_int_equal(e->piece_count, count);
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal((uintptr_t)e->pieces[i].iov_base, buffer + i * KIB);
+		assert_int_equal(e->pieces[i].iov_len, 512);
+	}
 }
 
 static struct aio_wanted wanted_of(uint64_t offset, uint32_t len)
@@ -70,6 +95,7 @@ static enum aio_found rig_find(
 	struct rig *rig, uint64_t offset, uint32_t len, struct aio_entry *out)
 {
 	struct aio_wanted w = wanted_of(offset, len);
+	out->pieces = rig->pieces;
 	return aio_table_find(rig->daemon, &w, out);
 }
 
@@ -84,7 +110,8 @@ static void a_submission_is_found_with_all_that_was_said(void **unused)
 {
 	(void)unused;
 	struct rig *rig = rig_new();
-	struct aio_entry e = entry_of(4096, 8192, 0x10000), found;
+	struct iovec pieces[2];
+	struct aio_entry e = entry_of(4096, 8192, 0x10000, pieces), found;
 	e.piece_count = 2;
 	e.pieces[0].iov_len = 4096;
 	e.pieces[1] = (struct iovec){(void *)0x90000, 4096};
@@ -200,7 +227,8 @@ static void an_unknown_buffer_hides_what_could_be_mistaken_for_it(void **unused)
 {
 	(void)unused;
 	struct rig *rig = rig_new();
-	struct aio_entry found, unknown = entry_of(0, 4096, 0);
+	struct iovec piece;
+	struct aio_entry found, unknown = entry_of(0, 4096, 0, &piece);
 	unknown.piece_count = 0;
 	aio_table_put(rig->supervisor, &unknown);
 	assert_int_equal(rig_find(rig, 0, 4096, &found), AIO_NOT_FOUND);
@@ -214,7 +242,7 @@ static void others_submissions_are_not_found(void **unused)
 {
 	(void)unused;
 	struct rig *rig = rig_new();
-	struct aio_entry found;
+	struct aio_entry found = {.pieces = rig->pieces};
 	struct aio_wanted wrong[] = {wanted_of(0, 4096), wanted_of(0, 4096), wanted_of(0, 4096),
 		wanted_of(0, 4096), wanted_of(4096, 4096), wanted_of(0, 8192),
 		wanted_of(2048, 4096)};
@@ -233,7 +261,8 @@ static void an_unknown_file_is_not_checked(void **unused)
 {
 	(void)unused;
 	struct rig *rig = rig_new();
-	struct aio_entry e = entry_of(0, 4096, 0x10000), found;
+	struct iovec piece;
+	struct aio_entry e = entry_of(0, 4096, 0x10000, &piece), found;
 	e.ino = e.dev = 0;
 	aio_table_put(rig->supervisor, &e);
 	assert_int_equal(rig_find(rig, 0, 4096, &found), AIO_FOUND);
@@ -329,7 +358,8 @@ static void *put_all_the_time(void *ctx)
 {
 	struct putter *p = ctx;
 	for (uint64_t i = 1; !atomic_load(&p->stop); i++) {
-		struct aio_entry e = entry_of(i * 4096, 4096, i << 12);
+		struct iovec piece;
+		struct aio_entry e = entry_of(i * 4096, 4096, i << 12, &piece);
 		e.ino = i;
 		aio_table_put(p->rig->supervisor, &e);
 		atomic_store(&p->last, i);
@@ -344,7 +374,7 @@ static void entries_are_read_whole_while_they_are_replaced(void **unused)
 	pthread_t thread;
 	assert_int_equal(pthread_create(&thread, NULL, put_all_the_time, &p), 0);
 	for (unsigned hits = 0; hits < HITS_WANTED;) {
-		struct aio_entry found;
+		struct aio_entry found = {.pieces = p.rig->pieces};
 		uint64_t number = atomic_load(&p.last);
 		struct aio_wanted w = wanted_of(number * 4096, 4096);
 		w.ino = 0;
@@ -359,11 +389,157 @@ static void entries_are_read_whole_while_they_are_replaced(void **unused)
 	rig_free(p.rig);
 }
 
+#define SCATTERED 96u /* pieces of each; 512 bytes of a number that all of them show */
+
+/* More pieces than the ring holds between two looks of the reader. */
+static void *put_scattered_all_the_time(void *ctx)
+{
+	struct putter *p = ctx;
+	for (uint64_t i = 1; !atomic_load(&p->stop); i++) {
+		rig_put_scattered(p->rig, i * MIB, SCATTERED, i << 20);
+		atomic_store(&p->last, i);
+	}
+	return NULL;
+}
+
+static void pieces_are_read_whole_while_they_are_replaced(void **unused)
+{
+	(void)unused;
+	struct putter p = {.rig = rig_new()};
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, put_scattered_all_the_time, &p), 0);
+	for (unsigned hits = 0; hits < HITS_WANTED;) {
+		struct aio_entry found;
+		uint64_t number = atomic_load(&p.last);
+		if (rig_find(p.rig, number * MIB, SCATTERED * 512, &found) != AIO_FOUND)
+			continue;
+		hits++;
+		assert_scattered(&found, SCATTERED, number << 20);
+	}
+	atomic_store(&p.stop, true);
+	pthread_join(thread, NULL);
+	rig_free(p.rig);
+}
+
+/* ---- pieces ---- */
+
+static void as_many_pieces_as_a_call_takes_are_found(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	rig_put_scattered(rig, 4096, AIO_MAX_PIECES, 0x10000000);
+	assert_int_equal(rig_find(rig, 4096, AIO_MAX_PIECES * 512, &found), AIO_FOUND);
+	assert_scattered(&found, AIO_MAX_PIECES, 0x10000000);
+	rig_free(rig);
+}
+
+static void a_part_is_found_with_its_pieces_alone(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	rig_put_scattered(rig, 0, 256, 0x10000000);
+	assert_int_equal(rig_find(rig, 100 * 512, 50 * 512, &found), AIO_FOUND);
+	assert_int_equal(found.offset_bytes, 100 * 512);
+	assert_int_equal(found.len_bytes, 50 * 512);
+	assert_scattered(&found, 50, 0x10000000 + 100 * KIB);
+	rig_free(rig);
+}
+
+static void pieces_that_do_not_make_up_the_whole_are_an_unknown_buffer(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct iovec piece;
+	struct aio_entry found, e = entry_of(0, 4096, 0x10000, &piece);
+	piece.iov_len = 4095;
+	aio_table_put(rig->supervisor, &e);
+	assert_int_equal(rig_find(rig, 0, 4096, &found), AIO_NOT_FOUND);
+	rig_free(rig);
+}
+
+/* Both rings of pieces wrap around many times, at places that no number of pieces divides. */
+static void pieces_are_right_wherever_their_rings_wrap(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	for (uint64_t i = 0; i < 5 * AIO_KEPT_PIECES / 700; i++) {
+		unsigned count = 600 + (unsigned)(i * 37 % 400);
+		rig_put_scattered(rig, i * MIB, count, i << 20);
+		assert_int_equal(rig_find(rig, i * MIB, count * 512, &found), AIO_FOUND);
+		assert_scattered(&found, count, i << 20);
+	}
+	rig_free(rig);
+}
+
+/* How many submissions of AIO_MAX_PIECES take all places of pieces. */
+#define TO_FILL (AIO_TABLE_PIECES / AIO_MAX_PIECES)
+
+static void fill_pieces(struct rig *rig, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		rig_put_scattered(rig, (i + 1) * MIB, AIO_MAX_PIECES, 0x40000000);
+}
+
+static void pieces_that_were_replaced_before_they_were_read_are_not_found(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	rig_put_scattered(rig, 0, 16, 0x10000000);
+	fill_pieces(rig, TO_FILL); /* the entry is still there */
+	assert_int_equal(rig_find(rig, 0, 16 * 512, &found), AIO_NOT_FOUND);
+	assert_int_equal(rig_find(rig, TO_FILL * MIB, AIO_MAX_PIECES * 512, &found), AIO_FOUND);
+	rig_free(rig);
+}
+
+static void pieces_that_are_just_not_replaced_are_found(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	rig_put_scattered(rig, 0, AIO_MAX_PIECES, 0x10000000);
+	fill_pieces(rig, TO_FILL - 1);
+	assert_int_equal(rig_find(rig, 0, AIO_MAX_PIECES * 512, &found), AIO_FOUND);
+	assert_scattered(&found, AIO_MAX_PIECES, 0x10000000);
+	rig_free(rig);
+}
+
+static void pieces_that_were_replaced_after_they_were_read_are_not_found(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	rig_put_scattered(rig, 0, 16, 0x10000000);
+	for (unsigned i = 0; i < TO_FILL; i++) {
+		rig_put_scattered(rig, (i + 1) * MIB, AIO_MAX_PIECES, 0x40000000);
+		assert_int_equal(
+			rig_find(rig, (i + 1) * MIB, AIO_MAX_PIECES * 512, &found), AIO_FOUND);
+	}
+	assert_int_equal(rig_find(rig, 0, 16 * 512, &found), AIO_NOT_FOUND);
+	rig_free(rig);
+}
+
+/* What it was nobody knows any more; so it may be what is asked for now. */
+static void a_submission_that_lost_its_pieces_still_makes_others_ambiguous(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	rig_put_scattered(rig, 0, 16, 0x10000000);
+	fill_pieces(rig, TO_FILL);
+	rig_put_scattered(rig, 0, 16, 0x20000000);
+	assert_int_equal(rig_find(rig, 0, 16 * 512, &found), AIO_AMBIGUOUS);
+	rig_free(rig);
+}
+
 static void a_slice_lies_where_the_pieces_say(void **unused)
 {
 	(void)unused;
-	struct aio_entry e = entry_of(1000, 3000, 0);
-	struct iovec out[AIO_MAX_PIECES];
+	struct iovec pieces[3], out[3];
+	struct aio_entry e = entry_of(1000, 3000, 0, pieces);
 	e.piece_count = 3;
 	for (unsigned i = 0; i < 3; i++)
 		e.pieces[i] = (struct iovec){(void *)(uintptr_t)(0x10000 * (i + 1)), 1000};
@@ -399,6 +575,15 @@ int main(void)
 		cmocka_unit_test(what_is_no_table_is_refused),
 		cmocka_unit_test(any_content_is_survived),
 		cmocka_unit_test(entries_are_read_whole_while_they_are_replaced),
+		cmocka_unit_test(pieces_are_read_whole_while_they_are_replaced),
+		cmocka_unit_test(as_many_pieces_as_a_call_takes_are_found),
+		cmocka_unit_test(a_part_is_found_with_its_pieces_alone),
+		cmocka_unit_test(pieces_that_do_not_make_up_the_whole_are_an_unknown_buffer),
+		cmocka_unit_test(pieces_are_right_wherever_their_rings_wrap),
+		cmocka_unit_test(pieces_that_were_replaced_before_they_were_read_are_not_found),
+		cmocka_unit_test(pieces_that_are_just_not_replaced_are_found),
+		cmocka_unit_test(pieces_that_were_replaced_after_they_were_read_are_not_found),
+		cmocka_unit_test(a_submission_that_lost_its_pieces_still_makes_others_ambiguous),
 		cmocka_unit_test(a_slice_lies_where_the_pieces_say),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,11 +113,11 @@ static void submissions_are_looked_up_in_the_trees_of_their_process_only(void **
 	int number = trees_add(t, &config);
 	assert_true(number > 0);
 	/* The table speaks of a child of the root, and of a process that is none of its. */
-	struct aio_entry e = {.tgid = f.child,
-				 .len_bytes = 512,
-				 .piece_count = 1,
-				 .pieces = {{(void *)4096, 512}}},
-			 found;
+	struct iovec piece = {(void *)4096, 512}, room[AIO_MAX_PIECES];
+	struct aio_entry found = {.pieces = room}, e = {.tgid = f.child,
+							   .len_bytes = 512,
+							   .piece_count = 1,
+							   .pieces = &piece};
 	aio_table_put(supervisor, &e);
 	e.tgid = getpid();
 	aio_table_put(supervisor, &e);
@@ -142,11 +142,11 @@ static void a_table_is_believed_of_its_owners_processes_only(void **unused)
 	int memfd;
 	assert_int_equal(aio_table_new(&memfd, &table), 0);
 	assert_int_equal(trees_new(&t), 0);
-	struct aio_entry e = {.tgid = f.child,
-				 .len_bytes = 512,
-				 .piece_count = 1,
-				 .pieces = {{(void *)4096, 512}}},
-			 found;
+	struct iovec piece = {(void *)4096, 512}, room[AIO_MAX_PIECES];
+	struct aio_entry found = {.pieces = room}, e = {.tgid = f.child,
+							   .len_bytes = 512,
+							   .piece_count = 1,
+							   .pieces = &piece};
 	const struct aio_wanted w = {.tgid = f.child, .len_bytes = 512};
 	aio_table_put(table, &e);
 	assert_int_equal(aio_table_map(memfd, &daemon), 0);
