@@ -113,6 +113,8 @@ void pi_generate(enum pi_type type, const void *data, uint32_t blocks, uint64_t 
 void pi_fill_escape(enum pi_type type, uint32_t blocks, uint8_t *tuples)
 {
 	const struct pi_tuple escape = {.app_tag = PI_APP_ESCAPE};
+	if (type == PI_NONE) /* @tuples may be NULL, to which not even 0 can be added */
+		return;
 	for (uint32_t i = 0; i < blocks; i++, tuples += pi_tuple_bytes(type))
 		pi_encode(type, &escape, tuples);
 }
