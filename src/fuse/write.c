@@ -6,11 +6,14 @@
  *	  source_choose: policy -> the bounce copy, or the writer's own memory
  *	  fs_submit, held open for hold_ns; under DIO_BUFFERED when it is its turn
  *	  DIO_DETECT does not need that memory yet: it is found while the transfer runs
+ *	  DIO_VERIFY, DIO_ADAPTIVE: before a stripe is released the array has the source confirm what
+ *	  it gave, and where that cannot stores the copy in its place (stripe/write_confirm.c)
  *	write_done (engine thread), transfer_over (the one that is later, under DIO_DETECT)
- *	  DIO_DETECT, DIO_VERIFY, DIO_ADAPTIVE: the writer's memory is looked at once more
+ *	  DIO_DETECT, and what the array has not confirmed at once: the writer's memory is looked at
+ *	  once more
  *	memory_seen (a sampler's thread)
- *	  is it as it was? where not, and where the stripe may have got a mix:
- *	  mend: written once more from the copy -> write_mended (engine thread)
+ *	  is it as it was? where not, and where only a part was stored from the copy:
+ *	  mend: all is written once more from it -> write_mended (engine thread)
  *	settle (the thread that knows last)
  *	  record: counters; an event where the bytes changed in flight
  *	  the source is freed: from here on the writer's memory is not read
@@ -144,12 +147,42 @@ static void mend(struct write_req *w)
 	later_post(w->f->later, &w->later);
 }
 
-static void memory_changed(struct write_req *w)
+static void note_changed(struct write_req *w)
 {
 	w->changed = true;
 	if (w->policy == DIO_ADAPTIVE && w->f->processes)
 		processes_set_bounced(w->f->processes, &w->live->writer);
+}
+
+static void memory_changed(struct write_req *w)
+{
+	note_changed(w);
 	mend(w);
+}
+
+/* It was written from the copy, as a whole. */
+static void copy_stored(struct write_req *w, int err)
+{
+	w->mended = err == 0;
+	w->err = w->changed && w->policy == DIO_VERIFY ? -EIO : err;
+	settle(w);
+}
+
+/* The array has stored the copy, of some of its stripes at least. */
+static void was_replaced(struct write_req *w)
+{
+	if (w->live->found.unlike_guard)
+		note_changed(w);
+	if (w->live->found.replaced_bytes < w->fs_io.len_bytes || w->err < 0)
+		mend(w);
+	else
+		copy_stored(w, 0);
+}
+
+/* Nothing was stored since the array looked. */
+static bool is_confirmed(const struct write_req *w)
+{
+	return w->err == 0 && w->live->found.confirmed_bytes == w->fs_io.len_bytes;
 }
 
 static void transfer_over(struct write_req *w)
@@ -157,6 +190,10 @@ static void transfer_over(struct write_req *w)
 	int err = w->err;
 	bool checks = w->live && dio_policy_checks(w->policy);
 	if (!checks || (err < 0 && err != -EILSEQ)) {
+		settle(w);
+	} else if (w->live->found.replaced_bytes) {
+		was_replaced(w);
+	} else if (is_confirmed(w)) {
 		settle(w);
 	} else if (is_blind(w)) {
 		mend(w);
@@ -202,10 +239,7 @@ static void memory_seen(struct source_check *check, int err)
 
 static void write_mended(struct fs_io *fs_io, int err)
 {
-	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
-	w->mended = err == 0;
-	w->err = w->changed && w->policy == DIO_VERIFY ? -EIO : err;
-	settle(w);
+	copy_stored(container_of(fs_io, struct write_req, fs_io), err);
 }
 
 /* ---- the answer ---- */

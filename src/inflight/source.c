@@ -220,6 +220,24 @@ static const void *live_accept(
 	return sample_take(live, point, fetch->offset_bytes, fetch->len_bytes, fetch->dest);
 }
 
+static enum source_verdict live_confirm(struct source *src, const struct source_fetch *fetch)
+{
+	struct source_live *live = (struct source_live *)src;
+	uint32_t offset = fetch->offset_bytes, len = fetch->len_bytes;
+	if (!live->lost)
+		live->lost = fetch->err;
+	if (live->lost) {
+		src->found.failed++;
+		return SOURCE_UNSEEN;
+	}
+	src->found.samples++;
+	note_differences(live, SAMPLE_DATA, offset, len, fetch->dest);
+	if (memcmp(live->guarded + offset, fetch->dest, len) == 0)
+		return SOURCE_SAME;
+	src->found.unlike_guard = true;
+	return SOURCE_CHANGED;
+}
+
 static void live_source_free(struct source *src)
 {
 	struct source_live *live = (struct source_live *)src;
@@ -235,6 +253,11 @@ struct source *source_live_new(const struct source_live_config *config)
 		.fetch = live_fetch,
 		.accept = live_accept,
 		.free = live_source_free};
+	static const struct source_ops confirmed = {.sample = live_sample,
+		.fetch = live_fetch,
+		.accept = live_accept,
+		.confirm = live_confirm,
+		.free = live_source_free};
 	static const struct source_ops watched = {
 		.sample = bounce_sample, .free = live_source_free};
 	struct source_live *live = calloc(1, sizeof(*live));
@@ -244,7 +267,9 @@ struct source *source_live_new(const struct source_live_config *config)
 	}
 	live->sampler = config->sampler;
 	live->buffer = config->buffer;
-	live->src = (struct source){.ops = config->watch_only ? &watched : &ops,
+	live->src = (struct source){.ops = config->watch_only     ? &watched
+					   : config->keep_guarded ? &confirmed
+								  : &ops,
 		.stable = config->watch_only,
 		.bounce = config->bounce,
 		.len_bytes = config->len_bytes,

@@ -32,7 +32,14 @@ struct source_findings {
 	uint32_t first_changed; /* lowest byte that differed; UINT32_MAX: none */
 	uint32_t changed_bytes; /* most bytes that differed in one pass over the write */
 	bool torn;              /* keep_guarded: a sample was unlike what the guard was made of */
+	/* Of a source with confirm(). The pipeline writes the last two. */
+	bool unlike_guard;        /* what was confirmed was not what the guard was made of */
+	uint32_t confirmed_bytes; /* most bytes that one operation of the pipeline has confirmed */
+	uint32_t replaced_bytes;  /* that it stored once more, from the bounce copy */
 };
+
+/* Does the writer's memory hold what the guard was made of? */
+enum source_verdict { SOURCE_SAME, SOURCE_CHANGED, SOURCE_UNSEEN };
 
 struct source_ops {
 	/* Bytes [offset, offset + len) of the write as they are at this moment: a pointer to stable
@@ -45,6 +52,10 @@ struct source_ops {
 	void (*fetch)(struct source *src, struct source_fetch *fetch);
 	const void *(*accept)(
 		struct source *src, enum sample_point point, const struct source_fetch *fetch);
+	/* When its data has been stored, and before anybody may see that: what the fetched bytes
+	 * say (fetch->done() has run). Where they are not SOURCE_SAME, the pipeline stores the
+	 * bounce copy in place of what it has sampled. NULL: what was sampled stays. */
+	enum source_verdict (*confirm)(struct source *src, const struct source_fetch *fetch);
 	void (*free)(struct source *src);
 };
 
@@ -113,8 +124,8 @@ struct source_live_config {
 	/* Samples give the copy (I2), and the writer's memory is looked at by source_check() only:
 	 * DIO_DETECT. */
 	bool watch_only;
-	/* What the guard was made of is kept, for SOURCE_CHECK_GUARD: DIO_VERIFY, DIO_ADAPTIVE.
-	 * Costs another copy of the write in memory. */
+	/* What the guard was made of is kept, for confirm() and SOURCE_CHECK_GUARD: DIO_VERIFY,
+	 * DIO_ADAPTIVE. Costs another copy of the write in memory. */
 	bool keep_guarded;
 };
 struct source *source_live_new(const struct source_live_config *config);

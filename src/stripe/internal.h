@@ -28,6 +28,8 @@ struct stripe_part {
 	uint32_t len_bytes;
 	uint32_t req_offset; /* of its first byte in the request */
 	bool alone;          /* a write that must not be merged with others */
+	bool from_copy;      /* a write whose bytes changed: of its source the bounce copy counts */
+	bool suspect;        /* write_confirm.c's, for a moment */
 	int err;
 };
 

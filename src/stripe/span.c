@@ -82,23 +82,43 @@ static void lay_under(const struct span *s, uint8_t *buf, uint32_t from, uint32_
 		memset(buf + from, 0, to - from);
 }
 
+static void lay_around(const struct span *s, uint8_t *buf)
+{
+	if (!s->partial)
+		return;
+	lay_under(s, buf, 0, s->byte);
+	lay_under(s, buf, s->byte + s->len_bytes, BLOCK_BYTES);
+}
+
 /* The sample between what is beside it, in @buf. */
 static void compose(struct span *s, enum sample_point point, uint8_t *buf)
 {
 	struct source *src = s->part->req->source;
 	uint8_t *dest = buf + s->byte;
 	const void *bytes;
-	if (s->fetched)
+	if (s->part->from_copy)
+		bytes = src->bounce + s->source_offset;
+	else if (s->fetched)
 		bytes = source_accept(src, point, &s->fetch);
 	else
 		bytes = source_sample(src, point, s->source_offset, s->len_bytes, dest);
 	s->fetched = false;
 	if (bytes != dest)
 		memcpy(dest, bytes, s->len_bytes);
-	if (s->partial) {
-		lay_under(s, buf, 0, s->byte);
-		lay_under(s, buf, s->byte + s->len_bytes, BLOCK_BYTES);
-	}
+	lay_around(s, buf);
+}
+
+enum source_verdict span_confirm(struct span *s)
+{
+	struct source *src = s->part->req->source;
+	s->fetched = false;
+	return src->ops->confirm(src, &s->fetch);
+}
+
+void span_freeze(struct span *s)
+{
+	lay_around(s, s->scratch[0]);
+	s->ready = s->scratch[0];
 }
 
 const uint8_t *span_sample(struct span *s, enum sample_point point, unsigned copy)
@@ -110,9 +130,10 @@ const uint8_t *span_sample(struct span *s, enum sample_point point, unsigned cop
 		s->ready = source_sample(src, point, s->source_offset, s->len_bytes, NULL);
 		return s->ready;
 	}
-	uint8_t *buf = s->scratch[src->stable ? 0 : copy];
+	bool stable = src->stable || s->part->from_copy;
+	uint8_t *buf = s->scratch[stable ? 0 : copy];
 	compose(s, point, buf);
-	if (src->stable)
+	if (stable)
 		s->ready = buf;
 	return buf;
 }

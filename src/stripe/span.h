@@ -20,7 +20,7 @@ struct span {
 	/* The old block under a partial span, NULL: zeros. Set before the first sample. */
 	const uint8_t *under;
 	const uint8_t *at_parity; /* what sample(PARITY) gave */
-	const uint8_t *ready;     /* a stable source's bytes: every further sample is this */
+	const uint8_t *ready;     /* stable bytes: every further sample is this */
 	struct source_fetch fetch;
 	bool fetched; /* its bytes are there for the next sample */
 	/* One buffer of rows blocks for each copy that is sampled on its own. */
@@ -44,8 +44,20 @@ const uint8_t *span_sample(struct span *s, enum sample_point point, unsigned cop
 /* Sampling takes the source its time: the bytes are to be fetched before. */
 static inline bool span_must_fetch(const struct span *s)
 {
-	return s->part->req->source->ops->fetch != NULL;
+	return s->part->req->source->ops->fetch && !s->part->from_copy && !s->ready;
 }
+
+/* Its writer's memory is to be looked at when all is stored. */
+static inline bool span_must_confirm(const struct span *s)
+{
+	return s->part->req->source->ops->confirm && span_must_fetch(s);
+}
+
+/* What the bytes fetched with copy 0 say of it. */
+enum source_verdict span_confirm(struct span *s);
+
+/* From now on it is what was confirmed, whatever its writer does. */
+void span_freeze(struct span *s);
 
 /* Fetch what the next sample with @copy will give; @done when it is there. One at a time. */
 void span_fetch(struct span *s, unsigned copy, void (*done)(struct source_fetch *fetch));

@@ -5,7 +5,8 @@
  *   may run side by side. I2 no member of a stripe is written before its region is marked durably.
  *   I3 the pipeline sees a writer's bytes only through the request's source. I4 a read gives no
  *   block that failed its check: it is rebuilt from redundancy and verified, or the read fails.
- *   I5 after a write that a PI disk refused, the stripe is consistent again before it is released.
+ *   I5 after a write that a PI disk refused, the stripe is consistent again before it is released;
+ *   so it is after a write whose source can confirm its bytes (source.h), whatever its writer did.
  * May use: intent, member, raid, pi, inflight, io, base. Must not know: files, FUSE, policies.
  *
  * Read the write pipeline from top to bottom in write.c. */

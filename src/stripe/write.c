@@ -9,7 +9,9 @@
  *	region_marked		I2: nothing is written before the intent log says so durably
  *	hold_over		`hold=`: the write was kept open for that long
  *	slot_fetched		sample(DATA), once for each member that stores it -> members
- *	data_written		on refusal or error: mend the stripe (I5)	write_mend.c
+ *	data_written		do the writers' memories hold what was sampled?	write_confirm.c
+ *				where not: again from the guards on, from the copy
+ *	write_confirmed		on refusal or error: mend the stripe (I5)	write_mend.c
  *	write_finish		complete, release
  *
  * Where sampling means reading another process's memory, fetch() has that done by other threads
@@ -28,7 +30,6 @@
 
 static void plan_and_read(struct write_op *op);
 static void old_data_read(struct write_op *op);
-static void sample_guards(struct write_op *op);
 static void guards_fetched(struct write_op *op);
 static void sample_parity(struct write_op *op);
 static void parity_fetched(struct write_op *op);
@@ -306,7 +307,7 @@ void write_old_data_ready(struct write_op *op)
 		if (op->spans[i].partial)
 			op->spans[i].under = old_block_under(op, &op->spans[i]);
 	count_plan(op);
-	sample_guards(op);
+	write_sample(op);
 }
 
 /* ---- fetching: live memory is read by other threads, the engine never waits for it ---- */
@@ -330,12 +331,12 @@ static void span_fetched(struct source_fetch *fetch)
 	fetch_ended(s->op);
 }
 
-/* Go on with @next when every source can give the sample for @copy at once. */
-static void fetch(struct write_op *op, unsigned copy, void (*next)(struct write_op *op))
+void write_fetch(struct write_op *op, bool (*wanted)(const struct span *s), unsigned copy,
+	void (*next)(struct write_op *op))
 {
 	bool any = false;
 	for (unsigned i = 0; i < op->span_count; i++)
-		any = any || span_must_fetch(&op->spans[i]);
+		any = any || wanted(&op->spans[i]);
 	if (!any) {
 		next(op);
 		return;
@@ -344,7 +345,7 @@ static void fetch(struct write_op *op, unsigned copy, void (*next)(struct write_
 	op->call.run = fetch_noted;
 	atomic_store(&op->fetching, 1);
 	for (unsigned i = 0; i < op->span_count; i++) {
-		if (!span_must_fetch(&op->spans[i]))
+		if (!wanted(&op->spans[i]))
 			continue;
 		atomic_fetch_add(&op->fetching, 1);
 		span_fetch(&op->spans[i], copy, span_fetched);
@@ -352,9 +353,15 @@ static void fetch(struct write_op *op, unsigned copy, void (*next)(struct write_
 	fetch_ended(op);
 }
 
+/* Go on with @next when every source can give the sample for @copy at once. */
+static void fetch(struct write_op *op, unsigned copy, void (*next)(struct write_op *op))
+{
+	write_fetch(op, span_must_fetch, copy, next);
+}
+
 /* ---- sample(GUARD) -> tuples ---- */
 
-static void sample_guards(struct write_op *op)
+void write_sample(struct write_op *op)
 {
 	if (op->tuples)
 		fetch(op, 0, guards_fetched);
@@ -436,6 +443,10 @@ static void parity_fetched(struct write_op *op)
 static void mark_region(struct write_op *op)
 {
 	struct stripe_engine *eng = op->eng;
+	if (op->marking) {
+		hold(op, hold_over);
+		return;
+	}
 	op->intent.region = intent_region_of(eng->config.intent,
 		geometry_member_block(&eng->config.geometry, op->view.stripe, 0));
 	op->intent.marked = region_marked;
@@ -524,11 +535,21 @@ static unsigned send_run(
 	return x->xfer.iov_count;
 }
 
+/* Once more with those of the first time: a stripe that was written is not left for want of memory.
+ */
+static int allocate_writes(struct write_op *op)
+{
+	unsigned pieces = op->span_count * (write_has_parity(op) ? 1 : op->eng->slots);
+	op->xfer_count = 0;
+	return op->again
+		       ? 0
+		       : write_allocate_xfers(op, op->plan.write_ios, pieces + op->plan.write_ios);
+}
+
 static void send_data(struct write_op *op)
 {
 	assert_engine_thread(op->eng);
-	unsigned pieces = op->span_count * (write_has_parity(op) ? 1 : op->eng->slots);
-	if (write_allocate_xfers(op, op->plan.write_ios, pieces + op->plan.write_ios) < 0) {
+	if (allocate_writes(op) < 0) {
 		write_finish(op, -ENOMEM);
 		return;
 	}
@@ -580,7 +601,6 @@ static void next_mirror_due(struct io_req *alarm, int err)
 static void data_written(struct write_op *op)
 {
 	assert_engine_thread(op->eng);
-	bool failed = false;
 	for (unsigned i = 0; i < op->xfer_count; i++) {
 		const struct slot_xfer *x = &op->xfers[i];
 		if (x->err == -ESHUTDOWN) {
@@ -589,8 +609,15 @@ static void data_written(struct write_op *op)
 		}
 		if (x->err < 0)
 			write_blame(op, x);
-		failed = failed || x->err < 0;
 	}
+	write_confirm(op);
+}
+
+void write_confirmed(struct write_op *op)
+{
+	bool failed = false;
+	for (unsigned i = 0; i < op->xfer_count; i++)
+		failed = failed || op->xfers[i].err < 0;
 	if (failed)
 		write_mend_stripe(op);
 	else

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A write operation: what write.c (the pipeline) and write_mend.c (what it does about damage)
- * share. Engine thread. */
+/* A write operation: what write.c (the pipeline), write_confirm.c (the last look at the writers'
+ * memory) and write_mend.c (what it does about damage) share. Engine thread. */
 #ifndef STABLEFS_STRIPE_WRITE_H
 #define STABLEFS_STRIPE_WRITE_H
 
@@ -29,6 +29,7 @@ struct write_op {
 	unsigned next_slot;     /* the next to be sent its data */
 	struct iovec *next_iov; /* into iovs */
 	bool marking;           /* intent_write_begin() was called */
+	bool again;             /* everything is sampled and stored once more */
 	/* Bytes that other threads are fetching; the last of them posts the call. */
 	_Atomic unsigned fetching;
 	void (*fetched)(struct write_op *op);
@@ -74,8 +75,18 @@ int write_allocate_xfers(struct write_op *op, unsigned count, unsigned iov_count
 /* Everything that the plan reads is in op->old, and right: go on. */
 void write_old_data_ready(struct write_op *op);
 
+/* Have the bytes of the @wanted spans fetched for @copy, then go on with @next. */
+void write_fetch(struct write_op *op, bool (*wanted)(const struct span *s), unsigned copy,
+	void (*next)(struct write_op *op));
+
+/* Sample and store what the spans give, by the plan, from the old blocks in op->old. */
+void write_sample(struct write_op *op);
+
 /* The tuple of one finished parity block. */
 void write_parity_tuple(struct write_op *op, unsigned row);
+
+/* What is stored is what is to stay, but for what failed. */
+void write_confirmed(struct write_op *op);
 
 /* The end of the operation: each part gets @err, or where that is 0 its own. Takes @op. */
 void write_finish(struct write_op *op, int err);
@@ -83,6 +94,12 @@ void write_finish(struct write_op *op, int err);
 /* Run the parts anew, each in an operation of its own: one that cannot be done shall not fail the
  * others. Takes @op. */
 void write_split(struct write_op *op);
+
+/* ---- write_confirm.c ---- */
+
+/* The members have answered for everything. Goes on with write_confirmed(), or, where some writer's
+ * memory is not what was sampled, stores all of it once more before that. */
+void write_confirm(struct write_op *op);
 
 /* ---- write_mend.c ---- */
 
@@ -94,7 +111,8 @@ void write_mend_old_data(struct write_op *op, int err);
 void write_blame(struct write_op *op, const struct slot_xfer *x);
 
 /* Some transfers of the operation failed, others may have been stored: make the stripe consistent
- * (I5), then write_finish(). */
+ * (I5), then write_finish(). Writers who share an operation with a refused one run anew, each by
+ * itself: nobody is refused for another's bytes. */
 void write_mend_stripe(struct write_op *op);
 
 void write_mend_free(struct write_op *op);

@@ -226,13 +226,32 @@ static void parity_anew(const struct write_mend *mend, unsigned missing, unsigne
 	write_parity_tuple(op, row);
 }
 
+/* The stripe is as consistent as it will be. A transfer is refused as a whole: whose bytes did not
+ * fit their guards is not known where several writers had theirs in it. */
+static void stripe_left(struct write_op *op)
+{
+	struct list anew;
+	list_init(&anew);
+	bool shared = list_first(&op->parts)->next != &op->parts.head;
+	list_for_each_safe (n, &op->parts) {
+		struct stripe_part *part = container_of(n, struct stripe_part, node);
+		if (!shared || part->err != -EILSEQ)
+			continue;
+		part->err = 0;
+		list_remove(n);
+		list_push_back(&anew, n);
+	}
+	stripe_lock_split(op->state, &anew);
+	write_finish(op, 0);
+}
+
 static void parity_written(struct member_xfer *xfer, int err)
 {
 	struct slot_xfer *x = container_of(xfer, struct slot_xfer, xfer);
 	struct write_op *op = x->op;
 	(void)err; /* the writers hear of the first failure; scrub shows the rest */
 	if (--op->pending == 0)
-		write_finish(op, 0);
+		stripe_left(op);
 }
 
 /* The rows whose parity can be made: all present data of them can be read and is right. */
@@ -252,7 +271,7 @@ static void stripe_seen(struct stripe_check *check, int err)
 	unsigned missing = (unsigned)__builtin_ctz(op->view.missing), parity = op->eng->data_slots;
 	struct rows mendable = rows_to_mend(mend);
 	if (err < 0 || write_allocate_xfers(op, rows_runs(&mendable) + 1, 0) < 0) {
-		write_finish(op, 0);
+		stripe_left(op);
 		return;
 	}
 	op->pending = 1;
@@ -271,19 +290,19 @@ static void stripe_seen(struct stripe_check *check, int err)
 		member_write(&x->xfer);
 	}
 	if (--op->pending == 0)
-		write_finish(op, 0);
+		stripe_left(op);
 }
 
 static void stripe_mended(struct stripe_check *check, int err)
 {
 	(void)err; /* what stays wrong is visible to scrub; the writers hear their error */
-	write_finish(container_of(check, struct write_mend, check)->op, 0);
+	stripe_left(container_of(check, struct write_mend, check)->op);
 }
 
 void write_mend_stripe(struct write_op *op)
 {
 	if (op->xfer_count < 2)
-		write_finish(op, 0);
+		stripe_left(op);
 	else if (op->view.missing && write_has_parity(op) &&
 		 !slot_missing(&op->view, op->eng->data_slots))
 		mend_start(op, STRIPE_CHECK, 0, stripe_seen);
