@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <alloca.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -203,15 +204,16 @@ static void what_others_share_or_cannot_move_is_refused(void **unused)
 static void the_main_threads_stack_is_refused(void **unused)
 {
 	(void)unused;
-	uint8_t room[3 * BLOCK_BYTES];
-	memset(room, 'a', sizeof(room));
+	/* Not an array: a sanitizer may put that elsewhere. */
+	uint8_t *room = alloca(3 * BLOCK_BYTES);
+	memset(room, 'a', 3 * BLOCK_BYTES);
 	refused((void *)round_up_u64((uintptr_t)room, BLOCK_BYTES), PAGES(1), COW_NOT_PLAIN);
 }
 
 static void *hold_own_stack(void *arg)
 {
-	uint8_t room[4 * BLOCK_BYTES];
-	memset(room, 'a', sizeof(room));
+	uint8_t *room = alloca(4 * BLOCK_BYTES);
+	memset(room, 'a', 4 * BLOCK_BYTES);
 	uint8_t *p = (uint8_t *)round_up_u64((uintptr_t)room, BLOCK_BYTES);
 	struct cow_hold hold;
 	*(int *)arg = (int)cow_take(cow, p, PAGES(2), &hold);
