@@ -245,6 +245,75 @@ static void a_refusal_by_a_pi_disk_of_changed_bytes_is_mended(void **unused)
 	}
 }
 
+/* What the array says of a write that it looked at itself. */
+struct looked {
+	enum dio_policy policy;
+	uint32_t confirmed, replaced;
+	bool unlike_guard;
+	bool mended; /* written once more */
+	int err;
+	unsigned redone, rejected;
+};
+
+static void expect_outcome_of(const struct looked *looked)
+{
+	struct scene s;
+	scene_begin(&s, looked->policy);
+	uint64_t unique = scene_send(&s);
+	struct source_findings *found = &fake_fs_wait_held(s.rig.fs, 1)->source->found;
+	fake_fs_sample(s.rig.fs);
+	memset(s.writer.memory, 'b', LEN); /* too late, where the array has looked at all of it */
+	found->confirmed_bytes = looked->confirmed;
+	found->replaced_bytes = looked->replaced;
+	found->unlike_guard = looked->unlike_guard;
+	assert_int_equal(scene_finish(&s, unique, 0, looked->mended), looked->err);
+	struct stats *stats = &s.rig.front.stats;
+	assert_int_equal(stats->redone, looked->redone);
+	assert_int_equal(stats->rejected, looked->rejected);
+	assert_int_equal(stats->failed, 0);
+	scene_end(&s);
+}
+
+static void what_the_array_has_looked_at_is_not_looked_at_again(void **unused)
+{
+	(void)unused;
+	expect_outcome_of(&(struct looked){DIO_VERIFY, .confirmed = LEN});
+	expect_outcome_of(&(struct looked){DIO_ADAPTIVE, .confirmed = LEN});
+}
+
+static void a_write_of_several_stripes_is_looked_at_once_more_at_its_end(void **unused)
+{
+	(void)unused;
+	expect_outcome_of(&(struct looked){DIO_VERIFY, .confirmed = LEN / 2, .mended = true,
+		.err = -EIO, .redone = 1, .rejected = 1});
+}
+
+static void what_the_array_has_replaced_is_not_written_again(void **unused)
+{
+	(void)unused;
+	struct looked looked = {DIO_VERIFY, .confirmed = LEN, .replaced = LEN, .unlike_guard = true,
+		.err = -EIO, .redone = 1, .rejected = 1};
+	expect_outcome_of(&looked);
+	looked.policy = DIO_ADAPTIVE;
+	looked.err = 0;
+	looked.rejected = 0;
+	expect_outcome_of(&looked);
+}
+
+static void a_write_that_the_array_has_replaced_in_part_is_written_again(void **unused)
+{
+	(void)unused;
+	expect_outcome_of(&(struct looked){DIO_VERIFY, .confirmed = LEN / 2, .replaced = LEN / 2,
+		.unlike_guard = true, .mended = true, .err = -EIO, .redone = 1, .rejected = 1});
+}
+
+static void memory_that_the_array_could_not_look_at_fails_nobody(void **unused)
+{
+	(void)unused;
+	expect_outcome_of(
+		&(struct looked){DIO_VERIFY, .confirmed = LEN, .replaced = LEN, .redone = 1});
+}
+
 static void a_refusal_of_still_bytes_reaches_the_writer(void **unused)
 {
 	(void)unused;
@@ -532,6 +601,11 @@ int main(void)
 		cmocka_unit_test(verify_takes_a_change_before_the_first_sample),
 		cmocka_unit_test(adaptive_does_a_changed_write_again_and_bounces_the_next),
 		cmocka_unit_test(a_refusal_by_a_pi_disk_of_changed_bytes_is_mended),
+		cmocka_unit_test(what_the_array_has_looked_at_is_not_looked_at_again),
+		cmocka_unit_test(a_write_of_several_stripes_is_looked_at_once_more_at_its_end),
+		cmocka_unit_test(what_the_array_has_replaced_is_not_written_again),
+		cmocka_unit_test(a_write_that_the_array_has_replaced_in_part_is_written_again),
+		cmocka_unit_test(memory_that_the_array_could_not_look_at_fails_nobody),
 		cmocka_unit_test(a_refusal_of_still_bytes_reaches_the_writer),
 		cmocka_unit_test(memory_that_cannot_be_looked_at_is_written_from_the_copy),
 		cmocka_unit_test(a_writer_that_is_not_found_is_bounced_and_counted),

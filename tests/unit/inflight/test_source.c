@@ -36,7 +36,7 @@ void sampler_post(struct sampler *s, struct sampler_job *job)
 {
 	int err = job->buffer->fail_with;
 	job->buffer->reads++;
-	job->seen(job, err ? NULL : job->buffer->memory, err);
+	job->seen(job, err ? NULL : job->buffer->memory + job->offset_bytes, err);
 }
 
 void live_buffer_free(struct live_buffer *buffer)
@@ -348,6 +348,63 @@ static void samples_that_overlap_keep_only_what_is_new_in_them(void **unused)
 	source_free(rig.src);
 }
 
+static void note_fetched(struct source_fetch *fetch)
+{
+	fetch->dest = NULL; /* so that it is seen to have run */
+}
+
+static enum source_verdict rig_confirm(struct rig *rig, uint32_t offset, uint32_t len)
+{
+	struct source_fetch fetch = {.offset_bytes = offset,
+		.len_bytes = len,
+		.dest = rig->scratch,
+		.done = note_fetched};
+	rig->src->ops->fetch(rig->src, &fetch);
+	assert_null(fetch.dest);
+	fetch.dest = rig->scratch;
+	return rig->src->ops->confirm(rig->src, &fetch);
+}
+
+static void a_part_is_confirmed_by_what_its_own_guard_was_made_of(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, false, true);
+	rig.live.memory[100] ^= 1;
+	rig_sample(&rig, SAMPLE_GUARD, 0, LEN);
+	rig.live.memory[5000] ^= 1;
+	assert_int_equal(rig_confirm(&rig, 0, 4096), SOURCE_SAME);
+	assert_false(rig.src->found.unlike_guard);
+	assert_int_equal(rig_confirm(&rig, 4096, 4096), SOURCE_CHANGED);
+	assert_true(rig.src->found.unlike_guard);
+	assert_int_equal(rig.src->found.failed, 0);
+	source_free(rig.src);
+}
+
+static void what_cannot_be_looked_at_is_not_confirmed(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start_as(&rig, false, true);
+	rig_sample(&rig, SAMPLE_GUARD, 0, LEN);
+	rig.live.fail_with = -ETIME;
+	assert_int_equal(rig_confirm(&rig, 0, LEN), SOURCE_UNSEEN);
+	assert_false(rig.src->found.unlike_guard);
+	assert_int_equal(rig.src->found.failed, 1);
+	source_free(rig.src);
+}
+
+static void only_sources_that_keep_their_guards_confirm(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	for (unsigned watch_only = 0; watch_only < 2; watch_only++) {
+		rig_start_as(&rig, watch_only, false);
+		assert_null(rig.src->ops->confirm);
+		source_free(rig.src);
+	}
+}
+
 static void bytes_that_were_never_sampled_are_compared_with_the_copy(void **unused)
 {
 	(void)unused;
@@ -380,6 +437,9 @@ int main(void)
 		cmocka_unit_test(without_guards_the_first_sample_of_each_byte_counts),
 		cmocka_unit_test(samples_that_overlap_keep_only_what_is_new_in_them),
 		cmocka_unit_test(bytes_that_were_never_sampled_are_compared_with_the_copy),
+		cmocka_unit_test(a_part_is_confirmed_by_what_its_own_guard_was_made_of),
+		cmocka_unit_test(what_cannot_be_looked_at_is_not_confirmed),
+		cmocka_unit_test(only_sources_that_keep_their_guards_confirm),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

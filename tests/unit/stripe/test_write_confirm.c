@@ -191,8 +191,7 @@ static void what_changed_before_the_first_sample_only_is_stored_as_it_is(void **
 	}
 }
 
-static void memory_that_cannot_be_looked_at_any_more_is_replaced_and_not_said_to_differ(
-	void **unused)
+static void memory_that_cannot_be_looked_at_is_replaced_and_not_said_to_differ(void **unused)
 {
 	(void)unused;
 	for (unsigned i = 0; i < 2; i++) {
@@ -316,7 +315,7 @@ int main(void)
 		cmocka_unit_test(changed_bytes_are_replaced_before_a_reader_comes_to_them),
 		cmocka_unit_test(what_changed_before_the_first_sample_only_is_stored_as_it_is),
 		cmocka_unit_test(
-			memory_that_cannot_be_looked_at_any_more_is_replaced_and_not_said_to_differ),
+			memory_that_cannot_be_looked_at_is_replaced_and_not_said_to_differ),
 		cmocka_unit_test(a_part_of_a_block_is_replaced_beside_what_it_leaves),
 		cmocka_unit_test(what_is_replaced_beside_a_missing_member_ruins_no_block_of_it),
 		cmocka_unit_test(
