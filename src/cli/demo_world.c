@@ -269,10 +269,22 @@ int demo_remove_volume(struct demo_world *w, struct errmsg *why)
 	return 0;
 }
 
+/* The folders on the way must let others pass, too. */
 int demo_open_to_others(struct demo_world *w, struct errmsg *why)
 {
 	if (chmod(w->dir, 0711) < 0)
 		return errmsg_set(why, -errno, "%s: %s", w->dir, strerror(errno));
+	char path[PATH_MAX];
+	if (!realpath(w->dir, path))
+		return errmsg_set(why, -errno, "%s: %s", w->dir, strerror(errno));
+	for (char *slash; (slash = strrchr(path, '/')) && slash != path;) {
+		struct stat st;
+		*slash = '\0';
+		if (stat(path, &st) < 0 || !(st.st_mode & S_IXOTH))
+			return errmsg_set(why, -EACCES,
+				"%s cannot be entered by other users (--dir takes another folder)",
+				path);
+	}
 	return 0;
 }
 

@@ -103,7 +103,7 @@ path, sheet, expression = sys.argv[1:]
 rows = next(s for s in json.load(open(path))["sheets"] if s["name"] == sheet)["rows"]
 by = {row.get("policy"): row for row in rows}
 print(*rows, sep="\n")
-sys.exit(not eval(expression))
+sys.exit(not eval(f"({expression})"))
 PY
 }
 
@@ -121,6 +121,9 @@ if check "the study of cures runs to its end" study cures --svg "$scratch/cures.
 	check "its picture is drawn" grep -q '>adaptive<' "$scratch/cures.svg"
 fi
 if ((EUID == 0)); then
+	refuses "the study of neighbours says where other users cannot pass" 1 'cannot be entered' \
+		stablefs demo --dir "$scratch" neighbours
+	chmod 711 "$scratch"
 	check "the study of neighbours runs to its end" study neighbours zerocopy verify &&
 		check "an idle user loses blocks by another user's writes under zerocopy" rows neighbours neighbours \
 			'rows[0]["idle_silent"] > 0 and rows[0]["still"]["wrong"] == 0'
