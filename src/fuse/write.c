@@ -6,8 +6,8 @@
  *	  source_choose: policy -> the bounce copy, or the writer's own memory
  *	  fs_submit, held open for hold_ns; under DIO_BUFFERED when it is its turn
  *	  DIO_DETECT does not need that memory yet: it is found while the transfer runs
- *	  DIO_VERIFY, DIO_ADAPTIVE: before a stripe is released the array has the source confirm what
- *	  it gave, and where that cannot stores the copy in its place (stripe/write_confirm.c)
+ *	  DIO_VERIFY, DIO_ADAPTIVE: before a stripe is released the array has the source confirm
+ *	  what it gave; where that cannot, the copy is stored instead (stripe/write_confirm.c)
  *	write_done (engine thread), transfer_over (the one that is later, under DIO_DETECT)
  *	  DIO_DETECT, and what the array has not confirmed at once: the writer's memory is looked at
  *	  once more

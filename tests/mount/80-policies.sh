@@ -28,6 +28,16 @@ check "a raid1 is made" mk_volume --level raid1 --members 2 --size 256M --pi t10
 run_policies raid5
 run_policies raid1
 
+# --- a member is missing: parity alone knows its blocks ---
+
+check "it is mounted once more" mount_volume "$scratch/raid5" "$mnt" || done_testing
+policies neighbours
+check "it is unmounted" unmount "$mnt"
+mv "$scratch/raid5/member-1" "$scratch/gone"
+check "it is mounted without a member" mount_volume -o degraded,hold=200us "$scratch/raid5" "$mnt" || done_testing
+policies missing
+check "it is unmounted without it" unmount "$mnt"
+
 # --- PI disks: they refuse what does not fit its guard ---
 
 check "PI disks are made" mk_volume --level raid1 --members 2 --size 128M --pi t10 --pi-check device "$scratch/pi" ||

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: MIT
 """What each policy of direct I/O promises, on a mount. Prints ok / not ok lines.
 
-usage: policies.py stable|weak|rules|owner MOUNTPOINT COUNT STABLEFS...
+usage: policies.py stable|weak|neighbours|missing|rules|owner MOUNTPOINT COUNT STABLEFS...
 
 stable  the policies that leave no damage, each with a mutator, a still writer and racing readers
 weak    the one that leaves some: zerocopy
+neighbours, missing   two files whose blocks share their stripes; and, where a member is missing
+        then: what each policy leaves of the idle one's
 rules   alignment, order, refusal, attributes, permissions; as root
 owner   what dio-weaken=owner allows; as root
 STABLEFS is the program with what goes in front of it; COUNT the writes of a run of it."""
@@ -249,6 +251,44 @@ def weak(mount):
     check("zerocopy: nothing is written twice or rejected", c["redone"] == c["rejected"] == 0, c)
 
 
+# --- a member is missing ------------------------------------------------------------------------
+
+
+def neighbours(mount):
+    """Chunks by turns: each stripe, and each row of it, has blocks of both."""
+    mount.set_policy("bounce")
+    flags = os.O_RDWR | os.O_CREAT | os.O_DIRECT
+    with opened(mount.path("busy"), flags) as busy, opened(mount.path("idle"), flags) as idle:
+        for i in range(mount.count):
+            os.pwritev(busy, [aligned(0xb5, BLOCK)], i * BLOCK)
+            os.pwritev(idle, [aligned(i + 1, BLOCK)], i * BLOCK)
+    check("two files share stripes", True)
+
+
+def idle_blocks_ruined(mount):
+    """By direct reads: the page cache would hold what they were."""
+    into = aligned(0, BLOCK)
+    with opened(mount.path("idle"), os.O_RDONLY | os.O_DIRECT) as fd:
+        return sum(os.preadv(fd, [into], i * BLOCK) != BLOCK or into[:] != bytes([i + 1]) * BLOCK
+                   for i in range(mount.count))
+
+
+def missing(mount):
+    for policy in ("bounce", "detect", "verify", "adaptive"):
+        mount.set_policy(policy)
+        c, result = mount.counted(lambda: mount.mutate("busy"))
+        ruined = idle_blocks_ruined(mount)
+        check(f"{policy}: a missing member's blocks of a stranger stay", not ruined, ruined, c)
+    mount.set_policy("zerocopy")
+    for hold in HOLDS:
+        mount.set_hold(hold)
+        mount.mutate("busy")
+        ruined = idle_blocks_ruined(mount)
+        if ruined:
+            break
+    check("zerocopy: they do not", ruined)
+
+
 # --- rules --------------------------------------------------------------------------------------
 
 
@@ -489,7 +529,8 @@ def owner(mount):
 
 def main():
     part, mnt, count, *program = sys.argv[1:]
-    {"stable": stable, "weak": weak, "rules": rules, "owner": owner}[part](Mount(mnt, int(count), program))
+    parts = (stable, weak, neighbours, missing, rules, owner)
+    {p.__name__: p for p in parts}[part](Mount(mnt, int(count), program))
 
 
 if __name__ == "__main__":
