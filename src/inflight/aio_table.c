@@ -36,6 +36,7 @@
 #define TABLE_SEALS    (F_SEAL_SHRINK | F_SEAL_GROW)
 #define CHAINS         4096u
 #define GIVEN_MAX      8u
+#define CANDIDATES_MAX 16u /* to choose from */
 #define MEGABYTE_SHIFT 20
 #define LONG_ONES      UINT64_MAX /* in place of the megabyte */
 
@@ -72,6 +73,7 @@ struct range {
 struct kept {
 	struct list_node node;  /* on a chain; alone: free, or all given out */
 	struct aio_entry entry; /* its pieces are in the table's */
+	uint64_t number;        /* in the log */
 	uint64_t first_piece;   /* their number among those taken */
 	uint64_t put_ns;
 	uint64_t ambiguous_ns; /* since when nobody can tell what it is; 0: it can be told */
@@ -83,7 +85,7 @@ struct aio_table {
 	struct shared *shared;
 	bool is_daemon;
 	uint64_t put_count, piece_count; /* the supervisor's */
-	/* lock protects what follows, the daemon's; nothing is called under it. */
+	/* lock protects what follows, the daemon's; nobody is asked under it. */
 	pthread_mutex_t lock;
 	uint64_t seen_count; /* how much of the log was read */
 	struct kept *kept;   /* owned: AIO_KEPT_ENTRIES */
@@ -331,6 +333,7 @@ static void take_new(struct aio_table *t, uint64_t now_ns)
 			continue;
 		take_pieces(t, k, words[WORD_FIRST]);
 		k->put_ns = words[WORD_TIME] < now_ns ? words[WORD_TIME] : now_ns;
+		k->number = t->seen_count;
 		k->ambiguous_ns = 0;
 		k->given_count = 0;
 		keep(t, k);
@@ -394,9 +397,12 @@ static bool same_buffer(
 
 /* What a look through the chains has come to. */
 struct look {
-	const struct aio_table *table;
 	const struct aio_wanted *wanted;
 	uint64_t now_ns;
+	unsigned chain_count;
+	struct list *chains[3];
+	unsigned count; /* of candidates; may exceed what is kept */
+	struct kept *candidates[CANDIDATES_MAX];
 	struct kept *best; /* the newest */
 	bool ambiguous;
 	uint64_t ambiguous_ns; /* the longest of all candidates; 0: none was so before */
@@ -405,21 +411,23 @@ struct look {
 static void look_at(struct look *l, struct kept *k)
 {
 	const struct aio_wanted *w = l->wanted;
-	if (k == l->best || !covers(&k->entry, w) ||
-		was_given(k, w->offset_bytes, w->offset_bytes + w->len_bytes))
+	if (!covers(&k->entry, w) || was_given(k, w->offset_bytes, w->offset_bytes + w->len_bytes))
 		return;
 	if (k->ambiguous_ns && (!l->ambiguous_ns || k->ambiguous_ns < l->ambiguous_ns))
 		l->ambiguous_ns = k->ambiguous_ns;
 	l->ambiguous |= k->ambiguous_ns || (l->best && !same_buffer(&k->entry, &l->best->entry, w));
-	if (!l->best || k->put_ns > l->best->put_ns)
+	if (!l->best || k->number > l->best->number)
 		l->best = k;
+	if (l->count < CANDIDATES_MAX)
+		l->candidates[l->count] = k;
+	l->count++;
 }
 
-static void look_through(struct look *l, struct list *chain)
+static void look_through(const struct aio_table *t, struct look *l, struct list *chain)
 {
 	list_for_each_safe (n, chain) {
 		struct kept *k = container_of(n, struct kept, node);
-		if (l->table->taken_pieces - k->first_piece > AIO_KEPT_PIECES)
+		if (t->taken_pieces - k->first_piece > AIO_KEPT_PIECES)
 			k->entry.piece_count = 0; /* later ones are in their place */
 		if (is_over(k, l->now_ns))
 			list_remove(n);
@@ -428,16 +436,39 @@ static void look_through(struct look *l, struct list *chain)
 	}
 }
 
+/* Where an entry that covers the range may be. */
+static void add_chain(struct aio_table *t, struct look *l, uint64_t megabyte)
+{
+	struct list *chain = chain_of(t, l->wanted->tgid, l->wanted->is_read, megabyte);
+	for (unsigned i = 0; i < l->chain_count; i++)
+		if (l->chains[i] == chain)
+			return;
+	l->chains[l->chain_count++] = chain;
+}
+
+static void look(struct aio_table *t, struct look *l)
+{
+	uint64_t megabyte = l->wanted->offset_bytes >> MEGABYTE_SHIFT;
+	add_chain(t, l, megabyte);
+	if (megabyte)
+		add_chain(t, l, megabyte - 1);
+	add_chain(t, l, LONG_ONES);
+	take_new(t, l->now_ns);
+	for (unsigned i = 0; i < l->chain_count; i++)
+		look_through(t, l, l->chains[i]);
+}
+
 /* Nobody can tell what the candidates are. They end together: if each new one began the time anew,
  * it would never end for a program that writes one range all the time. */
-static void mark_ambiguous(struct look *l, struct list *chain)
+static void mark_ambiguous(const struct look *l)
 {
 	uint64_t since_ns = l->ambiguous_ns ? l->ambiguous_ns : l->now_ns;
-	list_for_each (n, chain) {
-		struct kept *k = container_of(n, struct kept, node);
-		if (covers(&k->entry, l->wanted) && !k->ambiguous_ns)
-			k->ambiguous_ns = since_ns;
-	}
+	for (unsigned i = 0; i < l->chain_count; i++)
+		list_for_each (n, l->chains[i]) {
+			struct kept *k = container_of(n, struct kept, node);
+			if (covers(&k->entry, l->wanted) && !k->ambiguous_ns)
+				k->ambiguous_ns = since_ns;
+		}
 }
 
 /* What the entry says of the range, and that is given out then. */
@@ -453,26 +484,82 @@ static enum aio_found hand_out(struct kept *k, const struct aio_wanted *w, struc
 	return out->piece_count ? AIO_FOUND : AIO_NOT_FOUND;
 }
 
-static enum aio_found find_locked(
-	struct aio_table *t, const struct aio_wanted *w, struct aio_entry *out)
+/* ---- a choice by the bytes ---- */
+
+struct candidate {
+	struct kept *kept;
+	uint64_t number; /* that it had; another one: its place was taken */
+	struct iovec *pieces;
+	uint32_t piece_count;
+};
+
+struct choice {
+	unsigned count;
+	struct candidate candidates[CANDIDATES_MAX];
+	struct iovec pieces[AIO_MAX_PIECES]; /* of all of them */
+};
+
+/* With the lock held. False: there are too many, or one whose buffer is not known. */
+static bool choice_offer(const struct look *l, struct choice *c)
 {
-	struct look l = {.table = t, .wanted = w, .now_ns = clock_monotonic_ns()};
-	uint64_t megabyte = w->offset_bytes >> MEGABYTE_SHIFT;
-	struct list *chains[] = {chain_of(t, w->tgid, w->is_read, megabyte),
-		chain_of(t, w->tgid, w->is_read, megabyte ? megabyte - 1 : LONG_ONES),
-		chain_of(t, w->tgid, w->is_read, LONG_ONES)};
-	take_new(t, l.now_ns);
-	/* Two of them may be one: what is there is then looked at again, to no effect. */
-	for (unsigned i = 0; i < 3; i++)
-		look_through(&l, chains[i]);
-	if (!l.best)
-		return AIO_NOT_FOUND;
-	if (l.ambiguous) {
-		for (unsigned i = 0; i < 3; i++)
-			mark_ambiguous(&l, chains[i]);
-		return AIO_AMBIGUOUS;
+	const struct aio_wanted *w = l->wanted;
+	uint64_t used = 0;
+	if (!w->holds || l->count > CANDIDATES_MAX)
+		return false;
+	for (c->count = 0; c->count < l->count; c->count++) {
+		struct kept *k = l->candidates[c->count];
+		if (!k->entry.piece_count || k->entry.piece_count > AIO_MAX_PIECES - used)
+			return false;
+		struct iovec *pieces = c->pieces + used;
+		uint32_t n = aio_entry_slice(&k->entry, w->offset_bytes, w->len_bytes, pieces);
+		c->candidates[c->count] = (struct candidate){k, k->number, pieces, n};
+		used += n;
 	}
-	return hand_out(l.best, w, out);
+	return true;
+}
+
+/* Without the lock. The newest of those that hold the bytes, if all of these are one buffer; else
+ * NULL. */
+static const struct candidate *choice_make(const struct choice *c, const struct aio_wanted *w)
+{
+	const struct candidate *chosen = NULL;
+	for (unsigned i = 0; i < c->count; i++) {
+		const struct candidate *x = &c->candidates[i];
+		if (!w->holds(w->ctx, x->pieces, x->piece_count, 0))
+			continue;
+		if (chosen && (chosen->piece_count != x->piece_count ||
+				      memcmp(chosen->pieces, x->pieces,
+					      x->piece_count * sizeof(*x->pieces)) != 0))
+			return NULL;
+		if (!chosen || x->number > chosen->number)
+			chosen = x;
+	}
+	return chosen;
+}
+
+/* With the lock held: as it was when it was offered? */
+static bool is_still_there(const struct candidate *x, const struct aio_wanted *w)
+{
+	const struct kept *k = x->kept;
+	return k->number == x->number && list_linked(&k->node) && k->entry.piece_count &&
+	       !was_given(k, w->offset_bytes, w->offset_bytes + w->len_bytes);
+}
+
+/* With the lock held, which is let go meanwhile. */
+static enum aio_found find_by_bytes(
+	struct aio_table *t, const struct look *l, struct aio_entry *out)
+{
+	struct choice choice;
+	const struct candidate *chosen = NULL;
+	if (choice_offer(l, &choice)) {
+		pthread_mutex_unlock(&t->lock);
+		chosen = choice_make(&choice, l->wanted);
+		pthread_mutex_lock(&t->lock);
+	}
+	if (chosen && is_still_there(chosen, l->wanted))
+		return hand_out(chosen->kept, l->wanted, out);
+	mark_ambiguous(l);
+	return AIO_AMBIGUOUS;
 }
 
 enum aio_found aio_table_find(
@@ -480,8 +567,13 @@ enum aio_found aio_table_find(
 {
 	if (!t->is_daemon || !wanted->len_bytes || wanted->offset_bytes > INT64_MAX)
 		return AIO_NOT_FOUND;
+	struct look l = {.wanted = wanted};
 	pthread_mutex_lock(&t->lock);
-	enum aio_found found = find_locked(t, wanted, out);
+	l.now_ns = clock_monotonic_ns(); /* not before what others have taken meanwhile */
+	look(t, &l);
+	enum aio_found found = !l.best       ? AIO_NOT_FOUND
+			       : l.ambiguous ? find_by_bytes(t, &l, out)
+					     : hand_out(l.best, wanted, out);
 	pthread_mutex_unlock(&t->lock);
 	return found;
 }

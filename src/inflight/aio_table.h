@@ -63,13 +63,20 @@ struct aio_wanted {
 	uint64_t offset_bytes;
 	uint32_t len_bytes; /* the request may be a part of a submission */
 	bool is_read;
+	/* Does that memory of the process hold the bytes of the request (from @skip_bytes on, which
+	 * is 0)? Asked where several buffers could be meant, without a lock. NULL: nobody knows. */
+	bool (*holds)(void *ctx, const struct iovec *pieces, unsigned count, uint64_t skip_bytes);
+	void *ctx;
 };
 enum aio_found { AIO_NOT_FOUND, AIO_FOUND, AIO_AMBIGUOUS };
 /* The submission that covers the whole range, the latest of several with the same buffer; what it
  * says of the range is then given out (I4). @out->pieces has room for AIO_MAX_PIECES, and gets the
- * pieces of the range alone; offset and length in @out are then the range's. AIO_AMBIGUOUS: several
- * with different buffers could be meant. Which of their requests is whose stays unknown, so for
- * AIO_AMBIGUOUS_NS all that they cover stays ambiguous. Not on a table of aio_table_new(). Any
+ * pieces of the range alone; offset and length in @out are then the range's.
+ *
+ * Of several with different buffers the one that holds the request's bytes is meant, if there is
+ * exactly one such buffer: a writer that keeps its buffers still has them there. Else it is
+ * AIO_AMBIGUOUS. Which of their requests is whose stays unknown then, so for AIO_AMBIGUOUS_NS all
+ * that they cover is told by the bytes or not at all. Not on a table of aio_table_new(). Any
  * thread. */
 #define AIO_AMBIGUOUS_NS NS_PER_S
 enum aio_found aio_table_find(

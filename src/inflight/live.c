@@ -229,14 +229,16 @@ static enum live_miss locate_in_rings(struct search *s, bool is_sure, bool must_
 
 /* ---- libaio ---- */
 
-static enum live_miss locate_in_aio(const struct search *s, enum live_miss otherwise)
+static enum live_miss locate_in_aio(struct search *s, enum live_miss otherwise)
 {
 	struct live_threads *threads = &s->live->threads;
 	struct live_aio_question question = {.req = s->req,
 		.tgid = s->writer->pid,
 		.trees = s->live->trees,
 		.now = &s->now,
-		.did_before = live_threads_way(threads, s->req->tid) == LIVE_WAY_AIO};
+		.did_before = live_threads_way(threads, s->req->tid) == LIVE_WAY_AIO,
+		.holds_bytes = holds_bytes,
+		.ctx = s};
 	struct iovec pieces[AIO_MAX_PIECES];
 	struct aio_entry entry = {.pieces = pieces};
 	enum live_miss miss = live_aio_find(&s->live->files, s->handle, &question, &entry);

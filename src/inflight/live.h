@@ -28,8 +28,8 @@
  *  - Nor is one that reaches the mount by a detour (see live_maps.h).
  *  - Of a child of vfork(2) that writes, executes a program and writes again, all within a tenth of
  *    a second, the mappings may be looked at that it had before (see live_handle.h).
- *  - Several writes of one range that are in flight in rings at once, with the same bytes from
- *    different buffers, are LIVE_AMBIGUOUS. */
+ *  - Several writes of one range that are in flight at once in rings or by libaio, with the same
+ *    bytes from different buffers, are LIVE_AMBIGUOUS. */
 #ifndef STABLEFS_INFLIGHT_LIVE_H
 #define STABLEFS_INFLIGHT_LIVE_H
 

@@ -22,7 +22,9 @@ static enum live_miss find_in_trees(const struct live_aio_question *q, struct ai
 		.dev = req->dev,
 		.offset_bytes = req->offset_bytes,
 		.len_bytes = req->len_bytes,
-		.is_read = req->is_read};
+		.is_read = req->is_read,
+		.holds = req->bytes ? q->holds_bytes : NULL,
+		.ctx = q->ctx};
 	switch (trees_find_aio(q->trees, req->tid, &wanted, out)) {
 	case AIO_FOUND:
 		return LIVE_FOUND;

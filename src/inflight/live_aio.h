@@ -20,6 +20,10 @@ struct live_aio_question {
 	struct trees *trees;              /* may be NULL */
 	const struct procfs_syscall *now; /* what the thread waits in; nr -1: nothing */
 	bool did_before;                  /* its last request came from libaio */
+	/* Does that memory of the process hold req->bytes? With @ctx. */
+	bool (*holds_bytes)(
+		void *ctx, const struct iovec *pieces, unsigned count, uint64_t skip_bytes);
+	void *ctx;
 };
 
 /* @handle: of req->tid; @out->pieces has room for AIO_MAX_PIECES. LIVE_FOUND: *@out has pieces and

@@ -60,7 +60,7 @@ bool intent_busy(const struct intent_log *log)
 uint32_t intent_failed_members(const struct intent_log *log)
 {
 	uint32_t failed = 0;
-	for (unsigned i = 0; i < INTENT_MAX_MEMBERS; i++) /* those that never came have not failed */
+	for (unsigned i = 0; i < INTENT_MAX_MEMBERS; i++) /* absent ones have not failed */
 		failed |= (uint32_t)log->members[i].failed << i;
 	return failed;
 }

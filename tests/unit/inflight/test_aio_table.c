@@ -205,6 +205,83 @@ static void two_buffers_for_one_range_are_ambiguous_for_both_requests(void **unu
 	rig_free(rig);
 }
 
+/* The buffer that holds the bytes; 0: all do. */
+static bool holds(void *ctx, const struct iovec *pieces, unsigned count, uint64_t skip_bytes)
+{
+	assert_int_equal(skip_bytes, 0);
+	assert_int_equal(count, 1);
+	uintptr_t holder = *(uintptr_t *)ctx;
+	return !holder || (uintptr_t)pieces[0].iov_base == holder;
+}
+
+static enum aio_found rig_find_by_bytes(struct rig *rig, uintptr_t holder, struct aio_entry *out)
+{
+	struct aio_wanted w = wanted_of(512, 1024);
+	w.holds = holds;
+	w.ctx = &holder;
+	out->pieces = rig->pieces;
+	return aio_table_find(rig->daemon, &w, out);
+}
+
+static void the_buffer_with_the_bytes_is_meant(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	rig_put(rig, 0, 4096, 0x10000);
+	rig_put(rig, 512, 1024, 0x20000);
+	rig_put(rig, 0, 4096, 0x30000);
+	assert_int_equal(rig_find_by_bytes(rig, 0x20000, &found), AIO_FOUND);
+	assert_int_equal(buffer_of(&found), 0x20000);
+	assert_int_equal(rig_find_by_bytes(rig, 0x10200, &found), AIO_FOUND);
+	assert_int_equal(buffer_of(&found), 0x10200);
+	assert_int_equal(found.pieces[0].iov_len, 1024);
+	assert_int_equal(rig_find_by_bytes(rig, 0, &found), AIO_FOUND); /* one is left */
+	assert_int_equal(buffer_of(&found), 0x30200);
+	assert_int_equal(rig_find_by_bytes(rig, 0, &found), AIO_NOT_FOUND);
+	rig_free(rig);
+}
+
+static void bytes_that_none_or_several_hold_are_ambiguous(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	rig_put(rig, 0, 4096, 0x10000);
+	rig_put(rig, 0, 4096, 0x20000);
+	assert_int_equal(rig_find_by_bytes(rig, 0, &found), AIO_AMBIGUOUS);
+	assert_int_equal(rig_find_by_bytes(rig, 0x50000, &found), AIO_AMBIGUOUS);
+	assert_int_equal(rig_find_by_bytes(rig, 0x20200, &found), AIO_FOUND);
+	assert_int_equal(buffer_of(&found), 0x20200);
+	/* The other one is alone now; but it may be what the first request was of. */
+	assert_int_equal(rig_find_by_bytes(rig, 0x50000, &found), AIO_AMBIGUOUS);
+	rig_free(rig);
+}
+
+static void an_unknown_buffer_may_hold_the_bytes(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct iovec piece;
+	struct aio_entry found, unknown = entry_of(0, 4096, 0, &piece);
+	unknown.piece_count = 0;
+	aio_table_put(rig->supervisor, &unknown);
+	rig_put(rig, 0, 4096, 0x10000);
+	assert_int_equal(rig_find_by_bytes(rig, 0x10200, &found), AIO_AMBIGUOUS);
+	rig_free(rig);
+}
+
+static void too_many_buffers_are_not_chosen_from(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new();
+	struct aio_entry found;
+	for (uintptr_t i = 1; i <= 100; i++)
+		rig_put(rig, 512, 1024, i << 16);
+	assert_int_equal(rig_find_by_bytes(rig, 5 << 16, &found), AIO_AMBIGUOUS);
+	rig_free(rig);
+}
+
 static void ambiguity_ends(void **unused)
 {
 	(void)unused;
@@ -567,6 +644,10 @@ int main(void)
 		cmocka_unit_test(too_scattered_parts_are_missed_not_given_twice),
 		cmocka_unit_test(of_two_with_one_buffer_each_is_found_once),
 		cmocka_unit_test(two_buffers_for_one_range_are_ambiguous_for_both_requests),
+		cmocka_unit_test(the_buffer_with_the_bytes_is_meant),
+		cmocka_unit_test(bytes_that_none_or_several_hold_are_ambiguous),
+		cmocka_unit_test(an_unknown_buffer_may_hold_the_bytes),
+		cmocka_unit_test(too_many_buffers_are_not_chosen_from),
 		cmocka_unit_test(ambiguity_ends),
 		cmocka_unit_test(an_unknown_buffer_hides_what_could_be_mistaken_for_it),
 		cmocka_unit_test(others_submissions_are_not_found),
