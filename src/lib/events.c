@@ -76,10 +76,22 @@ static enum stablefs_event_kind kind_of(enum event_kind kind)
 	}
 }
 
-/* Only a changed write that could not be done again leaves anything wrong behind. */
+/* A changed write that was done again leaves parity behind that is wrong, where a member is missing:
+ * the blocks that it would be made anew from are not all there. */
+static bool leaves_parity_wrong(const struct volume *v)
+{
+	const struct super *super = volume_super(v);
+	bool refused = super->pi != PI_NONE && super->pi_check == PI_CHECK_DEVICE;
+	return !refused && volume_missing(v) && geometry_has_parity(volume_geometry(v));
+}
+
+/* Beside that only one that could not be done again leaves anything wrong behind. */
 static enum stablefs_blast blast_of(struct stablefs *v, const struct event *e)
 {
-	if (e->kind != EVENT_MUTATION || !e->what || strcmp(e->what, "failed") != 0)
+	if (e->kind != EVENT_MUTATION || !e->what)
+		return STABLEFS_BLAST_NOBODY;
+	bool redone = strcmp(e->what, "redone") == 0 && leaves_parity_wrong(v->volume);
+	if (!redone && strcmp(e->what, "failed") != 0)
 		return STABLEFS_BLAST_NOBODY;
 	return geometry_has_parity(volume_geometry(v->volume)) ? STABLEFS_BLAST_STRANGERS
 							       : STABLEFS_BLAST_WRITER;

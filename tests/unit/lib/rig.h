@@ -35,7 +35,7 @@ static inline void rig_open(struct rig *rig, enum stablefs_policy policy)
 {
 	struct stablefs_error why = {""};
 	const char *paths[] = {rig->dir};
-	struct stablefs_open_options o = {.policy = policy};
+	struct stablefs_open_options o = {.policy = policy, .degraded = true};
 	if (stablefs_open(paths, 1, &o, &rig->v, &why) < 0)
 		fail_msg("open: %s", why.text);
 	assert_int_equal(stablefs_file_open(rig->v, "/file", STABLEFS_CREATE, &rig->f), 0);
