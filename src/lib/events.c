@@ -76,7 +76,7 @@ static enum stablefs_event_kind kind_of(enum event_kind kind)
 	}
 }
 
-/* A changed write that was done again leaves parity behind that is wrong, where a member is missing:
+/* A changed write that was done again leaves wrong parity behind where a member is missing:
  * the blocks that it would be made anew from are not all there. */
 static bool leaves_parity_wrong(const struct volume *v)
 {

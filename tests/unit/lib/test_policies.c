@@ -162,7 +162,7 @@ static void without_a_member_a_changed_write_is_said_to_concern_strangers(void *
 	char member[96];
 	create.level = STABLEFS_RAID5;
 	create.members = 4;
-	create.pi = STABLEFS_PI_NONE; /* with tuples the old blocks are seen to be wrong: it fails */
+	create.pi = STABLEFS_PI_NONE; /* with tuples it fails: the old blocks do not fit them */
 	struct rig *rig = rig_new(create);
 	rig_close(rig);
 	snprintf(member, sizeof(member), "%s/member-1", rig->dir);
