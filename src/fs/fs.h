@@ -7,8 +7,8 @@
  *   pending in memory until its data was written, and a commit flushes the array first. I2 blocks
  *   freed by a transaction are not used again before it is committed, nor while a transfer that
  *   mapped them is under way. I3 a byte never written reads as zero: holes, and the rest of
- *   fresh blocks. I4 an overwrite of allocated blocks needs no transaction, nor does its fdatasync. I5 what was
- *   committed survives; what was not leaves no trace.
+ *   fresh blocks. I4 an overwrite of allocated blocks needs no transaction, nor does its fdatasync.
+ *   I5 what was committed survives; what was not leaves no trace.
  * May use: volume, stripe, inflight, base, SQLite. Must not know: FUSE, policies. */
 #ifndef STABLEFS_FS_FS_H
 #define STABLEFS_FS_FS_H
