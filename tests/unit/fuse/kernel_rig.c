@@ -115,7 +115,9 @@ int rig_call(struct kernel_rig *rig, uint32_t opcode, uint64_t node, const void 
 	const void *extra, size_t extra_len, struct kernel_message *reply)
 {
 	uint64_t unique = rig_send(rig, opcode, node, body, len, extra, extra_len);
-	rig_receive(rig, reply);
+	do {
+		rig_receive(rig, reply);
+	} while (!reply->head.unique); /* a notification, which may come at any time */
 	assert_int_equal(reply->head.unique, unique);
 	return reply->head.error;
 }
