@@ -206,4 +206,32 @@ check "status.json counts what was dropped" \
 		== writes['mutated'] - len(mutations)"
 check "it is unmounted" unmount "$mnt"
 
+# --- permission: a daemon that may not read the writer's memory ---
+
+# mount_without_ptrace: root, but for the right to read what other users' processes hold.
+mount_without_ptrace() {
+	local plain=("${wrapper[@]}") result=0
+	wrapper=(setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace "${wrapper[@]}")
+	mount_volume -o dio=detect "$volume" "$mnt" || result=$?
+	wrapper=("${plain[@]}")
+	return "$result"
+}
+
+write_as_other() {
+	chmod 0777 "$mnt" &&
+		limit 60 "${user[@]}" dd if=/dev/zero of="$mnt/other" bs=4k count=20 oflag=direct status=none
+}
+
+if ((EUID == 0)); then
+	check "a daemon without CAP_SYS_PTRACE mounts it" mount_without_ptrace || done_testing
+	check "another user's direct writes succeed" write_as_other
+	check "each is bounced and counted, with the reason" says "writes['unobserved'] == 20 and
+		writes['unobserved_by_reason']['not_permitted'] == 20 and not mutations"
+	check "the log says once how to allow it" \
+		test "$(grep -c CAP_SYS_PTRACE "$(daemon_log "$mnt")")" = 1
+	check "that mount ends" unmount "$mnt"
+else
+	skip "a daemon without CAP_SYS_PTRACE" "needs root"
+fi
+
 done_testing
