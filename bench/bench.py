@@ -24,6 +24,8 @@ import sys
 import tempfile
 import time
 
+from common import Failure, run
+
 WORKLOADS = [
     # name, fio rw, block size, depth
     ("4K random write, depth 1", "randwrite", "4k", 1),
@@ -37,17 +39,6 @@ WORKLOADS = [
 PROMISED = {"4K random write, depth 1": 3.0, "4K random write, depth 16": 3.0,
             "1M sequential write, depth 4": 1.5}
 MEMBERS = 4
-
-
-class Failure(Exception):
-    pass
-
-
-def run(*argv, check=True):
-    done = subprocess.run(argv, text=True, capture_output=True, stdin=subprocess.DEVNULL)
-    if check and done.returncode:
-        raise Failure(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()[-600:]}")
-    return done
 
 
 def say(text):

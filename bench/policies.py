@@ -15,24 +15,14 @@ import os
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
+
+from common import Failure, run
 
 CASES = [(bs, depth) for bs in ("4k", "64k") for depth in (1, 16)]
 POLICIES = ["bounce", "detect", "zerocopy", "verify", "adaptive", "buffered"]
 MEMBERS = 4
-
-
-class Failure(Exception):
-    pass
-
-
-def run(*argv, check=True):
-    done = subprocess.run(argv, text=True, capture_output=True, stdin=subprocess.DEVNULL)
-    if check and done.returncode:
-        raise Failure(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()[-600:]}")
-    return done
 
 
 def set_up(args, undo):

@@ -166,3 +166,31 @@ int procfs_read_writer(pid_t tid, struct event_writer *out)
 		sscanf(uids, "%*u %u", &out->uid);
 	return 0;
 }
+
+/* ---- /proc/PID/stat: "PID (COMM) STATE PPID ..", the start time is the 22nd field ---- */
+
+#define STAT_START_TIME 22u
+
+/* The name may hold brackets and blanks: the last bracket ends it. */
+int procfs_parse_stat(const char *text, struct procfs_kin *out)
+{
+	const char *at = strrchr(text, ')');
+	if (!at || sscanf(at + 1, " %*c %d", &out->parent) != 1)
+		return -EPROTO;
+	for (unsigned field = 2; at && field < STAT_START_TIME; field++)
+		at = strchr(at + 1, ' ');
+	return at && sscanf(at, "%" SCNu64, &out->start_ticks) == 1 ? 0 : -EPROTO;
+}
+
+int procfs_read_kin(pid_t pid, struct procfs_kin *out)
+{
+	cleanup(cleanup_closep) int fd = procfs_open("/proc/%d/stat", pid);
+	if (fd < 0)
+		return fd;
+	char text[1024];
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return procfs_parse_stat(text, out);
+}

@@ -41,6 +41,16 @@ int procfs_read_fd(pid_t tid, int fd, struct procfs_fd *out);
 /* st_dev of that file. */
 int procfs_read_fd_dev(pid_t tid, int fd, uint64_t *dev);
 
+/* Of the text of /proc/PID/stat: the parent, and when the process started (the kernel's ticks after
+ * boot), which tells apart two processes that had one number. -EPROTO: it is no such text. */
+struct procfs_kin {
+	pid_t parent;
+	uint64_t start_ticks;
+};
+
+int procfs_parse_stat(const char *text, struct procfs_kin *out);
+int procfs_read_kin(pid_t pid, struct procfs_kin *out);
+
 /* pid, effective uid and comm; fields stay as they are where nothing is told. */
 int procfs_read_writer(pid_t tid, struct event_writer *out);
 

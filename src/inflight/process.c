@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,11 +17,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/list.h"
+#include "inflight/live_procfs.h"
 
-#define BUCKETS         1024u
-#define TRUST_NS        NS_PER_S /* how long an unused row's pid cannot have become another's */
-#define FILES_AT_FIRST  4u
-#define STAT_START_TIME 22u /* its field in /proc/PID/stat, from 1 */
+#define BUCKETS        1024u
+#define TRUST_NS       NS_PER_S /* how long an unused row's pid cannot have become another's */
+#define FILES_AT_FIRST 4u
 
 struct row {
 	struct list_node hash; /* in a bucket; alone: P1 */
@@ -68,18 +67,6 @@ static bool read_text(int dir, const char *name, char *text, size_t room)
 	return n > 0;
 }
 
-/* Field 2 is the name in brackets, which may hold brackets and blanks: the last one ends it. */
-static uint64_t parse_start(const char *stat)
-{
-	const char *at = strrchr(stat, ')');
-	for (unsigned field = 2; at && field < STAT_START_TIME; field++)
-		at = strchr(at + 1, ' ');
-	uint64_t start = 0;
-	if (at)
-		sscanf(at, "%" SCNu64, &start);
-	return start;
-}
-
 /* The directory is held open meanwhile: all that it tells is of one process, though its number may
  * become another's. */
 static void identity_read(pid_t pid, struct identity *id)
@@ -91,7 +78,8 @@ static void identity_read(pid_t pid, struct identity *id)
 	cleanup(cleanup_closep) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || !read_text(dir, "stat", text, sizeof(text)))
 		return;
-	id->start = parse_start(text);
+	struct procfs_kin kin;
+	id->start = procfs_parse_stat(text, &kin) == 0 ? kin.start_ticks : 0;
 	if (read_text(dir, "comm", id->comm, sizeof(id->comm)))
 		id->comm[strcspn(id->comm, "\n")] = '\0';
 	ssize_t n = readlinkat(dir, "exe", id->exe, sizeof(id->exe) - 1);

@@ -9,14 +9,12 @@
 #include "inflight/tree.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "inflight/live_procfs.h"
 
@@ -84,42 +82,6 @@ bool trees_empty(const struct trees *t)
 	return !t || atomic_load_explicit(&t->count, memory_order_acquire) == 0;
 }
 
-/* ---- kinship ---- */
-
-struct kin {
-	pid_t parent;
-	uint64_t ticks; /* when it started, after boot */
-};
-
-/* "PID (COMM) STATE PPID ..", and the start time is the 22nd field. The name may hold anything. */
-static int parse_stat(const char *text, struct kin *out)
-{
-	const char *at = strrchr(text, ')');
-	if (!at || sscanf(at + 1, " %*c %d", &out->parent) != 1)
-		return -EPROTO;
-	at++;
-	for (unsigned field = 3; field <= 22; field++) {
-		at += *at == ' ';
-		if (field == 22)
-			return sscanf(at, "%" SCNu64, &out->ticks) == 1 ? 0 : -EPROTO;
-		at += strcspn(at, " ");
-	}
-	return -EPROTO;
-}
-
-static int read_kin(pid_t pid, struct kin *out)
-{
-	cleanup(cleanup_closep) int fd = procfs_open("/proc/%d/stat", pid);
-	if (fd < 0)
-		return fd;
-	char text[1024];
-	ssize_t n = read(fd, text, sizeof(text) - 1);
-	if (n < 0)
-		return -errno;
-	text[n] = '\0';
-	return parse_stat(text, out);
-}
-
 /* ---- the set ---- */
 
 /* With the lock held. */
@@ -141,8 +103,8 @@ static struct aio_table *clear_tree(struct tree *tree)
 
 int trees_add(struct trees *t, const struct tree_config *config)
 {
-	struct kin root;
-	if (config->root <= 0 || read_kin(config->root, &root) < 0) {
+	struct procfs_kin root;
+	if (config->root <= 0 || procfs_read_kin(config->root, &root) < 0) {
 		aio_table_free(config->aio);
 		return -ESRCH;
 	}
@@ -152,7 +114,7 @@ int trees_add(struct trees *t, const struct tree_config *config)
 	if (free_place) {
 		*free_place = (struct tree){.number = number,
 			.root = config->root,
-			.root_ticks = root.ticks,
+			.root_ticks = root.start_ticks,
 			.say = config->say,
 			.aio = config->aio,
 			.aio_owner = config->aio_owner};
@@ -226,15 +188,15 @@ static void meet_roots(const struct roots *r, pid_t pid, uint64_t ticks, struct 
 
 static void walk(const struct roots *r, pid_t tid, struct chain *out)
 {
-	struct kin here, above;
+	struct procfs_kin here, above;
 	*out = (struct chain){0};
-	if (read_kin(tid, &here) < 0)
+	if (procfs_read_kin(tid, &here) < 0)
 		return;
 	for (unsigned depth = 0; depth < WALK_DEPTH && here.parent > 0; depth++) {
 		pid_t parent = here.parent;
-		if (read_kin(parent, &above) < 0 || above.ticks > here.ticks)
+		if (procfs_read_kin(parent, &above) < 0 || above.start_ticks > here.start_ticks)
 			return;
-		meet_roots(r, parent, above.ticks, out);
+		meet_roots(r, parent, above.start_ticks, out);
 		here = above;
 	}
 }
