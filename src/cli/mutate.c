@@ -155,12 +155,25 @@ struct batch {
 	int err;                    /* the first; nothing is begun after it */
 };
 
+/* The block of the next transfer is still under way, of an earlier pass: the later one must be the
+ * one that stays. */
+static bool must_wait(const struct mutator *m, const struct batch *b)
+{
+	uint64_t blocks = m->options->count;
+	for (unsigned i = 0; i < m->depth; i++)
+		if (m->slots[i].transfer && m->slots[i].number % blocks == b->begun % blocks)
+			return true;
+	return false;
+}
+
 static void fill_slots(struct mutator *m, struct batch *b, struct errmsg *why)
 {
 	for (unsigned i = 0; i < m->depth && b->begun < b->count && !b->err; i++) {
 		struct mutate_slot *slot = &m->slots[i];
 		if (slot->transfer)
 			continue;
+		if (must_wait(m, b))
+			return;
 		int err = begin(m, slot, &b->transfers[b->begun], b->begun);
 		if (err < 0) {
 			slot->transfer = NULL;
