@@ -150,6 +150,13 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
 
+/* policy.c: the policy that a read or a write is under. What the kernel transfers for its page
+ * cache is under none: it is stable, and counts as DIO_BOUNCE. 0, or -EINVAL where the policy
+ * refuses all direct I/O, or the range is not aligned (dio-align=; DIO_BUFFERED takes any).
+ * Counted. */
+int front_policy_classify(fuse_req_t req, const struct fuse_file_info *fi, size_t size,
+	off_t offset, enum dio_policy *policy);
+
 /* read.c, write.c */
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,

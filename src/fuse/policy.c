@@ -43,8 +43,7 @@ enum dio_policy front_policy_of(struct front *f, const struct coherence_file *fi
 	return dio_policy_choose(&choice);
 }
 
-int front_policy_admit(
-	struct front *f, enum dio_policy policy, uint64_t offset_bytes, size_t len_bytes)
+static int admit(struct front *f, enum dio_policy policy, uint64_t offset_bytes, size_t len_bytes)
 {
 	if (policy == DIO_REFUSE) {
 		stats_add(&f->stats.refused_io, 1);
@@ -55,6 +54,17 @@ int front_policy_admit(
 		return -EINVAL;
 	}
 	return 0;
+}
+
+int front_policy_classify(fuse_req_t req, const struct fuse_file_info *fi, size_t size,
+	off_t offset, enum dio_policy *policy)
+{
+	struct front *f = front_of(req);
+	*policy = DIO_BOUNCE;
+	if (!is_direct(fi))
+		return 0;
+	*policy = front_policy_of(f, file_of(fi), fuse_req_ctx(req)->pid);
+	return admit(f, *policy, (uint64_t)offset, size);
 }
 
 bool front_policy_is_atomic(const struct coherence_file *file)

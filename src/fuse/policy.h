@@ -21,11 +21,6 @@ struct front;
  * the rule). For an open, a write, and a read alike. */
 enum dio_policy front_policy_of(struct front *f, const struct coherence_file *file, pid_t tid);
 
-/* Direct I/O of that range: 0, or -EINVAL where the policy refuses all of it, or the range is not
- * aligned (dio-align=; DIO_BUFFERED takes any). Counted. */
-int front_policy_admit(
-	struct front *f, enum dio_policy policy, uint64_t offset_bytes, size_t len_bytes);
-
 /* Direct writes of the file are to be all or nothing. */
 bool front_policy_is_atomic(const struct coherence_file *file);
 

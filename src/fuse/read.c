@@ -127,18 +127,6 @@ static void read_done(struct fs_io *fs_io, int err)
 
 /* ---- submission ---- */
 
-/* What the kernel reads into its page cache is under no policy. */
-static int classify(fuse_req_t req, size_t size, off_t offset, const struct fuse_file_info *fi,
-	enum dio_policy *policy)
-{
-	struct front *f = front_of(req);
-	*policy = DIO_BOUNCE;
-	if (!is_direct(fi))
-		return 0;
-	*policy = front_policy_of(f, file_of(fi), fuse_req_ctx(req)->pid);
-	return front_policy_admit(f, *policy, (uint64_t)offset, size);
-}
-
 static struct read_req *read_new(
 	fuse_req_t req, const struct fuse_file_info *fi, enum dio_policy policy)
 {
@@ -161,7 +149,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		return;
 	}
 	enum dio_policy policy;
-	int err = classify(req, size, offset, fi, &policy);
+	int err = front_policy_classify(req, fi, size, offset, &policy);
 	if (err < 0) {
 		reply_err(req, err);
 		return;

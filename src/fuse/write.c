@@ -337,18 +337,6 @@ static struct write_req *write_new(
 	return w;
 }
 
-/* What the kernel writes back of its page cache is under no policy: it is stable. */
-static int classify(fuse_req_t req, size_t size, off_t offset, const struct fuse_file_info *fi,
-	enum dio_policy *policy)
-{
-	struct front *f = front_of(req);
-	*policy = DIO_BOUNCE;
-	if (!is_direct(fi))
-		return 0;
-	*policy = front_policy_of(f, file_of(fi), fuse_req_ctx(req)->pid);
-	return front_policy_admit(f, *policy, (uint64_t)offset, size);
-}
-
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	struct fuse_file_info *fi)
 {
@@ -358,7 +346,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		return;
 	}
 	enum dio_policy policy;
-	int err = classify(req, size, offset, fi, &policy);
+	int err = front_policy_classify(req, fi, size, offset, &policy);
 	if (err < 0) {
 		reply_err(req, err);
 		return;
