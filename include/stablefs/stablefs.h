@@ -200,7 +200,8 @@ enum stablefs_event_kind {
 	STABLEFS_EVENT_REFUSED,      /* a member refused a write: data and guard do not match */
 	STABLEFS_EVENT_REPAIRED,     /* a block failed its check and was rebuilt */
 	STABLEFS_EVENT_UNREPAIRABLE, /* and nothing could rebuild it */
-	STABLEFS_EVENT_MEMBER_ERROR  /* a member failed a transfer */
+	STABLEFS_EVENT_MEMBER_ERROR, /* a member failed a transfer */
+	STABLEFS_EVENT_MEMBER_STATE  /* a member was failed, came, or was rebuilt */
 };
 enum stablefs_blast { STABLEFS_BLAST_NOBODY, STABLEFS_BLAST_WRITER, STABLEFS_BLAST_STRANGERS };
 

@@ -17,6 +17,7 @@ enum event_kind {
 	EVENT_REPAIRED,      /* a block failed its check and was rebuilt and written back */
 	EVENT_UNREPAIRABLE,  /* a block failed its check and nothing could rebuild it */
 	EVENT_MEMBER_ERROR,  /* a member failed a transfer */
+	EVENT_MEMBER_STATE,  /* a member was failed, came, began to be rebuilt, was rebuilt: what */
 };
 
 /* Who loses data by a mutation. */

@@ -28,7 +28,8 @@ static const char *kind_name(enum event_kind kind)
 		[EVENT_REFUSED] = "refused",
 		[EVENT_REPAIRED] = "repaired",
 		[EVENT_UNREPAIRABLE] = "unrepairable",
-		[EVENT_MEMBER_ERROR] = "member_error"};
+		[EVENT_MEMBER_ERROR] = "member_error",
+		[EVENT_MEMBER_STATE] = "member_state"};
 	return names[kind];
 }
 

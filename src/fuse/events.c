@@ -58,6 +58,9 @@ static void count_kind(struct front_event_totals *t, enum event_kind kind)
 	case EVENT_MEMBER_ERROR:
 		t->member_errors++;
 		break;
+	case EVENT_MEMBER_STATE:
+		t->member_states++;
+		break;
 	}
 }
 

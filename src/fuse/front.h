@@ -54,7 +54,7 @@ struct front_event_totals {
 	uint64_t emitted; /* lines made, of any kind */
 	uint64_t dropped; /* no line: the ring was full, or above the rate (of which: above_rate) */
 	uint64_t above_rate;
-	uint64_t mutations, refused, repaired, unrepairable, member_errors;
+	uint64_t mutations, refused, repaired, unrepairable, member_errors, member_states;
 };
 struct front_event_totals front_events_totals(struct front_events *e);
 

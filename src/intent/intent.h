@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The write-intent log: which regions of the array may be inconsistent after a crash.
+/* The write-intent log: which regions of the array may be inconsistent after a crash, and which of
+ * them a member that is away, or is being rebuilt, has not got up to date (stale).
  * Owner thread: the engine's.
  * Invariants: I1 a region is marked durably on every present member that takes writes, and on one
  *   at least, before the first write to one of its stripes reaches a member. I2 a mark is taken
  *   away only when no write of the region is under way and everything written in it has been
  *   flushed; a mark found at load stays until intent_region_synced() or intent_clear_all()
- *   besides. I3 a clean volume has no marks.
+ *   besides. I3 a clean volume has no marks. I4 while stale regions are collected, a region is
+ *   stale, durably, before the first write to one of its stripes reaches a member; it stays so,
+ *   over clean ends too, until it is said to be current.
  * May use: member, io, base. Must not know: parity, plans.
  *
- * On the member: a header block and a bitmap, one bit a region, in the intent area; all members
- * hold the same, and what counts after a crash is the union. docs/format.md fixes the bytes. */
+ * On the member: a header block and two bitmaps, one bit a region each, in the intent area; all
+ * members hold the same, and what counts after a crash is the union of those that are up to date.
+ * docs/format.md fixes the bytes. */
 #ifndef STABLEFS_INTENT_INTENT_H
 #define STABLEFS_INTENT_INTENT_H
 
@@ -71,8 +75,33 @@ void intent_idle_tick(struct intent_log *log);
  * mark found at load goes as if a write had ended now, after the next flush. */
 void intent_region_synced(struct intent_log *log, uint64_t region);
 
+/* ---- stale regions ---- */
+
+/* From now on every region that is marked becomes stale with the same write of the log; those that
+ * are marked now are at once (durable with the next round, which this starts). @all: every region
+ * of the volume becomes stale (a new member is to be filled). Called again it only adds. */
+void intent_stale_collect(struct intent_log *log, bool all);
+
+/* Marks make no region stale any more: no member is missing (one may be under rebuild). */
+void intent_stale_collect_end(struct intent_log *log);
+
+bool intent_is_stale(const struct intent_log *log, uint64_t region);
+uint64_t intent_stale_count(const struct intent_log *log);
+
+/* Every member has @region up to date, flushed: no longer stale, durable lazily (with the next
+ * round). Ignored while stale regions are collected. */
+void intent_region_current(struct intent_log *log, uint64_t region);
+
+/* Every mark and stale region that was asked for before the call is durable when @done runs, on the
+ * engine thread, never from within the call. -EIO where no member took them. */
+struct intent_sync {
+	struct list_node node;
+	void (*done)(struct intent_sync *sync, int err);
+};
+void intent_sync(struct intent_log *log, struct intent_sync *sync);
+
 /* Blocking, after the last write and flush: clear all marks durably, those found at load
- * too. 0 or -errno, where a member failed (its marks may remain). */
+ * too; stale regions stay. 0 or -errno, where a member failed (its marks may remain). */
 int intent_clear_all(struct intent_log *log);
 
 #endif

@@ -37,6 +37,7 @@ struct io_req {
 	const struct iovec *iov; /* borrowed; at most IO_MAX_IOV */
 	unsigned iov_count;
 	uint64_t due_ns; /* IO_ALARM: in io_now_ns() time */
+	bool durable;    /* IO_WRITE: on the medium, whatever happens, when done() runs with 0 */
 	/* On the owner thread. @err: 0 or -errno (-EIO, -ENOSPC, -ESHUTDOWN after a power cut). */
 	void (*done)(struct io_req *req, int err);
 	/* Engine scratch, never read by callers. */
@@ -71,6 +72,7 @@ struct io_engine_ops {
 	void (*close)(struct io_file *file);
 	uint64_t (*size_bytes)(const struct io_file *file);
 	int (*zero)(struct io_file *file, uint64_t offset_bytes, uint64_t len_bytes);
+	void (*set_timeout)(struct io_file *file, uint64_t timeout_ns);
 	void (*submit)(struct io_engine *io, struct io_req *req);
 	int (*run)(struct io_engine *io, bool wait);
 	void (*wake)(struct io_engine *io);
@@ -121,6 +123,17 @@ static inline uint64_t io_file_size_bytes(const struct io_file *file)
 static inline int io_zero(struct io_file *file, uint64_t offset_bytes, uint64_t len_bytes)
 {
 	return file->engine->ops->zero(file, offset_bytes, len_bytes);
+}
+
+/* A transfer or flush of @file that has not ended @timeout_ns after it was submitted ends with
+ * -ETIMEDOUT, and from then on every other one of the file does at once: who waited once does not
+ * wait again. The memory of a read that ended so is the caller's again: what the medium may still
+ * deliver goes elsewhere (where the pages cannot be taken out of its way, because the memory is
+ * not private and anonymous, the request waits on). 0: wait for ever (the default). Owner thread.
+ * The file may be closed while such requests are still with the kernel. */
+static inline void io_set_timeout(struct io_file *file, uint64_t timeout_ns)
+{
+	file->engine->ops->set_timeout(file, timeout_ns);
 }
 
 /* Queue @req; it starts at the next io_run() at the latest (submissions are batched). */

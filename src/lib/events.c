@@ -71,6 +71,8 @@ static enum stablefs_event_kind kind_of(enum event_kind kind)
 		return STABLEFS_EVENT_UNREPAIRABLE;
 	case EVENT_MEMBER_ERROR:
 		return STABLEFS_EVENT_MEMBER_ERROR;
+	case EVENT_MEMBER_STATE:
+		return STABLEFS_EVENT_MEMBER_STATE;
 	default:
 		return STABLEFS_EVENT_CHANGED;
 	}

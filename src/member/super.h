@@ -20,12 +20,21 @@
 #define SUPER_MIN_MEMBER_BYTES (UINT64_C(8) << 20)
 #define SUPER_MAX_MEMBER_BYTES (UINT64_C(1) << 56)
 #define SUPER_MAX_REGIONS      UINT64_C(262144) /* of the intent log */
-#define SUPER_INTENT_MIN_BYTES UINT64_C(65536)  /* holds the log of SUPER_MAX_REGIONS */
+#define SUPER_INTENT_MIN_BYTES UINT64_C(131072) /* holds the log of SUPER_MAX_REGIONS */
+#define SUPER_INDEX_SPARE      255u             /* super.index of a member that waits its turn */
 
 enum pi_check { PI_CHECK_NONE = 0, PI_CHECK_DEVICE = 1 };
 
-/* The state of each member as the volume last recorded it. */
-enum super_member_state { SUPER_MEMBER_MISSING = 0, SUPER_MEMBER_ACTIVE = 1 };
+/* What protects a stripe that a crash interrupts: marks alone, or the partial-parity log too. */
+enum super_write_hole { SUPER_HOLE_BITMAP = 0, SUPER_HOLE_JOURNAL = 1 };
+
+/* The state of each member as the volume last recorded it. A member that is being rebuilt is up to
+ * date but for the stripes of the regions that the intent log calls stale. */
+enum super_member_state {
+	SUPER_MEMBER_MISSING = 0,
+	SUPER_MEMBER_ACTIVE = 1,
+	SUPER_MEMBER_REBUILDING = 2,
+};
 
 /* A range of the member, in bytes; multiples of 4 KiB. */
 struct super_area {
@@ -40,14 +49,20 @@ struct super {
 	uint64_t generation;           /* grows at each mount and each change of membership */
 	bool clean;                    /* the last mount ended with everything written */
 	unsigned level;                /* enum raid_level */
-	unsigned members, index;
+	unsigned members, index;       /* index: SUPER_INDEX_SPARE for a spare */
 	unsigned chunk_blocks;
 	uint64_t stripes;
 	enum pi_type pi;
 	enum pi_check pi_check;
+	enum super_write_hole write_hole;
 	enum super_member_state states[SUPER_MAX_MEMBERS];
-	struct super_area intent;  /* write-intent bitmap */
-	struct super_area journal; /* room for a partial-parity log */
+	/* Who each member is: a returning one that was replaced meanwhile is told by that. */
+	uint8_t peers[SUPER_MAX_MEMBERS][16]; /* member_uuid by index; zeros behind members */
+	/* The generation under which every member was last up to date, where one is not now: the
+	 * intent log's stale regions are all that changed since. 0: every member is up to date. */
+	uint64_t stale_since;
+	struct super_area intent;  /* write-intent and stale bitmaps */
+	struct super_area journal; /* the partial-parity log */
 	struct super_area system;  /* the mirrored system area */
 	struct super_area tuples;  /* PI; empty without */
 	struct super_area data;

@@ -13,7 +13,7 @@
 #include "base/endian.h"
 
 #define SUPER_MAGIC   "STABLEFS"
-#define SUPER_VERSION 1u
+#define SUPER_VERSION 2u
 #define FLAG_CLEAN    1u
 
 enum offset {
@@ -32,22 +32,24 @@ enum offset {
 	OFF_CHUNK_BLOCKS = 112,
 	OFF_PI = 116,
 	OFF_PI_CHECK = 120,
-	OFF_RESERVED = 124,
+	OFF_WRITE_HOLE = 124,
 	OFF_STRIPES = 128,
 	OFF_REGION_BLOCKS = 136,
 	OFF_MEMBER_BYTES = 144,
-	OFF_RESERVED_2 = 152,
+	OFF_STALE_SINCE = 152,
 	OFF_INTENT = 160,
 	OFF_JOURNAL = 176,
 	OFF_SYSTEM = 192,
 	OFF_TUPLES = 208,
 	OFF_DATA = 224,
 	OFF_STATES = 240,
-	OFF_END = 256,
+	OFF_PEERS = 256,
+	OFF_END = 512,
 };
 
 _Static_assert(OFF_LABEL + SUPER_LABEL_BYTES == OFF_FLAGS, "label");
-_Static_assert(OFF_STATES + SUPER_MAX_MEMBERS == OFF_END, "states");
+_Static_assert(OFF_STATES + SUPER_MAX_MEMBERS == OFF_PEERS, "states");
+_Static_assert(OFF_PEERS + SUPER_MAX_MEMBERS * 16 == OFF_END, "peers");
 
 static void area_encode(const struct super_area *area, uint8_t *out)
 {
@@ -86,6 +88,8 @@ void super_encode(const struct super *super, uint8_t *out)
 	put_le32(out + OFF_CHUNK_BLOCKS, super->chunk_blocks);
 	put_le32(out + OFF_PI, super->pi);
 	put_le32(out + OFF_PI_CHECK, super->pi_check);
+	put_le32(out + OFF_WRITE_HOLE, super->write_hole);
+	put_le64(out + OFF_STALE_SINCE, super->stale_since);
 	put_le64(out + OFF_STRIPES, super->stripes);
 	put_le64(out + OFF_REGION_BLOCKS, super->region_blocks);
 	put_le64(out + OFF_MEMBER_BYTES, super->member_bytes);
@@ -94,8 +98,10 @@ void super_encode(const struct super *super, uint8_t *out)
 	area_encode(&super->system, out + OFF_SYSTEM);
 	area_encode(&super->tuples, out + OFF_TUPLES);
 	area_encode(&super->data, out + OFF_DATA);
-	for (unsigned i = 0; i < super->members && i < SUPER_MAX_MEMBERS; i++)
+	for (unsigned i = 0; i < super->members && i < SUPER_MAX_MEMBERS; i++) {
 		out[OFF_STATES + i] = (uint8_t)super->states[i];
+		memcpy(out + OFF_PEERS + i * 16, super->peers[i], 16);
+	}
 	put_le32(out + OFF_CRC, block_crc(out));
 }
 
@@ -116,6 +122,8 @@ static void fields_decode(const uint8_t *in, struct super *out)
 	out->chunk_blocks = get_le32(in + OFF_CHUNK_BLOCKS);
 	out->pi = get_le32(in + OFF_PI);
 	out->pi_check = get_le32(in + OFF_PI_CHECK);
+	out->write_hole = get_le32(in + OFF_WRITE_HOLE);
+	out->stale_since = get_le64(in + OFF_STALE_SINCE);
 	out->stripes = get_le64(in + OFF_STRIPES);
 	out->region_blocks = get_le64(in + OFF_REGION_BLOCKS);
 	out->member_bytes = get_le64(in + OFF_MEMBER_BYTES);
@@ -124,8 +132,10 @@ static void fields_decode(const uint8_t *in, struct super *out)
 	out->system = area_decode(in + OFF_SYSTEM);
 	out->tuples = area_decode(in + OFF_TUPLES);
 	out->data = area_decode(in + OFF_DATA);
-	for (unsigned i = 0; i < SUPER_MAX_MEMBERS; i++)
+	for (unsigned i = 0; i < SUPER_MAX_MEMBERS; i++) {
 		out->states[i] = in[OFF_STATES + i];
+		memcpy(out->peers[i], in + OFF_PEERS + i * 16, 16);
+	}
 }
 
 static bool bytes_are_zero(const uint8_t *in, size_t len_bytes)
@@ -159,8 +169,7 @@ static int check_reserved(const uint8_t *in, struct errmsg *why)
 {
 	if (get_le32(in + OFF_FLAGS) & ~FLAG_CLEAN)
 		return wrong(why, "unknown flags");
-	if (!bytes_are_zero(in + OFF_RESERVED, 4) || !bytes_are_zero(in + OFF_RESERVED_2, 8) ||
-		!bytes_are_zero(in + OFF_END, SUPER_BYTES - OFF_END))
+	if (!bytes_are_zero(in + OFF_END, SUPER_BYTES - OFF_END))
 		return wrong(why, "reserved bytes that are not zero");
 	if (!memchr(in + OFF_LABEL, 0, SUPER_LABEL_BYTES))
 		return wrong(why, "a label without an end");
@@ -171,8 +180,10 @@ static int check_states(const struct super *super, struct errmsg *why)
 {
 	for (unsigned i = 0; i < SUPER_MAX_MEMBERS; i++) {
 		unsigned state = super->states[i];
-		if (state > SUPER_MEMBER_ACTIVE || (state && i >= super->members))
+		if (state > SUPER_MEMBER_REBUILDING || (state && i >= super->members))
 			return wrong(why, "a member state that does not exist");
+		if (i >= super->members && !bytes_are_zero(super->peers[i], 16))
+			return wrong(why, "the name of a member that does not exist");
 	}
 	return 0;
 }
@@ -181,13 +192,15 @@ static int check_counts(const struct super *super, struct errmsg *why)
 {
 	if (!members_suit_level(super))
 		return wrong(why, "a level and a number of members that do not exist together");
-	if (super->index >= super->members)
+	if (super->index >= super->members && super->index != SUPER_INDEX_SPARE)
 		return wrong(why, "an index beyond its members");
 	if (!super->chunk_blocks || super->chunk_blocks > 256 ||
 		(super->chunk_blocks & (super->chunk_blocks - 1)))
 		return wrong(why, "a chunk size that is not 4 KiB to 1 MiB");
 	if ((unsigned)super->pi > PI_CRC64 || (unsigned)super->pi_check > PI_CHECK_DEVICE)
 		return wrong(why, "an unknown kind of protection information");
+	if ((unsigned)super->write_hole > SUPER_HOLE_JOURNAL)
+		return wrong(why, "an unknown way to close the write hole");
 	if (!super->stripes ||
 		super->stripes > SUPER_MAX_MEMBER_BYTES / BLOCK_BYTES / super->chunk_blocks)
 		return wrong(why, "an impossible number of stripes");

@@ -59,8 +59,11 @@ void stripe_buffer_free(struct stripe_engine *eng, void *buf, uint32_t len_bytes
 	arena_put(eng->arena, buf, len_bytes);
 }
 
-void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m)
+void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m,
+	bool stale, struct stripe_member_change *change)
 {
+	(void)stale;
+	(void)change;
 	assert_engine_thread(eng);
 	eng->config.members[index] = m;
 }

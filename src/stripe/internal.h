@@ -121,13 +121,6 @@ static inline bool slot_missing(const struct stripe_view *view, unsigned slot)
 /* The part is done; the last one of a request runs its done(). Takes @part. */
 void part_finish(struct stripe_engine *eng, struct stripe_part *part);
 
-/* Something that another thread has the engine do, for an operation under way. */
-struct engine_call {
-	struct list_node node;
-	void (*run)(struct engine_call *call); /* engine thread */
-};
-void engine_call_post(struct stripe_engine *eng, struct engine_call *call); /* any thread */
-
 /* ---- lock.c ---- */
 
 /* Queue @part for @stripe. */

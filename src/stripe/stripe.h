@@ -7,7 +7,12 @@
  *   block that failed its check: it is rebuilt from redundancy and verified, or the read fails.
  *   I5 after a write that a PI disk refused, the stripe is consistent again before it is released;
  *   so it is after a write whose source can confirm its bytes (source.h), whatever its writer did.
- * May use: intent, member, raid, pi, inflight, io, base. Must not know: files, FUSE, policies.
+ *   I6 a stripe that a crash may have left inconsistent (in doubt) is resynced before anything else
+ *   touches it. I7 a stripe for which a member is stale is served as if that member were missing,
+ *   until it is rebuilt there. I8 no write completes that a member missed, before the volume has
+ *   said durably that the member is out (stripe_engine_set_member()).
+ * May use: intent, journal, member, raid, pi, inflight, io, base. Must not know: files, FUSE,
+ * policies, why a member goes.
  *
  * Read the write pipeline from top to bottom in write.c. */
 #ifndef STABLEFS_STRIPE_STRIPE_H
@@ -27,11 +32,28 @@ struct stripe_config {
 	enum pi_type pi;
 	struct member *members[RAID_MAX_MEMBERS]; /* borrowed; NULL: missing */
 	struct intent_log *intent;                /* borrowed */
-	struct event_sink *events;                /* borrowed; may be NULL */
-	bool read_only;                           /* no repair is written back */
-	uint64_t arena_bytes; /* registered memory for scratch buffers; 0: default */
+	struct journal *journal;                  /* borrowed; NULL: no partial-parity log */
+	/* What members do wrong; engine thread, must not block. May be NULL (then @fail too). */
+	const struct stripe_member_hooks *hooks; /* borrowed */
+	void *hooks_ctx;
+	struct event_sink *events; /* borrowed; may be NULL */
+	bool read_only;            /* no repair is written back */
+	uint64_t arena_bytes;      /* registered memory for scratch buffers; 0: default */
 };
 
+struct stripe_member_hooks {
+	/* Member @index gave an error that redundancy made good: a read that failed (-EIO), a block
+	 * that failed its check (-EILSEQ). */
+	void (*erred)(void *ctx, unsigned index, int err);
+	/* Member @index failed a write or a flush, or is gone or hangs (-EIO, -ENODEV, -ETIMEDOUT).
+	 * True: it will be taken out, stripe_engine_set_member(index, NULL) follows; until then no
+	 * write begins, and those that met the failure wait; then they run again without it. False:
+	 * the array cannot do without it, who asked gets the error. May be called again before
+	 * that. */
+	bool (*failed)(void *ctx, unsigned index, int err);
+};
+
+/* The regions that the intent log has marked are in doubt from the start (unless read-only). */
 int stripe_engine_new(const struct stripe_config *config, struct stripe_engine **out);
 void stripe_engine_free(struct stripe_engine *eng); /* accepts NULL; idle */
 
@@ -113,13 +135,19 @@ enum stripe_check_mode {
 	STRIPE_CHECK,  /* look only */
 	STRIPE_REPAIR, /* rebuild what PI shows wrong where that verifies, then make parity and
 			* mirrors agree (without PI: data, and the first mirror, count as right) */
-	STRIPE_RESYNC, /* after a crash: as REPAIR, but a block whose guard fails and that parity
-			* cannot rebuild had been overwritten: it gets a new tuple */
+	STRIPE_RESYNC, /* after a crash, of a stripe in doubt (else nothing is done): as REPAIR,
+			* but parity is made from the partial-parity log where that knows the row,
+			* and a block whose guard fails and that parity cannot rebuild had been
+			* overwritten: it gets a new tuple. Ends the doubt. */
+	STRIPE_REBUILD, /* write to check->member all that it should hold of a stripe for which it
+			 * is stale (of others nothing is done), and end that. A block that cannot
+			 * be rebuilt is in lost[]; then the stripe stays stale, -EIO */
 };
 struct stripe_check {
 	struct list_node node;
 	enum stripe_check_mode mode;
 	uint64_t stripe;
+	unsigned member;                                   /* REBUILD */
 	void (*done)(struct stripe_check *check, int err); /* engine thread */
 	/* Results, per slot rows. */
 	struct rows guard_bad[RAID_MAX_SLOTS];  /* failed guard or ref tag, per slot */
@@ -148,9 +176,39 @@ void stripe_engine_wake(struct stripe_engine *eng);
 bool stripe_engine_idle(struct stripe_engine *eng);
 
 /* Operations that begin from now on find @index missing (@m NULL) or present again (its blocks must
- * be up to date). A member that goes stays open until those that began before have ended:
- * stripe_engine_idle() is enough. Engine thread, or before it starts. */
-void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m);
+ * be up to date but for the stripes of the regions that the intent log calls stale, where
+ * @stale). A member that goes stays open until those that began before have ended: @quiet runs, on
+ * the engine thread, when nobody knows the former member any more (it may be NULL; never from
+ * within the call). What waited since hooks->failed() runs again. Intent log and journal are told
+ * by the caller. Engine thread, or before it starts. */
+struct stripe_member_change {
+	struct list_node node;
+	void (*quiet)(struct stripe_member_change *change);
+	uint64_t number; /* the engine's */
+};
+void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m,
+	bool stale, struct stripe_member_change *change);
+
+/* Have @call->run() on the engine thread. Any thread. */
+struct engine_call {
+	struct list_node node;
+	void (*run)(struct engine_call *call);
+};
+void engine_call_post(struct stripe_engine *eng, struct engine_call *call);
+
+/* Stripes in doubt, and stripes for which @member is stale. Any thread. A sweep over all stripes
+ * that posts checks of those modes ends the one or the other: for the rest they cost next to
+ * nothing, and the next function skips them. */
+uint64_t stripe_engine_in_doubt(const struct stripe_engine *eng);
+uint64_t stripe_engine_stale(const struct stripe_engine *eng, unsigned member);
+
+/* The first stripe at or after @from that may be in doubt (@member -1) or stale for @member; the
+ * number of stripes where there is none. Any thread; a stripe may have been settled meanwhile. */
+uint64_t stripe_engine_next_open(const struct stripe_engine *eng, int member, uint64_t from);
+
+/* When the engine last began a read or write request, in io_now_ns() time; 0: never. Any thread.
+ * (Background work makes room for them.) */
+uint64_t stripe_engine_last_request_ns(const struct stripe_engine *eng);
 
 struct stripe_stats {
 	uint64_t reads, writes, read_bytes, write_bytes; /* requests */

@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -326,13 +327,17 @@ bool volume_is_threaded(const struct volume *v)
 	return v->threaded;
 }
 
-struct volume_member_info volume_member(const struct volume *v, unsigned index)
+struct volume_member_info volume_member(struct volume *v, unsigned index)
 {
 	const struct member *m = index < RAID_MAX_MEMBERS ? v->members[index] : NULL;
+	struct volume_member_info info = {.state = VOLUME_MEMBER_MISSING};
 	if (!m)
-		return (struct volume_member_info){.path = ""};
-	return (struct volume_member_info){
-		.path = member_path(m), .present = true, .stats = member_stats(m)};
+		return info;
+	snprintf(info.path, sizeof(info.path), "%s", member_path(m));
+	info.present = true;
+	info.state = VOLUME_MEMBER_ACTIVE;
+	info.stats = member_stats(m);
+	return info;
 }
 
 const struct super *volume_member_super(const struct volume *v, unsigned index)

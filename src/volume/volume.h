@@ -4,8 +4,11 @@
  * Invariants: I1 members of different volumes, twice the same index, or of an older generation
  *   never serve one array. I2 the generation grows, durably on all present members, before the
  *   first write of a mount. I3 a volume is marked clean only when everything is written and no
- *   region is marked. I4 a read-only volume writes nothing.
- * May use: stripe, intent, member, raid, pi, inflight, io, base. Must not know: files, FUSE.
+ *   region is marked. I4 a read-only volume writes nothing. I5 a member that misses a write is out,
+ *   durably, before that write is acknowledged. I6 members fail as long as the level's redundancy
+ *   lasts; the last good ones stay, and who asks gets the error.
+ * May use: stripe, journal, intent, member, raid, pi, inflight, io, base. Must not know: files,
+ * FUSE.
  *
  * VOLUME on the command line is a directory that holds members (files named member-N), or the list
  * of members, devices or files. */
@@ -38,6 +41,7 @@ struct volume_create_options {
 	uint64_t system_bytes;                                      /* 0: chosen from the size */
 	bool force;                                                 /* overwrite what is there */
 	const char *label;                                          /* may be NULL */
+	enum super_write_hole write_hole;                           /* JOURNAL: raid5 only */
 	void (*progress)(void *ctx, uint64_t done, uint64_t total); /* may be NULL */
 	void *progress_ctx;
 };
@@ -59,13 +63,25 @@ struct volume_open_options {
 	bool read_only;
 	bool degraded; /* leave unusable and stale members out; too few are refused in any case */
 	bool unlocked; /* do not lock the members: to look at a volume in use (implies read_only) */
-	bool threaded; /* start an engine thread; else volume_wait() runs the engine (tests) */
+	bool threaded; /* start threads for the engine and background work; else volume_wait()
+			* runs the engine and volume_work() the rest (tests) */
 	struct event_sink *events; /* borrowed; may be NULL */
+	/* 0: a default. A member is failed that does not answer for so long (30 s; UINT64_MAX: it
+	 * may take for ever), or after so many errors that redundancy made good (20; see
+	 * docs/reliability). */
+	uint64_t member_timeout_ns;
+	unsigned max_errors;
+	/* Of resync, rebuild and scrub each, bytes a second of every member; 0: as fast as they
+	 * can, but no more than half of the time while others use the volume. */
+	uint64_t background_rate;
 };
 
-/* Assemble and start. Members that are absent, out of date or doubled are said in @why, by path and
- * index; a mount that goes on without a member says so by log_warn(). After an unclean end the
- * marked regions are brought into agreement before this returns.
+/* Assemble and start. Members that are absent or doubled are said in @why, by path and index; a
+ * volume that goes on without a member says so by log_warn(). A member that is out of date comes
+ * back as one to be rebuilt: only where it differs, if the stale regions reach back to its
+ * generation, else everywhere. Spares among the paths are kept in hand. After an unclean end the
+ * marked regions are brought into agreement in the background; a stripe that is used before its
+ * turn is brought into agreement first.
  * -EBUSY (in use), -ENODEV (too few), -ESTALE, -EINVAL (foreign, doubled), -EUCLEAN (damaged). */
 int volume_open(const struct volume_open_options *options, struct volume **out, struct errmsg *why);
 
@@ -98,15 +114,82 @@ struct volume_waiter {
 void volume_wait(struct volume *v, struct volume_waiter *waiter);
 void volume_signal(struct volume *v, struct volume_waiter *waiter, int err);
 
-struct volume_member_info {
-	const char *path; /* "" where missing */
-	bool present;
-	struct member_stats stats;
+enum volume_member_state {
+	VOLUME_MEMBER_MISSING,    /* was not there, or was failed before */
+	VOLUME_MEMBER_ACTIVE,     /* everything on it is up to date */
+	VOLUME_MEMBER_REBUILDING, /* up to date but for stale_stripes */
+	VOLUME_MEMBER_FAILED,     /* since this volume was opened */
 };
-struct volume_member_info volume_member(const struct volume *v, unsigned index);
+const char *volume_member_state_name(enum volume_member_state state);
+
+struct volume_member_info {
+	char path[4096]; /* "" where missing */
+	bool present;    /* ACTIVE or REBUILDING */
+	enum volume_member_state state;
+	char reason[128]; /* why it failed; "" */
+	struct member_stats stats;
+	/* Made good by redundancy since the volume was opened (or the member came). */
+	uint64_t read_errors, check_errors;
+	uint64_t stale_stripes; /* still to be rebuilt */
+};
+struct volume_member_info volume_member(struct volume *v, unsigned index); /* any thread */
 /* NULL where that member is missing. As it was when the volume was opened or last written. */
 const struct super *volume_member_super(const struct volume *v, unsigned index);
-unsigned volume_missing(const struct volume *v); /* how many members are missing */
+/* How many members are missing, failed or being rebuilt; any thread. */
+unsigned volume_missing(const struct volume *v);
+
+/* ---- changing members: any thread but the engine's; blocking until it is durable ---- */
+
+/* Take member @index out. -EBUSY: the volume cannot do without it; -ENODEV: it is out already. */
+int volume_fail_member(struct volume *v, unsigned index, const char *reason, struct errmsg *why);
+
+/* Put @path (a file, made if there is none, or a device) in the place of member @index, which is
+ * missing, failed or (then it is failed first) active; @path NULL: the first spare, or else the
+ * path that the member had. What @path holds is refused as by volume_create() without @force; the
+ * same member coming back is brought up to date only where it differs. Returns when the rebuild has
+ * begun; it goes on in the background and over restarts. -ENOSPC: too small; -EBUSY; -EEXIST. */
+int volume_replace_member(
+	struct volume *v, unsigned index, const char *path, bool force, struct errmsg *why);
+
+/* Keep @path as a spare: it takes the place of the next member that fails, by itself. */
+int volume_add_spare(struct volume *v, const char *path, bool force, struct errmsg *why);
+
+/* Paths of the spares in hand; returns how many there are, fills at most @room. Any thread. */
+unsigned volume_spares(struct volume *v, char (*paths)[4096], unsigned room);
+
+/* ---- background work: one piece at a time, in this order of precedence ---- */
+
+enum volume_work_kind { VOLUME_RESYNC, VOLUME_REBUILD, VOLUME_SCRUB };
+#define VOLUME_WORK_KINDS 3u
+
+enum volume_work_state { VOLUME_WORK_IDLE, VOLUME_WORK_RUNNING, VOLUME_WORK_PAUSED };
+
+struct volume_work_info {
+	enum volume_work_state state;
+	int member;                    /* REBUILD: the one under rebuild, -1 */
+	bool repair;                   /* SCRUB */
+	uint64_t done, total;          /* stripes */
+	uint64_t started_ns, ended_ns; /* CLOCK_REALTIME; 0: never */
+	uint64_t rate;           /* limit, bytes a second of each member; 0: none but fairness */
+	uint64_t repaired, lost; /* blocks */
+	int err;                 /* what the last one ended with */
+};
+struct volume_work_info volume_work_info(struct volume *v, enum volume_work_kind kind);
+
+/* Any thread; acknowledged when they return. A pause lasts until resume or the end of the mount. */
+int volume_work_pause(struct volume *v, enum volume_work_kind kind);
+int volume_work_resume(struct volume *v, enum volume_work_kind kind);
+int volume_work_set_rate(struct volume *v, enum volume_work_kind kind, uint64_t bytes_per_second);
+
+/* Scrub in the background; -EBUSY: one is under way. What it found: volume_scrub_found(), a copy to
+ * be freed with scrub_result_free(). @every_ns: again that long after each end (0: once). */
+int volume_scrub_start(struct volume *v, bool repair, uint64_t every_ns, struct errmsg *why);
+int volume_scrub_stop(struct volume *v);
+struct scrub_result;
+int volume_scrub_found(struct volume *v, struct scrub_result *out);
+
+/* Unthreaded: do what background work there is until it is done (or cannot go on). */
+int volume_work(struct volume *v);
 
 /* Scrub: every stripe, a bounded number at a time, beside foreground I/O. Blocking; any thread but
  * the engine's. @progress may be NULL and returns false to stop (-ECANCELED). */

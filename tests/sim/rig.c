@@ -203,7 +203,7 @@ void rig_remove_member(struct rig *rig, unsigned index)
 {
 	rig_settle(rig);
 	rig->missing |= 1u << index;
-	stripe_engine_set_member(rig->eng, index, NULL);
+	stripe_engine_set_member(rig->eng, index, NULL, false, NULL);
 	intent_set_member(rig->intent, index, NULL);
 }
 
