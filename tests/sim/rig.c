@@ -115,7 +115,8 @@ static void close_all(struct rig *rig)
 	io_engine_free(rig->io);
 }
 
-struct rig *rig_new(const struct rig_config *config)
+/* All that needs no disk. @world: taken; NULL: io_uring. */
+static struct rig *rig_make(const struct rig_config *config, struct sim_world *world)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
 	assert_non_null(rig);
@@ -128,11 +129,24 @@ struct rig *rig_new(const struct rig_config *config)
 	rig->volume_bytes = geometry_volume_blocks(&rig->geometry) * BLOCK_BYTES;
 	rig->sink.emit = event_seen;
 	rig->random = (struct random){config->seed};
-	if (!config->dir)
-		rig->world = sim_world_new(config->seed);
+	rig->world = world;
 	engine_make(rig);
+	return rig;
+}
+
+struct rig *rig_new(const struct rig_config *config)
+{
+	struct rig *rig = rig_make(config, config->dir ? NULL : sim_world_new(config->seed));
 	for (unsigned i = 0; i < config->members; i++)
 		member_create(rig, i);
+	open_all(rig);
+	return rig;
+}
+
+struct rig *rig_adopt(const struct rig_config *config, struct sim_world *world, uint32_t missing)
+{
+	struct rig *rig = rig_make(config, world);
+	rig->missing = missing;
 	open_all(rig);
 	return rig;
 }

@@ -53,6 +53,10 @@ struct rig {
 struct rig *rig_new(const struct rig_config *config);
 void rig_free(struct rig *rig); /* accepts NULL; nothing under way */
 
+/* The same over the disks that a rig of the same @config has left in @world, which it takes over.
+ * The members of the mask @missing count as missing. No marked region is resynced yet. */
+struct rig *rig_adopt(const struct rig_config *config, struct sim_world *world, uint32_t missing);
+
 /* Close everything in order and open it again: what is durable or in a disk's cache stays. */
 void rig_reopen(struct rig *rig);
 
