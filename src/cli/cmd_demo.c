@@ -23,7 +23,10 @@ static const char usage[] =
 	"  cures        every policy on the same writes: cost, damage, who is named\n"
 	"  reads        readers that store into their buffer\n"
 	"  truth        the same as on a real kernel, number by number\n"
-	"  neighbours   what an idle user loses by another user's writes (needs root)\n\n"
+	"  neighbours   what an idle user loses by another user's writes (needs root)\n"
+	"  write-hole   a power cut and a lost member, with and without the log\n"
+	"  bitrot       bits flip on a medium, without and with PI\n"
+	"  misdirected  writes go astray, without and with PI\n\n"
 	"  --count N    direct writes in each run (default 500)\n"
 	"  --hold TIME  keep each write open that long before its data is sampled (default 200us)\n"
 	"  --dir DIR    where the scratch volumes go (default: TMPDIR or /var/tmp)\n"
@@ -32,8 +35,8 @@ static const char usage[] =
 	"  -h, --help   this text\n\n"
 	"Exit status 0 where the cure and the control show no damage, 1 where they do.\n";
 
-static const struct demo_study *const studies[] = {
-	&demo_cures, &demo_reads, &demo_truth, &demo_neighbours};
+static const struct demo_study *const studies[] = {&demo_cures, &demo_reads, &demo_truth,
+	&demo_neighbours, &demo_write_hole, &demo_bitrot, &demo_misdirected};
 #define STUDIES (sizeof(studies) / sizeof(studies[0]))
 
 struct demo_args {

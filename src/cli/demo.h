@@ -132,7 +132,8 @@ struct demo_study {
 	/* Whether a part of it has that name: parts can be chosen. */
 	bool (*has_part)(const char *name);
 };
-extern const struct demo_study demo_cures, demo_reads, demo_truth, demo_neighbours;
+extern const struct demo_study demo_cures, demo_reads, demo_truth, demo_neighbours, demo_write_hole,
+	demo_bitrot, demo_misdirected;
 
 /* Is that part of a study to be run? */
 bool demo_part_is_chosen(const struct demo_setup *setup, const char *name);
@@ -223,8 +224,11 @@ bool demo_policy_is_cure(const char *policy);
 int demo_strangers_write(struct demo_world *w, const struct demo_setup *setup, struct errmsg *why);
 /* Give the mutator's file to one user and the idle ones to another. */
 int demo_strangers_give(struct demo_world *w, uid_t busy, uid_t idle, struct errmsg *why);
-/* With one member gone: read the idle files back and compare. Counts the blocks that lay on it,
- * in rows that were written to. */
+/* Mounted anew, read the idle files back and compare. Counts the blocks that lie on one member
+ * (that which goes), in rows that were written to. */
+int demo_strangers_look(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
+	struct demo_outcome *out, struct errmsg *why);
+/* The same with that member gone. */
 int demo_strangers_measure(struct demo_world *w, const struct demo_setup *setup,
 	enum demo_cell cell, struct demo_outcome *out, struct errmsg *why);
 

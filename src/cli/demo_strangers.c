@@ -276,12 +276,10 @@ static int take_picture(struct demo_world *w, struct demo_outcome *out, struct e
 	return 0;
 }
 
-int demo_strangers_measure(struct demo_world *w, const struct demo_setup *setup,
-	enum demo_cell cell, struct demo_outcome *out, struct errmsg *why)
+int demo_strangers_look(struct demo_world *w, const struct demo_setup *setup, enum demo_cell cell,
+	struct demo_outcome *out, struct errmsg *why)
 {
 	int err = demo_unmount(w, why);
-	if (!err)
-		err = demo_hide_member(w, FAILED_MEMBER, why);
 	if (!err)
 		err = demo_mount(w, "dio=bounce", why);
 	if (cell == DEMO_ZEROCOPY && !out->victims)
@@ -289,4 +287,13 @@ int demo_strangers_measure(struct demo_world *w, const struct demo_setup *setup,
 	for (unsigned file = 0; !err && file < IDLE_FILES; file++)
 		err = look_at_file(w, setup, file, out, cell, why);
 	return err < 0 || cell != DEMO_ZEROCOPY ? err : take_picture(w, out, why);
+}
+
+int demo_strangers_measure(struct demo_world *w, const struct demo_setup *setup,
+	enum demo_cell cell, struct demo_outcome *out, struct errmsg *why)
+{
+	int err = demo_unmount(w, why);
+	if (!err)
+		err = demo_hide_member(w, FAILED_MEMBER, why);
+	return err < 0 ? err : demo_strangers_look(w, setup, cell, out, why);
 }
