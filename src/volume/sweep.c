@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include "base/cleanup.h"
 
-#define WINDOW_MAX   16u
+#define WINDOW_MAX   64u
 #define WINDOW_BYTES (UINT64_C(16) << 20)
 
 struct sweep_slot {
