@@ -5,39 +5,15 @@
  *	check_begin	read every chunk that is there
  *	chunks_read	a chunk with a medium error is read again row by row
  *	examine		guards, mirrors, parity: what is wrong
- *	mend_row	(REPAIR, RESYNC) decide for each row what is right; note what must be
- * written
+ *	mend		(REPAIR, RESYNC) what is right, row by row?		check_mend.c
  *	write_back	under a marked region, like any write
  *	check_end
  *
- * What counts as right, in this order: a block that passes its check; a rebuilt block that matches
- * the tuple of the damaged one, or equals the damaged one (then its tuple is at fault); after a
- * crash (RESYNC) also a block that had been overwritten when the power went: it fails its old
- * tuple, cannot be rebuilt, and gets a new one. Without PI data counts as right against parity, and
- * the first mirror against the others. A row with a lost block keeps its parity: it may be all that
- * is left.
- *
  * Owner thread: the engine's; the stripe is held exclusively. */
-#include <stdlib.h>
-#include <string.h>
-#include "raid/parity.h"
-#include "stripe/internal.h"
+#include "stripe/check.h"
 
-struct check_op {
-	struct stripe_engine *eng;
-	struct stripe_check *check;
-	struct stripe_state *state; /* NULL: held by a write, not ours to release */
-	struct stripe_part *part;   /* the same */
-	struct stripe_view view;
-	uint8_t *blocks;         /* [slot][row]; the caller's or the arena's */
-	uint8_t *tuples;         /* [slot][row]; the caller's or owned */
-	uint8_t *spare;          /* arena: one block */
-	struct slot_xfer *xfers; /* owned */
-	unsigned xfer_count, pending;
-	bool power_lost;
-	struct rows rewrite[RAID_MAX_SLOTS];
-	struct intent_wait intent;
-};
+#include <stdlib.h>
+#include "raid/parity.h"
 
 static void chunks_read(struct check_op *op);
 static void rows_read(struct check_op *op);
@@ -46,36 +22,9 @@ static void mend(struct check_op *op);
 static void write_back(struct intent_wait *wait, int err);
 static void check_end(struct check_op *op, int err);
 
-static unsigned chunk_rows(const struct check_op *op)
-{
-	return op->eng->config.geometry.chunk_blocks;
-}
-
 static uint32_t blocks_bytes(const struct check_op *op)
 {
-	return op->eng->slots * chunk_rows(op) * BLOCK_BYTES;
-}
-
-static uint8_t *block_at(const struct check_op *op, unsigned slot, unsigned row)
-{
-	return op->blocks + ((size_t)slot * chunk_rows(op) + row) * BLOCK_BYTES;
-}
-
-static uint8_t *tuple_at(const struct check_op *op, unsigned slot, unsigned row)
-{
-	return op->tuples
-		       ? op->tuples + ((size_t)slot * chunk_rows(op) + row) * op->eng->tuple_bytes
-		       : NULL;
-}
-
-static bool is_present(const struct check_op *op, unsigned slot)
-{
-	return !slot_missing(&op->view, slot);
-}
-
-static bool with_parity(const struct check_op *op)
-{
-	return geometry_has_parity(&op->eng->config.geometry);
+	return op->eng->slots * check_rows(op) * BLOCK_BYTES;
 }
 
 /* ---- read every chunk that is there ---- */
@@ -84,7 +33,7 @@ static bool with_parity(const struct check_op *op)
 static int allocate(struct check_op *op)
 {
 	struct stripe_engine *eng = op->eng;
-	unsigned blocks = eng->slots * chunk_rows(op);
+	unsigned blocks = eng->slots * check_rows(op);
 	op->blocks = op->check->data ? op->check->data : arena_get(eng->arena, blocks_bytes(op));
 	op->spare = arena_get(eng->arena, BLOCK_BYTES);
 	op->tuples = op->check->tuples;
@@ -110,8 +59,8 @@ static struct slot_xfer *next_xfer(struct check_op *op, unsigned slot, unsigned 
 	struct slot_xfer *x = &op->xfers[op->xfer_count++];
 	slot_xfer_init(op->eng, x, &op->view, slot, row, rows);
 	x->op = op;
-	x->one = (struct iovec){block_at(op, slot, row), (size_t)rows * BLOCK_BYTES};
-	x->xfer.tuples = tuple_at(op, slot, row);
+	x->one = (struct iovec){check_block_at(op, slot, row), (size_t)rows * BLOCK_BYTES};
+	x->xfer.tuples = check_tuple_at(op, slot, row);
 	x->xfer.done = done;
 	op->pending++;
 	return x;
@@ -137,8 +86,8 @@ static void check_begin(struct check_op *op)
 	}
 	op->pending = 1;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		if (is_present(op, slot))
-			member_read(&next_xfer(op, slot, 0, chunk_rows(op), chunk_read)->xfer);
+		if (check_is_present(op, slot))
+			member_read(&next_xfer(op, slot, 0, check_rows(op), chunk_read)->xfer);
 	if (--op->pending == 0)
 		chunks_read(op);
 }
@@ -196,13 +145,13 @@ static void chunks_read(struct check_op *op)
 		rows_read(op);
 		return;
 	}
-	if (allocate_xfers(op, failures * chunk_rows(op)) < 0) {
+	if (allocate_xfers(op, failures * check_rows(op)) < 0) {
 		check_end(op, -ENOMEM);
 		return;
 	}
 	op->pending = 1;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		for (unsigned row = 0; failed[slot] && row < chunk_rows(op); row++)
+		for (unsigned row = 0; failed[slot] && row < check_rows(op); row++)
 			member_read(&next_xfer(op, slot, row, 1, row_read)->xfer);
 	if (--op->pending == 0)
 		rows_read(op);
@@ -226,11 +175,11 @@ static void rows_read(struct check_op *op)
 static void examine_guards(struct check_op *op, unsigned slot)
 {
 	const struct stripe_engine *eng = op->eng;
-	for (unsigned row = 0; op->tuples && row < chunk_rows(op); row++) {
+	for (unsigned row = 0; op->tuples && row < check_rows(op); row++) {
 		uint64_t block =
 			geometry_member_block(&eng->config.geometry, op->check->stripe, row);
-		enum pi_verdict v = pi_verify(
-			eng->config.pi, block_at(op, slot, row), block, tuple_at(op, slot, row));
+		enum pi_verdict v = pi_verify(eng->config.pi, check_block_at(op, slot, row), block,
+			check_tuple_at(op, slot, row));
 		if (v >= PI_BAD_REF && !rows_has(&op->check->unreadable[slot], row))
 			rows_add(&op->check->guard_bad[slot], row);
 	}
@@ -240,26 +189,20 @@ static void examine_guards(struct check_op *op, unsigned slot)
 static bool row_is_whole(const struct check_op *op, unsigned row)
 {
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		if (!is_present(op, slot) || rows_has(&op->check->unreadable[slot], row))
+		if (!check_is_present(op, slot) || rows_has(&op->check->unreadable[slot], row))
 			return false;
 	return true;
 }
 
-/* XOR of all slots of @row but @without, into the spare block. */
-static const uint8_t *xor_without(struct check_op *op, unsigned row, unsigned without)
+const uint8_t *check_solve(struct check_op *op, unsigned row, unsigned without)
 {
 	const void *sources[RAID_MAX_SLOTS];
 	unsigned n = 0;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
 		if (slot != without)
-			sources[n++] = block_at(op, slot, row);
+			sources[n++] = check_block_at(op, slot, row);
 	parity_xor(sources, n, op->spare, BLOCK_BYTES);
 	return op->spare;
-}
-
-static bool blocks_equal(const uint8_t *a, const uint8_t *b)
-{
-	return memcmp(a, b, BLOCK_BYTES) == 0;
 }
 
 /* Of the copies that could be read. */
@@ -267,11 +210,11 @@ static bool mirrors_agree(const struct check_op *op, unsigned row)
 {
 	const uint8_t *first = NULL;
 	for (unsigned copy = 0; copy < op->eng->slots; copy++) {
-		if (!is_present(op, copy) || rows_has(&op->check->unreadable[copy], row))
+		if (!check_is_present(op, copy) || rows_has(&op->check->unreadable[copy], row))
 			continue;
-		const uint8_t *block = block_at(op, copy, row);
+		const uint8_t *block = check_block_at(op, copy, row);
 		first = first ? first : block;
-		if (block != first && !blocks_equal(first, block))
+		if (block != first && !check_blocks_equal(first, block))
 			return false;
 	}
 	return true;
@@ -281,148 +224,26 @@ static bool parity_agrees(struct check_op *op, unsigned row)
 {
 	unsigned parity = op->eng->data_slots;
 	return !row_is_whole(op, row) ||
-	       blocks_equal(xor_without(op, row, parity), block_at(op, parity, row));
+	       check_blocks_equal(check_solve(op, row, parity), check_block_at(op, parity, row));
 }
 
 static void examine(struct check_op *op)
 {
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		if (is_present(op, slot))
+		if (check_is_present(op, slot))
 			examine_guards(op, slot);
-	for (unsigned row = 0; row < chunk_rows(op); row++) {
-		if (with_parity(op) && !parity_agrees(op, row))
+	for (unsigned row = 0; row < check_rows(op); row++) {
+		if (check_with_parity(op) && !parity_agrees(op, row))
 			rows_add(&op->check->parity_bad, row);
-		else if (!with_parity(op) && !mirrors_agree(op, row))
+		else if (!check_with_parity(op) && !mirrors_agree(op, row))
 			rows_add(&op->check->mirror_bad, row);
-	}
-}
-
-/* ---- what is right? ---- */
-
-static bool is_bad(const struct check_op *op, unsigned slot, unsigned row)
-{
-	return !is_present(op, slot) || rows_has(&op->check->unreadable[slot], row) ||
-	       rows_has(&op->check->guard_bad[slot], row);
-}
-
-/* The block in memory is right now: it gets a tuple, and will be written. */
-static void set_right(struct check_op *op, unsigned slot, unsigned row)
-{
-	const struct stripe_engine *eng = op->eng;
-	if (!is_present(op, slot))
-		return;
-	if (op->tuples)
-		pi_generate(eng->config.pi, block_at(op, slot, row), 1,
-			geometry_member_block(&eng->config.geometry, op->check->stripe, row),
-			tuple_at(op, slot, row));
-	rows_add(&op->rewrite[slot], row);
-}
-
-/* Is the rebuilt block in op->spare what @slot should hold? Where no tuple could be read, the
- * others have passed their checks. */
-static bool rebuilt_is_right(const struct check_op *op, unsigned slot, unsigned row)
-{
-	const struct stripe_engine *eng = op->eng;
-	if (!op->tuples)
-		return true;
-	uint64_t block = geometry_member_block(&eng->config.geometry, op->check->stripe, row);
-	enum pi_verdict v = pi_verify(eng->config.pi, op->spare, block, tuple_at(op, slot, row));
-	if (v == PI_GOOD || v == PI_ESCAPED)
-		return true;
-	return !rows_has(&op->check->unreadable[slot], row) &&
-	       blocks_equal(op->spare, block_at(op, slot, row));
-}
-
-/* After a crash: a block that can be read counts, whatever its old tuple says. */
-static bool accept_as_read(struct check_op *op, unsigned slot, unsigned row)
-{
-	if (op->check->mode != STRIPE_RESYNC || !is_present(op, slot) ||
-		rows_has(&op->check->unreadable[slot], row))
-		return false;
-	set_right(op, slot, row);
-	return true;
-}
-
-/* The bad blocks of a data slot: rebuilt if it is the only bad one of its row. */
-static bool mend_data_block(struct check_op *op, unsigned slot, unsigned row, unsigned bad_slots)
-{
-	if (bad_slots == 1) {
-		xor_without(op, row, slot);
-		if (rebuilt_is_right(op, slot, row)) {
-			memcpy(block_at(op, slot, row), op->spare, BLOCK_BYTES);
-			set_right(op, slot, row);
-			return true;
-		}
-	}
-	if (accept_as_read(op, slot, row))
-		return true;
-	rows_add(&op->check->lost[slot], row);
-	return false;
-}
-
-static void mend_parity_row(struct check_op *op, unsigned row)
-{
-	unsigned parity = op->eng->data_slots, bad_slots = 0;
-	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		bad_slots += is_bad(op, slot, row);
-	if (!bad_slots && !rows_has(&op->check->parity_bad, row))
-		return;
-	bool data_right = true;
-	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
-		if (is_bad(op, slot, row) && !mend_data_block(op, slot, row, bad_slots))
-			data_right = false;
-	if (!data_right || !is_present(op, parity))
-		return;
-	if (blocks_equal(xor_without(op, row, parity), block_at(op, parity, row)) &&
-		!is_bad(op, parity, row))
-		return;
-	memcpy(block_at(op, parity, row), op->spare, BLOCK_BYTES);
-	set_right(op, parity, row);
-}
-
-/* The copy that counts: the first that passes its check; after a crash also the first that can be
- * read. slots where there is none. */
-static unsigned right_copy(struct check_op *op, unsigned row)
-{
-	unsigned copy = 0;
-	while (copy < op->eng->slots && is_bad(op, copy, row))
-		copy++;
-	for (unsigned i = 0; copy == op->eng->slots && i < op->eng->slots; i++)
-		if (accept_as_read(op, i, row))
-			return i;
-	return copy;
-}
-
-static void mend_mirror_row(struct check_op *op, unsigned row)
-{
-	bool any_bad = rows_has(&op->check->mirror_bad, row);
-	for (unsigned copy = 0; copy < op->eng->slots; copy++)
-		any_bad |= is_present(op, copy) && is_bad(op, copy, row);
-	if (!any_bad)
-		return;
-	unsigned right = right_copy(op, row);
-	for (unsigned copy = 0; copy < op->eng->slots; copy++) {
-		if (!is_present(op, copy) || copy == right)
-			continue;
-		if (right == op->eng->slots) {
-			rows_add(&op->check->lost[copy], row);
-		} else if (is_bad(op, copy, row) ||
-			   !blocks_equal(block_at(op, right, row), block_at(op, copy, row))) {
-			memcpy(block_at(op, copy, row), block_at(op, right, row), BLOCK_BYTES);
-			set_right(op, copy, row);
-		}
 	}
 }
 
 static void mend(struct check_op *op)
 {
 	bool any = false;
-	for (unsigned row = 0; row < chunk_rows(op); row++) {
-		if (with_parity(op))
-			mend_parity_row(op, row);
-		else
-			mend_mirror_row(op, row);
-	}
+	check_mend_rows(op);
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
 		any |= !rows_empty(&op->rewrite[slot]);
 	if (!any) {
@@ -446,12 +267,12 @@ static void emit_repaired(struct check_op *op, const struct slot_xfer *x)
 	event.member = (int)geometry_member(g, op->check->stripe, x->slot);
 	event.member_block = x->xfer.block;
 	event.volume_blocks = x->xfer.blocks;
-	if (!with_parity(op) || x->slot < op->eng->data_slots)
+	if (!check_with_parity(op) || x->slot < op->eng->data_slots)
 		event.volume_block = geometry_volume_block(
-			g, op->check->stripe, with_parity(op) ? x->slot : 0, x->row);
+			g, op->check->stripe, check_with_parity(op) ? x->slot : 0, x->row);
 	event.what = rows_has(&op->check->unreadable[x->slot], x->row)  ? "unreadable"
 		     : rows_has(&op->check->guard_bad[x->slot], x->row) ? "guard"
-		     : with_parity(op)                                  ? "parity"
+		     : check_with_parity(op)                            ? "parity"
 									: "mirror";
 	event_emit(op->eng->config.events, &event);
 }

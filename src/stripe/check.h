@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* A look at a whole stripe: what check.c (the frame), check_mend.c (what is right, and putting it
+ * right) and check_rebuild.c (filling a stale member's slot) share. Engine thread. */
+#ifndef STABLEFS_STRIPE_CHECK_H
+#define STABLEFS_STRIPE_CHECK_H
+
+#include <string.h>
+#include "stripe/internal.h"
+
+struct check_op {
+	struct stripe_engine *eng;
+	struct stripe_check *check;
+	struct stripe_state *state; /* NULL: held by a write, not ours to release */
+	struct stripe_part *part;   /* the same */
+	struct stripe_view view;
+	uint8_t *blocks;         /* [slot][row]; the caller's or the arena's */
+	uint8_t *tuples;         /* [slot][row]; the caller's or owned */
+	uint8_t *spare;          /* arena: one block */
+	struct slot_xfer *xfers; /* owned */
+	unsigned xfer_count, pending;
+	bool power_lost;
+	struct rows rewrite[RAID_MAX_SLOTS]; /* right in memory, to be written */
+	struct intent_wait intent;
+};
+
+static inline unsigned check_rows(const struct check_op *op)
+{
+	return op->eng->config.geometry.chunk_blocks;
+}
+
+static inline uint8_t *check_block_at(const struct check_op *op, unsigned slot, unsigned row)
+{
+	return op->blocks + ((size_t)slot * check_rows(op) + row) * BLOCK_BYTES;
+}
+
+static inline uint8_t *check_tuple_at(const struct check_op *op, unsigned slot, unsigned row)
+{
+	return op->tuples
+		       ? op->tuples + ((size_t)slot * check_rows(op) + row) * op->eng->tuple_bytes
+		       : NULL;
+}
+
+static inline bool check_is_present(const struct check_op *op, unsigned slot)
+{
+	return !slot_missing(&op->view, slot);
+}
+
+static inline bool check_with_parity(const struct check_op *op)
+{
+	return geometry_has_parity(&op->eng->config.geometry);
+}
+
+/* Nothing can be made of what was read there. */
+static inline bool check_is_bad(const struct check_op *op, unsigned slot, unsigned row)
+{
+	return !check_is_present(op, slot) || rows_has(&op->check->unreadable[slot], row) ||
+	       rows_has(&op->check->guard_bad[slot], row);
+}
+
+static inline bool check_blocks_equal(const uint8_t *a, const uint8_t *b)
+{
+	return memcmp(a, b, BLOCK_BYTES) == 0;
+}
+
+/* ---- check.c ---- */
+
+/* What @slot must hold in @row, from all other slots; in the spare block. (Parity levels.) */
+const uint8_t *check_solve(struct check_op *op, unsigned row, unsigned slot);
+
+/* ---- check_mend.c ---- */
+
+/* The block in memory is right now: it gets a tuple, and will be written. */
+void check_set_right(struct check_op *op, unsigned slot, unsigned row);
+
+/* Decide for each row what is right. What must be written is in op->rewrite then. */
+void check_mend_rows(struct check_op *op);
+
+#endif

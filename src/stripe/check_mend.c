@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* Putting a stripe right (REPAIR, RESYNC), row by row, in memory.
+ *
+ * What counts as right, in this order: a block that passes its check; a rebuilt block that matches
+ * the tuple of the damaged one, or equals the damaged one (then its tuple is at fault); after a
+ * crash (RESYNC) also a block that had been overwritten when the power went: it fails its old
+ * tuple, cannot be rebuilt, and gets a new one. Without PI data counts as right against parity, and
+ * the first mirror against the others. A row with a lost block keeps its parity: it may be all that
+ * is left.
+ *
+ * Owner thread: the engine's. */
+#include "stripe/check.h"
+
+/* ---- what is right? ---- */
+
+void check_set_right(struct check_op *op, unsigned slot, unsigned row)
+{
+	const struct stripe_engine *eng = op->eng;
+	if (!check_is_present(op, slot))
+		return;
+	if (op->tuples)
+		pi_generate(eng->config.pi, check_block_at(op, slot, row), 1,
+			geometry_member_block(&eng->config.geometry, op->check->stripe, row),
+			check_tuple_at(op, slot, row));
+	rows_add(&op->rewrite[slot], row);
+}
+
+/* Is the rebuilt block in op->spare what @slot should hold? Where no tuple could be read, the
+ * others have passed their checks. */
+static bool rebuilt_is_right(const struct check_op *op, unsigned slot, unsigned row)
+{
+	const struct stripe_engine *eng = op->eng;
+	if (!op->tuples)
+		return true;
+	uint64_t block = geometry_member_block(&eng->config.geometry, op->check->stripe, row);
+	enum pi_verdict v =
+		pi_verify(eng->config.pi, op->spare, block, check_tuple_at(op, slot, row));
+	if (v == PI_GOOD || v == PI_ESCAPED)
+		return true;
+	return !rows_has(&op->check->unreadable[slot], row) &&
+	       check_blocks_equal(op->spare, check_block_at(op, slot, row));
+}
+
+/* After a crash: a block that can be read counts, whatever its old tuple says. */
+static bool accept_as_read(struct check_op *op, unsigned slot, unsigned row)
+{
+	if (op->check->mode != STRIPE_RESYNC || !check_is_present(op, slot) ||
+		rows_has(&op->check->unreadable[slot], row))
+		return false;
+	check_set_right(op, slot, row);
+	return true;
+}
+
+/* The bad blocks of a data slot: rebuilt if it is the only bad one of its row. */
+static bool mend_data_block(struct check_op *op, unsigned slot, unsigned row, unsigned bad_slots)
+{
+	if (bad_slots == 1) {
+		check_solve(op, row, slot);
+		if (rebuilt_is_right(op, slot, row)) {
+			memcpy(check_block_at(op, slot, row), op->spare, BLOCK_BYTES);
+			check_set_right(op, slot, row);
+			return true;
+		}
+	}
+	if (accept_as_read(op, slot, row))
+		return true;
+	rows_add(&op->check->lost[slot], row);
+	return false;
+}
+
+static void mend_parity_row(struct check_op *op, unsigned row)
+{
+	unsigned parity = op->eng->data_slots, bad_slots = 0;
+	for (unsigned slot = 0; slot < op->eng->slots; slot++)
+		bad_slots += check_is_bad(op, slot, row);
+	if (!bad_slots && !rows_has(&op->check->parity_bad, row))
+		return;
+	bool data_right = true;
+	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
+		if (check_is_bad(op, slot, row) && !mend_data_block(op, slot, row, bad_slots))
+			data_right = false;
+	if (!data_right || !check_is_present(op, parity))
+		return;
+	if (check_blocks_equal(check_solve(op, row, parity), check_block_at(op, parity, row)) &&
+		!check_is_bad(op, parity, row))
+		return;
+	memcpy(check_block_at(op, parity, row), op->spare, BLOCK_BYTES);
+	check_set_right(op, parity, row);
+}
+
+/* The copy that counts: the first that passes its check; after a crash also the first that can be
+ * read. slots where there is none. */
+static unsigned right_copy(struct check_op *op, unsigned row)
+{
+	unsigned copy = 0;
+	while (copy < op->eng->slots && check_is_bad(op, copy, row))
+		copy++;
+	for (unsigned i = 0; copy == op->eng->slots && i < op->eng->slots; i++)
+		if (accept_as_read(op, i, row))
+			return i;
+	return copy;
+}
+
+static void mend_mirror_row(struct check_op *op, unsigned row)
+{
+	bool any_bad = rows_has(&op->check->mirror_bad, row);
+	for (unsigned copy = 0; copy < op->eng->slots; copy++)
+		any_bad |= check_is_present(op, copy) && check_is_bad(op, copy, row);
+	if (!any_bad)
+		return;
+	unsigned right = right_copy(op, row);
+	for (unsigned copy = 0; copy < op->eng->slots; copy++) {
+		if (!check_is_present(op, copy) || copy == right)
+			continue;
+		if (right == op->eng->slots) {
+			rows_add(&op->check->lost[copy], row);
+		} else if (check_is_bad(op, copy, row) ||
+			   !check_blocks_equal(
+				   check_block_at(op, right, row), check_block_at(op, copy, row))) {
+			memcpy(check_block_at(op, copy, row), check_block_at(op, right, row),
+				BLOCK_BYTES);
+			check_set_right(op, copy, row);
+		}
+	}
+}
+
+void check_mend_rows(struct check_op *op)
+{
+	for (unsigned row = 0; row < check_rows(op); row++) {
+		if (check_with_parity(op))
+			mend_parity_row(op, row);
+		else
+			mend_mirror_row(op, row);
+	}
+}
