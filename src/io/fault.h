@@ -3,9 +3,10 @@
  * and the injecting engine (inject.h) ask the same set, so a fault means the same in both.
  * Owner thread: any; a set has a lock of its own.
  * Invariants: I1 of several armed faults that match a transfer the first that fires is the only
- * one.
- *   I2 which transfers are hit follows from the seed and the order of transfers. I3 arming a fault
- *   that never matches changes no draw.
+ *   one, but a member that is gone is gone first. I2 which transfers are hit follows from the seed
+ *   and the order of transfers. I3 arming a fault that never matches changes no draw.
+ * A flush touches no bytes: FAULT_FLUSH_ERROR meets it whatever its range, the others where they
+ * have no range.
  * May use: base. Must not know: engines, members' areas, files. */
 #ifndef STABLEFS_IO_FAULT_H
 #define STABLEFS_IO_FAULT_H
@@ -28,12 +29,13 @@ enum fault_kind {
 	FAULT_MISDIRECTED, /* acknowledged; stored one block (4 KiB) further, except what would be
 	                    * beyond the end */
 	FAULT_STALE_READ,  /* the read returns, for each sector, what was there before the newest
-	                    * write to it that happened since the fault was armed */
-	FAULT_GONE,      /* this transfer and all later ones of the member fail with -ENODEV, until
-	                    * disarmed */
-	FAULT_POWER_CUT, /* at this write the power goes: what was not flushed since the fault was
-	                    * armed is kept, torn or lost, write by write, as the seed says; every
-	                    * transfer from now on fails with -ESHUTDOWN */
+	                    * write to it (the injecting engine knows those since it was armed) */
+	FAULT_GONE,        /* this transfer and all later ones of the member fail with -ENODEV,
+	                    * until disarmed */
+	FAULT_POWER_CUT,   /* at this write the power goes: what is volatile (in the injecting
+	                    * engine: of what was written since the fault was armed) is kept, torn
+	                    * or lost, write by write, as the seed says; every transfer from now on
+	                    * fails with -ESHUTDOWN */
 };
 #define FAULT_KINDS 12u
 
@@ -56,7 +58,8 @@ struct fault_set;
 struct fault_set *fault_set_new(uint64_t seed); /* NULL: out of memory */
 void fault_set_free(struct fault_set *set);     /* accepts NULL */
 
-/* Arm a copy of *@fault behind those armed. Returns its id (1 and up), or -ENOMEM. */
+/* Arm a copy of *@fault behind those armed. Returns its id (1 and up), or -ENOMEM, or -EINVAL for a
+ * kind that there is not. */
 int fault_set_arm(struct fault_set *set, const struct fault *fault);
 int fault_set_disarm(struct fault_set *set, int id); /* -ENOENT */
 void fault_set_disarm_all(struct fault_set *set);
@@ -74,8 +77,24 @@ struct fault_hit {
 	uint64_t latency_ns;
 	uint64_t draw; /* a number of the set's stream, for what the fault leaves open */
 };
+
+/* A transfer of the file @name is about to reach it: which fault does it meet? Counts. */
 struct fault_hit fault_set_meet(struct fault_set *set, const char *name, enum io_kind kind,
 	uint64_t offset_bytes, uint64_t len_bytes);
+
+/* What the fault makes of a write to a file of @file_bytes: returns -EIO, -ENODEV, or 0 with what is
+ * to be stored in its stead (*@len_bytes may be 0). Hits that bend no write leave it as it is. */
+int fault_hit_bend_write(const struct fault_hit *hit, uint64_t file_bytes, uint64_t *offset_bytes,
+	uint64_t *len_bytes);
+
+/* FAULT_BIT_FLIP: the byte of the file, and the bit of it, 0 to 7. */
+void fault_hit_choose_bit(const struct fault_hit *hit, uint64_t *offset_bytes, unsigned *bit);
+
+/* Has a FAULT_GONE that is still armed taken the file @name away? */
+bool fault_set_is_gone(struct fault_set *set, const char *name);
+
+/* Is any fault armed, spent or not? One relaxed load: what a healthy transfer pays. */
+bool fault_set_is_empty(const struct fault_set *set);
 
 /* Is any fault of @kind armed and not spent? (Engines prepare for stale reads and power cuts.) */
 bool fault_set_has(struct fault_set *set, enum fault_kind kind);

@@ -44,7 +44,7 @@ struct io_req {
 	struct io_engine *engine;
 	struct iovec rest_iov;
 	uint64_t done_bytes;
-	uint64_t event_ns, ack_ns;
+	uint64_t event_ns, ack_ns, deadline_ns;
 	void *record;
 	unsigned tries;
 	int result;
@@ -127,7 +127,7 @@ static inline int io_zero(struct io_file *file, uint64_t offset_bytes, uint64_t 
 
 /* A transfer or flush of @file that has not ended @timeout_ns after it was submitted ends with
  * -ETIMEDOUT, and from then on every other one of the file does at once: who waited once does not
- * wait again. The memory of a read that ended so is the caller's again: what the medium may still
+ * wait again, until this is called again. The memory of a read that ended so is the caller's again: what the medium may still
  * deliver goes elsewhere (where the pages cannot be taken out of its way, because the memory is
  * not private and anonymous, the request waits on). 0: wait for ever (the default). Owner thread.
  * The file may be closed while such requests are still with the kernel. */

@@ -15,6 +15,7 @@
 #include <string.h>
 #include "base/block.h"
 #include "base/cleanup.h"
+#include "io/draw.h"
 #include "io/sim_internal.h"
 
 /* The part of a byte range that lies in one page. */
@@ -246,21 +247,15 @@ static bool overlapped_by_newer(const struct sim_disk *disk, struct sim_write *w
 }
 
 /* Newest first: what is committing decides about what is older. */
-static void choose_commits(struct sim_disk *disk, uint64_t at)
+static void commit_chosen(struct sim_disk *disk)
 {
 	struct list_node *n = disk->unflushed.head.prev;
 	for (; n != &disk->unflushed.head; n = n->prev) {
-		struct sim_write *w = write_of(n);
-		bool acked = w->acked_at && w->acked_at <= at;
-		w->committing = acked || overlapped_by_newer(disk, w); /* I2 */
+		if (!write_of(n)->committing)
+			write_of(n)->committing = overlapped_by_newer(disk, write_of(n)); /* I2 */
 	}
-}
-
-void sim_disk_flush(struct sim_disk *disk, uint64_t at)
-{
-	choose_commits(disk, at);
-	list_for_each_safe (n, &disk->unflushed) {
-		struct sim_write *w = write_of(n);
+	list_for_each_safe (m, &disk->unflushed) {
+		struct sim_write *w = write_of(m);
 		if (!w->committing)
 			continue;
 		store_durable(disk, w, w->len_bytes);
@@ -268,6 +263,22 @@ void sim_disk_flush(struct sim_disk *disk, uint64_t at)
 	}
 	while (list_empty(&disk->unflushed) && !list_empty(&disk->dirty))
 		page_clean(page_of(list_first(&disk->dirty)));
+}
+
+void sim_disk_flush(struct sim_disk *disk, uint64_t at)
+{
+	list_for_each (n, &disk->unflushed)
+		write_of(n)->committing = write_of(n)->acked_at && write_of(n)->acked_at <= at;
+	commit_chosen(disk);
+}
+
+void sim_disk_flush_write(struct sim_disk *disk, const struct io_req *req)
+{
+	if (!req->record)
+		return;
+	list_for_each (n, &disk->unflushed)
+		write_of(n)->committing = write_of(n) == req->record;
+	commit_chosen(disk);
 }
 
 void sim_disk_flip(struct sim_disk *disk, uint64_t offset_bytes, unsigned bit)
@@ -285,17 +296,16 @@ void sim_disk_flip(struct sim_disk *disk, uint64_t offset_bytes, unsigned bit)
 		(*slot)->durable[in_page] ^= (uint8_t)(1u << bit);
 }
 
-/* How many bytes of an unflushed write survive: all, a prefix of its sectors, or none. */
-static uint64_t fate_of(const struct sim_write *w, uint64_t *rng)
+uint64_t sim_disk_fate_bytes(const struct sim_write *w, uint64_t *rng)
 {
 	uint64_t sectors = w->len_bytes / SIM_SECTOR_BYTES;
-	switch (sim_draw_range(rng, 0, sectors > 1 ? 2 : 1)) {
+	switch (draw_range(rng, 0, sectors > 1 ? 2 : 1)) {
 	case 0:
 		return 0;
 	case 1:
 		return w->len_bytes;
 	default:
-		return sim_draw_range(rng, 1, sectors - 1) * SIM_SECTOR_BYTES;
+		return draw_range(rng, 1, sectors - 1) * SIM_SECTOR_BYTES;
 	}
 }
 
@@ -303,7 +313,7 @@ void sim_disk_lose_power(struct sim_disk *disk, uint64_t *rng)
 {
 	while (!list_empty(&disk->unflushed)) {
 		struct sim_write *w = write_of(list_first(&disk->unflushed));
-		store_durable(disk, w, fate_of(w, rng));
+		store_durable(disk, w, sim_disk_fate_bytes(w, rng));
 		write_free(w);
 	}
 	while (!list_empty(&disk->dirty)) {

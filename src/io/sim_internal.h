@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the parts of the simulated world share: sim_world.c (clock, order of events, power),
- * sim_disk.c (media and what of them is volatile), sim_faults.c (what is armed), simulated.c (the
- * engine over them). */
+ * sim_transfer.c (what a request does to a disk, and faults to it), sim_disk.c (media and what of
+ * them is volatile), simulated.c (the engine over them). */
 #ifndef STABLEFS_IO_SIM_INTERNAL_H
 #define STABLEFS_IO_SIM_INTERNAL_H
 
@@ -36,31 +36,27 @@ struct sim_disk {
 	struct sim_page **pages; /* owned; NULL: zeros */
 	struct list dirty;       /* sim_page */
 	struct list unflushed;   /* sim_write */
-	bool gone;               /* SIM_GONE fired */
 	bool removed;            /* by sim_disk_remove() */
 	bool locked;
 };
 
-/* What a fault does to one transfer. */
-enum { SIM_NO_FAULT = -1 };
-struct sim_hit {
-	int kind;                        /* enum sim_fault_kind, or SIM_NO_FAULT */
-	uint64_t first_bytes, end_bytes; /* where fault and transfer overlap */
-};
-
 struct sim_world {
 	_Atomic uint64_t now_ns;
-	/* Streams of their own, so that faults do not change the order of events. */
-	uint64_t order_rng, fault_rng, fate_rng;
-	struct list events;  /* io_req, by event_ns, then age */
-	struct list disks;   /* sim_disk */
-	struct list removed; /* sim_disk that files may still refer to */
-	struct list faults;
-	uint64_t writes;      /* that reached a disk */
-	uint64_t cut_at;      /* value of writes at which the power goes, UINT64_MAX: never */
-	uint64_t completions; /* done() that ran */
+	/* Streams of their own (the faults have one too), so that faults do not change the order of
+	 * events. */
+	uint64_t order_rng, fate_rng;
+	struct fault_set *faults; /* owned */
+	unsigned hung;            /* requests of events that FAULT_HANG holds */
+	struct list events;       /* io_req, by event_ns, then age */
+	struct list disks;        /* sim_disk */
+	struct list removed;      /* sim_disk that files may still refer to */
+	uint64_t writes;          /* that reached a disk */
+	uint64_t cut_at;          /* value of writes at which the power goes, UINT64_MAX: never */
+	uint64_t completions;     /* done() that ran */
 	bool power_cut;
 	unsigned engine_count;
+	void (*write_reached)(void *ctx); /* sim_world_on_write() */
+	void *write_reached_ctx;
 };
 
 struct sim_engine {
@@ -75,14 +71,12 @@ struct sim_file {
 	struct io_file base;
 	struct sim_disk *disk; /* borrowed from the world */
 	bool readonly, holds_lock;
+	bool timed_out; /* one of its requests did, since the timeout was set */
 	unsigned under_way;
+	uint64_t timeout_ns; /* 0: none */
 };
 
 /* sim_world.c */
-
-/* The next number of a stream; and one from @low to @high. */
-uint64_t sim_draw(uint64_t *rng);
-uint64_t sim_draw_range(uint64_t *rng, uint64_t low, uint64_t high);
 
 /* Take a request whose fields are set; its result may be set already (no disk is reached then). */
 void sim_world_add(struct sim_world *world, struct io_req *req);
@@ -92,14 +86,27 @@ bool sim_world_step(struct sim_world *world, uint64_t until_ns);
 
 void sim_world_pass(struct sim_world *world, uint64_t ns);
 
+/* The power goes: requests under way complete now, and their done() is told (in simulated.c). */
+void sim_world_cut_power(struct sim_world *world);
+
 /* Forget the events of @engine. */
 void sim_world_forget(struct sim_world *world, const struct sim_engine *engine);
 
 struct sim_disk *sim_world_find(struct sim_world *world, const char *name);
 
+/* sim_transfer.c */
+
+/* What a request that reached its disk did there. */
+struct sim_outcome {
+	int result;
+	uint64_t delay_ns; /* how much longer it takes */
+	int hung_by;       /* 0, or the id of the fault that holds it: nothing was done yet */
+};
+struct sim_outcome sim_request_reached(struct sim_world *world, struct io_req *req);
+
 /* A write of @len_bytes (@data: owned, freed or kept; NULL: zeros) is about to reach @disk: power
- * cut, faults, storage. @req, where not NULL, is acknowledged later. 0 or -errno. */
-int sim_world_write(
+ * cut, faults, storage. @req, where not NULL, is acknowledged later. */
+struct sim_outcome sim_world_write(
 	struct sim_world *world, struct sim_disk *disk, struct io_req *req, struct sim_write write);
 
 /* sim_disk.c */
@@ -121,19 +128,19 @@ int sim_disk_store(struct sim_disk *disk, const struct sim_write *write);
 /* The done() of a stored write runs: it is completion number @at. */
 void sim_disk_acknowledge(struct io_req *req, uint64_t at);
 
+/* Make durable what of @req was stored and is not yet. Before it is acknowledged. */
+void sim_disk_flush_write(struct sim_disk *disk, const struct io_req *req);
+
 /* Make durable what was acknowledged up to completion @at. */
 void sim_disk_flush(struct sim_disk *disk, uint64_t at);
 
 /* Flip bit @bit (0 to 7) of a byte, now and durably. */
 void sim_disk_flip(struct sim_disk *disk, uint64_t offset_bytes, unsigned bit);
 
+/* How many bytes of an unflushed write survive a power cut: all, a prefix of its sectors, or none. */
+uint64_t sim_disk_fate_bytes(const struct sim_write *w, uint64_t *rng);
+
 /* Give each unflushed write its fate, drawn from @rng, and fall back to what is durable. */
 void sim_disk_lose_power(struct sim_disk *disk, uint64_t *rng);
-
-/* sim_faults.c */
-
-/* The fault that this transfer meets, if any; counts it as fired. */
-struct sim_hit sim_faults_meet(struct sim_world *world, const struct sim_disk *disk,
-	enum io_kind kind, uint64_t offset_bytes, uint64_t len_bytes);
 
 #endif

@@ -32,7 +32,7 @@ static int take_disk(struct sim_world *world, const char *path, unsigned flags, 
 {
 	struct sim_disk *disk = sim_world_find(world, path);
 	*out = disk;
-	if (disk && disk->gone)
+	if (disk && fault_set_is_gone(world->faults, path))
 		return errmsg_set(why, -ENODEV, "cannot open %s: the disk is gone", path);
 	if (disk && flags & IO_OPEN_LOCK && disk->locked)
 		return errmsg_set(why, -EBUSY, "%s is in use: somebody has it locked", path);
@@ -103,7 +103,16 @@ static int engine_zero(struct io_file *file, uint64_t offset_bytes, uint64_t len
 	struct sim_write zeros = {.offset_bytes = offset_bytes,
 		.len_bytes = len_bytes,
 		.acked_at = ++world->completions};
-	return len_bytes ? sim_world_write(world, f->disk, NULL, zeros) : 0;
+	if (len_bytes == 0)
+		return 0;
+	struct sim_outcome out = sim_world_write(world, f->disk, NULL, zeros);
+	return out.hung_by ? -ETIMEDOUT : out.result;
+}
+
+static void engine_set_timeout(struct io_file *file, uint64_t timeout_ns)
+{
+	file_of(file)->timeout_ns = timeout_ns;
+	file_of(file)->timed_out = false;
 }
 
 /* What O_DIRECT, the kernel and the size of the disk would say to the request at once. */
@@ -133,6 +142,8 @@ static void engine_submit(struct io_engine *io, struct io_req *req)
 		req->result = request_error(req);
 	if (req->kind != IO_ALARM)
 		file_of(req->file)->under_way++;
+	if (req->kind != IO_ALARM && !req->result && file_of(req->file)->timed_out)
+		req->result = -ETIMEDOUT;
 	e->under_way++;
 	sim_world_add(e->world, req);
 }
@@ -140,11 +151,15 @@ static void engine_submit(struct io_engine *io, struct io_req *req)
 static void finish(struct sim_engine *e, struct io_req *req)
 {
 	struct sim_world *world = e->world;
-	sim_disk_acknowledge(req, ++world->completions);
+	int err = world->power_cut ? -ESHUTDOWN : req->result;
+	if (err == 0 && req->kind == IO_WRITE && req->durable)
+		sim_disk_flush_write(file_of(req->file)->disk, req);
+	world->completions++;
+	sim_disk_acknowledge(req, err ? 0 : world->completions);
 	e->under_way--;
 	if (req->kind != IO_ALARM)
 		file_of(req->file)->under_way--;
-	req->done(req, world->power_cut ? -ESHUTDOWN : req->result);
+	req->done(req, err);
 }
 
 static int finish_completed(struct sim_engine *e)
@@ -166,8 +181,10 @@ static int engine_run(struct io_engine *io, bool wait)
 		;
 	int ran = finish_completed(e);
 	while (wait && ran == 0 && e->under_way && !atomic_load(&e->woken)) {
-		sim_world_step(e->world, UINT64_MAX);
+		bool moved = sim_world_step(e->world, UINT64_MAX);
 		ran = finish_completed(e);
+		if (!moved)
+			break; /* all that is under way hangs */
 	}
 	if (ran == 0)
 		atomic_exchange(&e->woken, false);
@@ -206,6 +223,7 @@ static const struct io_engine_ops simulated_ops = {
 	.close = engine_close,
 	.size_bytes = engine_size_bytes,
 	.zero = engine_zero,
+	.set_timeout = engine_set_timeout,
 	.submit = engine_submit,
 	.run = engine_run,
 	.wake = engine_wake,

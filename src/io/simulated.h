@@ -11,7 +11,9 @@
  * a write's memory is read and a read's memory is filled; later still it completes. So a write may
  * be on the medium, or in the disk's cache, although its done() never ran. A flush makes durable
  * those writes of its disk whose done() had run when it was submitted, and no other (except an
- * older write that overlaps one of them). Alarms fire at their due time exactly.
+ * older write that overlaps one of them). A durable write (io_req.durable) is flushed alone when its
+ * done() runs. A request of a file with a timeout ends at its deadline, and the disk has then no hold
+ * on it: it may have been stored, or filled, before. Alarms fire at their due time exactly.
  * Time passes only in io_run(): one microsecond a call, and up to the next event with @wait. All
  * engines of a world share its clock and its disks; done() of an engine runs in its own io_run().
  * Creating, emptying and removing a disk is durable at once. Requests must keep to the alignment of
@@ -21,6 +23,7 @@
 #ifndef STABLEFS_IO_SIMULATED_H
 #define STABLEFS_IO_SIMULATED_H
 
+#include "io/fault.h"
 #include "io/io.h"
 
 struct sim_world;
@@ -33,33 +36,36 @@ int sim_engine_new(struct sim_world *world, struct io_engine **out);
 /* A factory whose ctx is @world. */
 struct io_factory sim_factory(struct sim_world *world);
 
-/* Faults. Each is armed for the disk @name (NULL: any) and the byte range; it fires @count times
- * (0: for ever), each time with probability @per_mille / 1000 (1000: always), when a transfer that
- * overlaps the range reaches the disk. The first armed one that fires is the only one for that
- * transfer. io_zero() counts as a write. Arming a fault changes nothing in the order of events. */
+/* The world's faults (fault.h): they meet a transfer when it reaches its disk, and a file is called
+ * as its disk is. io_zero() counts as a write. Arming a fault changes nothing in the order of
+ * events. Faults stay armed over a reboot. A transfer that hangs goes on when its fault is disarmed;
+ * io_run() waits for no such thing: it returns. */
+struct fault_set *sim_world_faults(struct sim_world *world);
+
+/* A shorter way to arm the common ones. */
 enum sim_fault_kind {
-	SIM_READ_ERROR,  /* the read fails with -EIO */
-	SIM_WRITE_ERROR, /* the write fails with -EIO, nothing stored */
-	SIM_FLUSH_ERROR, /* the flush fails with -EIO, nothing becomes durable; any range */
-	SIM_BIT_FLIP,    /* one bit of what the read returns (in the range) is flipped, on the
-	                       medium too */
-	SIM_TORN_WRITE,  /* acknowledged; a proper prefix of its 512-byte sectors is stored */
-	SIM_LOST_WRITE,  /* acknowledged; nothing stored */
-	SIM_MISDIRECTED, /* acknowledged; stored one block (4 KiB) further, except what would be
-	                       beyond the end */
-	SIM_STALE_READ,  /* the read returns, for each sector, what was there before the newest
-	                       write to it */
-	SIM_GONE,        /* this transfer and all later ones of the disk fail with -ENODEV, until
-	                       disarmed; a flush sets it off only where it has no range */
+	SIM_READ_ERROR = FAULT_READ_ERROR,
+	SIM_WRITE_ERROR = FAULT_WRITE_ERROR,
+	SIM_FLUSH_ERROR = FAULT_FLUSH_ERROR,
+	SIM_LATENCY = FAULT_LATENCY,
+	SIM_HANG = FAULT_HANG,
+	SIM_BIT_FLIP = FAULT_BIT_FLIP,
+	SIM_TORN_WRITE = FAULT_TORN_WRITE,
+	SIM_LOST_WRITE = FAULT_LOST_WRITE,
+	SIM_MISDIRECTED = FAULT_MISDIRECTED,
+	SIM_STALE_READ = FAULT_STALE_READ,
+	SIM_GONE = FAULT_GONE,
+	SIM_POWER_CUT = FAULT_POWER_CUT,
 };
 struct sim_fault {
 	enum sim_fault_kind kind;
-	const char *name;                 /* borrowed while armed */
-	uint64_t offset_bytes, len_bytes; /* len 0: to the end */
-	unsigned count, per_mille;
+	const char *name; /* NULL: any */
+	uint64_t offset_bytes, len_bytes;
+	unsigned skip, count, per_mille;
+	uint64_t latency_ns;
 };
 
-/* Arm a copy of *@fault, behind those already armed. Faults stay armed over a reboot. -ENOMEM. */
+/* 0 or -ENOMEM. */
 int sim_world_arm(struct sim_world *world, const struct sim_fault *fault);
 
 /* Forget all faults; a disk that is gone comes back as it was. */

@@ -103,6 +103,8 @@ static void prepare_transfer(
 		io_uring_prep_readv(sqe, fd, iov, count, offset_bytes);
 	else
 		io_uring_prep_writev(sqe, fd, iov, count, offset_bytes);
+	if (req->kind == IO_WRITE && req->durable)
+		sqe->rw_flags = RWF_DSYNC;
 }
 
 void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct io_uring_sqe *sqe)

@@ -251,6 +251,128 @@ static void a_fault_does_not_change_the_order_of_events(void **unused)
 	assert_true(time_of_writes(true) == time_of_writes(false));
 }
 
+static void a_slow_transfer_takes_as_much_longer_as_its_fault_says(void **unused)
+{
+	(void)unused;
+	struct rig rig = rig_new(3), twin = rig_new(3);
+	struct sim_fault fault = {
+		.kind = SIM_LATENCY, .count = 1, .per_mille = 1000, .latency_ns = 20000000};
+	sim_world_arm(rig.world, &fault);
+	assert_int_equal(rig_write(&rig, 0, 1, 1), 0);
+	assert_int_equal(rig_write(&twin, 0, 1, 1), 0);
+	assert_true(io_now_ns(rig.io) == io_now_ns(twin.io) + 20000000);
+	assert_true(rig_holds(&rig, 0, 8, 1));
+	rig_free(&rig);
+	rig_free(&twin);
+}
+
+static void a_transfer_that_hangs_goes_on_when_its_fault_is_disarmed(void **unused)
+{
+	(void)unused;
+	struct rig rig = rig_new(1);
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(BLOCK_BYTES);
+	struct op op;
+	fill_sectors(buf, BLOCK_BYTES, 0, 1);
+	arm(&rig, SIM_HANG, 1);
+	op_transfer(&op, IO_WRITE, rig.file, 0, buf, BLOCK_BYTES);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(io_run(rig.io, true), 0); /* returns: nothing else can come */
+	assert_int_equal(op.err, OP_PENDING);
+	assert_true(rig_holds(&rig, 0, 8, 0));
+	assert_int_equal(rig_write(&rig, 1, 1, 1), 0); /* others pass */
+	sim_world_disarm_all(rig.world);
+	assert_int_equal(op_wait(&op), 0);
+	assert_true(rig_holds(&rig, 0, 8, 1));
+	rig_free(&rig);
+}
+
+static void a_hung_request_ends_at_its_deadline_and_its_memory_is_left_alone(void **unused)
+{
+	(void)unused;
+	struct rig rig = rig_new(1);
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(BLOCK_BYTES);
+	cleanup(cleanup_freep) char *other = mem_alloc_blocks(BLOCK_BYTES);
+	struct op op, next;
+	assert_int_equal(rig_write(&rig, 0, 1, 1), 0);
+	io_set_timeout(rig.file, 5000000);
+	arm(&rig, SIM_HANG, 1);
+	uint64_t start_ns = io_now_ns(rig.io);
+	op_transfer(&op, IO_READ, rig.file, 0, buf, BLOCK_BYTES);
+	assert_int_equal(op_wait(&op), -ETIMEDOUT);
+	assert_in_range(io_now_ns(rig.io) - start_ns, 5000000, 5000000 + 10000);
+	memset(buf, 0x55, BLOCK_BYTES);
+	start_ns = io_now_ns(rig.io);
+	op_transfer(&next, IO_READ, rig.file, 0, other, BLOCK_BYTES);
+	assert_int_equal(op_wait(&next), -ETIMEDOUT); /* who waited once does not wait again */
+	assert_true(io_now_ns(rig.io) - start_ns < 10000);
+	sim_world_disarm_all(rig.world);
+	io_set_timeout(rig.file, 5000000);
+	assert_int_equal(read_block(&rig, 0, other), 0);
+	for (unsigned i = 0; i < BLOCK_BYTES; i++)
+		assert_int_equal(buf[i], 0x55);
+	rig_free(&rig);
+}
+
+static void requests_beside_a_hung_one_end_with_it(void **unused)
+{
+	(void)unused;
+	struct rig rig = rig_new(1);
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(3 * BLOCK_BYTES);
+	struct op ops[3], alarm;
+	io_set_timeout(rig.file, 5000000);
+	arm(&rig, SIM_HANG, 1);
+	op_transfer(&ops[0], IO_READ, rig.file, 0, buf, BLOCK_BYTES);
+	op_alarm(&alarm, rig.io, io_now_ns(rig.io) + 3000000);
+	assert_int_equal(op_wait(&alarm), 0);
+	arm(&rig, SIM_HANG, 0);
+	op_transfer(&ops[1], IO_WRITE, rig.file, 0, buf + BLOCK_BYTES, BLOCK_BYTES);
+	op_transfer(&ops[2], IO_FLUSH, rig.file, 0, NULL, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(op_wait(&ops[i]), -ETIMEDOUT);
+		assert_in_range(ops[i].done_ns - ops[0].done_ns, 0, 10000);
+	}
+	rig_free(&rig);
+}
+
+static void a_slow_request_that_is_out_of_time_ends_at_its_deadline(void **unused)
+{
+	(void)unused;
+	struct rig rig = rig_new(1);
+	struct sim_fault fault = {
+		.kind = SIM_LATENCY, .count = 1, .per_mille = 1000, .latency_ns = 20000000};
+	io_set_timeout(rig.file, 5000000);
+	sim_world_arm(rig.world, &fault);
+	uint64_t start_ns = io_now_ns(rig.io);
+	assert_int_equal(rig_write(&rig, 0, 1, 1), -ETIMEDOUT);
+	assert_in_range(io_now_ns(rig.io) - start_ns, 5000000, 5000000 + 10000);
+	rig_free(&rig);
+}
+
+static void a_power_cut_fault_cuts_at_the_write_that_it_meets(void **unused)
+{
+	(void)unused;
+	unsigned lost = 0;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct rig rig = rig_new(seed);
+		struct sim_fault fault = {.kind = SIM_POWER_CUT, .skip = 1, .per_mille = 1000};
+		assert_int_equal(rig_write(&rig, 0, 1, 1), 0);
+		assert_int_equal(rig_flush(&rig), 0);
+		sim_world_arm(rig.world, &fault);
+		assert_int_equal(rig_write(&rig, 0, 1, 2), 0);
+		assert_false(sim_world_power_is_cut(rig.world));
+		assert_int_equal(rig_write(&rig, 1, 1, 2), -ESHUTDOWN);
+		assert_true(sim_world_power_is_cut(rig.world));
+		assert_int_equal(rig_flush(&rig), -ESHUTDOWN);
+		sim_world_disarm_all(rig.world);
+		rig_reboot(&rig);
+		assert_in_range(rig_prefix(&rig, 0, 1, 2, 1), 0, 8);
+		assert_in_range(rig_prefix(&rig, 1, 1, 2, 0), 0, 7);
+		lost += rig_prefix(&rig, 0, 1, 2, 1) < 8;
+		rig_free(&rig);
+	}
+	assert_in_range(lost, 1, 19);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +389,12 @@ int main(void)
 		cmocka_unit_test(a_probability_is_kept_and_follows_from_the_seed),
 		cmocka_unit_test(the_first_fault_that_fires_is_the_only_one),
 		cmocka_unit_test(a_fault_does_not_change_the_order_of_events),
+		cmocka_unit_test(a_slow_transfer_takes_as_much_longer_as_its_fault_says),
+		cmocka_unit_test(a_transfer_that_hangs_goes_on_when_its_fault_is_disarmed),
+		cmocka_unit_test(a_hung_request_ends_at_its_deadline_and_its_memory_is_left_alone),
+		cmocka_unit_test(requests_beside_a_hung_one_end_with_it),
+		cmocka_unit_test(a_slow_request_that_is_out_of_time_ends_at_its_deadline),
+		cmocka_unit_test(a_power_cut_fault_cuts_at_the_write_that_it_meets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -285,6 +285,57 @@ static void requests_of_a_freed_engine_are_forgotten(void **unused)
 	rig_free(&rig);
 }
 
+/* Write one block durably, and wait. */
+static int write_durably(struct rig *rig, uint64_t at, uint64_t tag)
+{
+	cleanup(cleanup_freep) void *buf = mem_alloc_blocks(BLOCK_BYTES);
+	struct op op = {.iov = {.iov_base = buf, .iov_len = BLOCK_BYTES}};
+	fill_sectors(buf, BLOCK_BYTES, at * 8, tag);
+	op.req.kind = IO_WRITE;
+	op.req.file = rig->file;
+	op.req.offset_bytes = at * BLOCK_BYTES;
+	op.req.iov = &op.iov;
+	op.req.iov_count = 1;
+	op.req.durable = true;
+	op_submit(rig->io, &op);
+	return op_wait(&op);
+}
+
+static void a_durable_write_survives_any_cut_behind_it_and_saves_no_other(void **unused)
+{
+	(void)unused;
+	unsigned others_lost = 0;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct rig rig = rig_new(seed);
+		assert_int_equal(rig_write(&rig, 0, 1, 1), 0);
+		assert_int_equal(rig_write(&rig, 1, 1, 1), 0); /* older, and under the next */
+		assert_int_equal(write_durably(&rig, 1, 2), 0);
+		assert_int_equal(rig_write(&rig, 2, 1, 1), 0);
+		rig_reboot(&rig);
+		assert_true(rig_holds(&rig, 8, 8, 2));
+		others_lost += !rig_holds(&rig, 0, 8, 1);
+		others_lost += !rig_holds(&rig, 16, 8, 1);
+		rig_free(&rig);
+	}
+	assert_in_range(others_lost, 1, 39);
+}
+
+static void a_durable_write_that_the_cut_meets_may_be_torn(void **unused)
+{
+	(void)unused;
+	unsigned torn = 0;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct rig rig = rig_new(seed);
+		sim_world_cut_power_after(rig.world, 0);
+		assert_int_equal(write_durably(&rig, 1, 2), -ESHUTDOWN);
+		rig_reboot(&rig);
+		assert_in_range(rig_prefix(&rig, 1, 1, 2, 0), 0, 7);
+		torn += rig_prefix(&rig, 1, 1, 2, 0) > 0;
+		rig_free(&rig);
+	}
+	assert_in_range(torn, 1, 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +350,8 @@ int main(void)
 		cmocka_unit_test(a_cut_fails_everything_under_way_and_later),
 		cmocka_unit_test(a_write_may_be_on_the_disk_without_being_acknowledged),
 		cmocka_unit_test(what_a_cut_leaves_follows_from_the_seed_alone),
+		cmocka_unit_test(a_durable_write_survives_any_cut_behind_it_and_saves_no_other),
+		cmocka_unit_test(a_durable_write_that_the_cut_meets_may_be_torn),
 		cmocka_unit_test(requests_of_a_freed_engine_are_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
