@@ -207,6 +207,8 @@ def parse_args():
     parser.add_argument("--suite", action="append", default=[], help="only these suites of it")
     parser.add_argument("--filter", action="append", default=[], help="only names with this text")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--alone", action="append", default=[], metavar="TEXT",
+                        help="programs with this text in their name run one at a time, after the others")
     parser.add_argument("--timeout", type=float, default=60, help="seconds, for named programs")
     parser.add_argument("--timeout-factor", type=float, default=1, help="for meson's time limits")
     parser.add_argument("--wrapper", default="", help="put this command in front of each program")
@@ -217,6 +219,14 @@ def parse_args():
     parser.add_argument("--verbose", action="store_true", help="show the output of all programs")
     parser.add_argument("programs", nargs="*")
     return parser.parse_args()
+
+
+def run_all(runner, programs, jobs):
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        for future in [pool.submit(runner.run, p) for p in programs]:
+            while not future.done():  # in slices: a signal handler runs between them
+                time.sleep(0.02)
+            future.result()
 
 
 def main():
@@ -230,11 +240,9 @@ def main():
     runner = Runner(args.wrapper.split(), args.may_skip, args.verbose)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, runner.stop)
-    with ThreadPoolExecutor(max_workers=args.jobs) as pool:
-        for future in [pool.submit(runner.run, p) for p in programs]:
-            while not future.done():  # in slices: a signal handler runs between them
-                time.sleep(0.02)
-            future.result()
+    alone = [p for p in programs if args.alone and wanted(p, args.alone)]
+    run_all(runner, [p for p in programs if p not in alone], args.jobs)
+    run_all(runner, alone, 1)
     if runner.stopping:
         print("stopped by a signal")
         return 143

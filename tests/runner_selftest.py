@@ -84,9 +84,26 @@ def stopped_by_a_signal():
             mark.exists(), left, proc.returncode)
 
 
+def alone_in_turn():
+    """Three programs that cannot bear each other, side by side and one at a time."""
+    with tempfile.TemporaryDirectory(prefix="stablefs-runner.") as folder:
+        programs = []
+        for i in range(3):
+            program = Path(folder) / f"7{i}-racer.sh"
+            program.write_text(f"#!/bin/sh\necho 1..1\nmkdir {folder}/held || exit 1\n"
+                               f"sleep 0.3\nrmdir {folder}/held\necho ok 1\n")
+            program.chmod(0o755)
+            programs.append(str(program))
+        status = []
+        for options in (["--alone", "7?-*"], []):
+            argv = [sys.executable, str(RUNNER), "--jobs", "3", *options, *programs]
+            status.append(subprocess.run(argv, capture_output=True, check=False).returncode)
+        return status == [0, 1], status
+
+
 def main():
     failed = 0
-    print(f"1..{len(CASES) + 1}")
+    print(f"1..{len(CASES) + 2}")
     for number, (title, script, options, in_ci, want_line, want_status) in enumerate(CASES, 1):
         line, status = run(script, options, in_ci)
         good = (line, status) == (want_line, want_status)
@@ -94,11 +111,14 @@ def main():
         print(f"{'ok' if good else 'not ok'} {number} - {title}")
         if not good:
             print(f"# got: {line!r}, status {status}")
-    good, got = stopped_by_a_signal()
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {len(CASES) + 1} - a signal ends what runs, and only that")
-    if not good:
-        print(f"# got: cleaned, left, status: {got}")
+    tests = [(stopped_by_a_signal, "a signal ends what runs, and only that"),
+             (alone_in_turn, "what must run alone does")]
+    for number, (test, title) in enumerate(tests, len(CASES) + 1):
+        good, got = test()
+        failed += not good
+        print(f"{'ok' if good else 'not ok'} {number} - {title}")
+        if not good:
+            print(f"# got: {got}")
     return 1 if failed else 0
 
 
