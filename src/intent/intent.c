@@ -27,14 +27,15 @@ uint64_t intent_region_of(const struct intent_log *log, uint64_t member_block)
 
 bool intent_is_marked(const struct intent_log *log, uint64_t region)
 {
-	return region_set_has(log->wanted, region) || region_set_has(log->durable, region);
+	return region_set_has(log->marks.wanted, region) ||
+	       region_set_has(log->marks.durable, region);
 }
 
 uint64_t intent_marked_count(const struct intent_log *log)
 {
 	uint64_t n = 0;
 	for (uint32_t i = 0; i < log->words; i++)
-		n += (uint64_t)__builtin_popcountll(log->wanted[i] | log->durable[i]);
+		n += (uint64_t)__builtin_popcountll(log->marks.wanted[i] | log->marks.durable[i]);
 	return n;
 }
 
@@ -47,9 +48,18 @@ void intent_set_member(struct intent_log *log, unsigned index, struct member *m)
 	im->log = log;
 	im->member = m;
 	im->failed = false;
-	im->stale = im->fresh = m != NULL;
+	im->outdated = im->fresh = m != NULL;
 	if (m && !log->writing)
 		intent_round_start(log, false);
+}
+
+struct intent_stats intent_stats(const struct intent_log *log)
+{
+	return (struct intent_stats){
+		.rounds = counter_get(&log->counters.rounds),
+		.waits = counter_get(&log->counters.waits),
+		.written_bytes = counter_get(&log->counters.written_bytes),
+	};
 }
 
 bool intent_busy(const struct intent_log *log)
@@ -65,6 +75,13 @@ uint32_t intent_failed_members(const struct intent_log *log)
 	return failed;
 }
 
+/* The round under way makes it ready. */
+static bool region_is_sent(const struct intent_log *log, uint64_t region)
+{
+	return region_set_has(log->marks.sent, region) &&
+	       (!log->collecting || region_set_has(log->stale.sent, region));
+}
+
 bool intent_write_begin(struct intent_log *log, struct intent_wait *wait)
 {
 	assert(wait->region < log->regions);
@@ -72,10 +89,13 @@ bool intent_write_begin(struct intent_log *log, struct intent_wait *wait)
 	r->busy++;
 	if (list_linked(&r->node))
 		list_remove(&r->node);
-	region_set_add(log->wanted, wait->region);
-	if (region_set_has(log->durable, wait->region))
+	region_set_add(log->marks.wanted, wait->region);
+	if (log->collecting)
+		region_set_add(log->stale.wanted, wait->region);
+	if (region_is_ready(log, wait->region))
 		return true;
-	if (log->writing && region_set_has(log->sent, wait->region)) {
+	counter_add(&log->counters.waits, 1);
+	if (log->writing && region_is_sent(log, wait->region)) {
 		list_push_back(&log->round_waits, &wait->node);
 		return false;
 	}
@@ -122,21 +142,23 @@ void intent_flushed(struct intent_log *log, uint64_t epoch)
 		if (r->ended_epoch >= epoch)
 			return;
 		list_remove(&r->node);
-		region_set_remove(log->wanted, (uint64_t)(r - log->region));
+		region_set_remove(log->marks.wanted, (uint64_t)(r - log->region));
 	}
 }
 
-static bool unmarks_pending(const struct intent_log *log)
+static bool map_has_removals(const struct intent_log *log, const struct intent_map *map)
 {
 	for (uint32_t i = 0; i < log->words; i++)
-		if (log->durable[i] & ~log->wanted[i])
+		if (map->durable[i] & ~map->wanted[i])
 			return true;
 	return false;
 }
 
 void intent_idle_tick(struct intent_log *log)
 {
-	if (!log->writing && unmarks_pending(log))
+	if (log->writing)
+		return;
+	if (map_has_removals(log, &log->marks) || map_has_removals(log, &log->stale))
 		intent_round_start(log, true);
 }
 
@@ -150,9 +172,20 @@ static int round_run(struct intent_log *log)
 	return 0;
 }
 
-int intent_clear_all(struct intent_log *log)
+/* What is to be stale is so durably, before the marks that say the same go. */
+static int stale_settle(struct intent_log *log)
 {
 	int err = round_run(log);
+	if (err < 0 || !intent_stale_unwritten(log))
+		return err;
+	intent_round_start(log, false);
+	err = round_run(log);
+	return err < 0 || !intent_stale_unwritten(log) ? err : log->round_err;
+}
+
+int intent_clear_all(struct intent_log *log)
+{
+	int err = stale_settle(log);
 	if (err < 0)
 		return err;
 	for (uint64_t r = 0; r < log->regions; r++) {
@@ -160,10 +193,10 @@ int intent_clear_all(struct intent_log *log)
 		if (list_linked(&log->region[r].node))
 			list_remove(&log->region[r].node);
 	}
-	memset(log->wanted, 0, log->words * sizeof(uint64_t));
+	memset(log->marks.wanted, 0, log->words * sizeof(uint64_t));
 	memset(log->found, 0, log->words * sizeof(uint64_t));
 	for (unsigned i = 0; i < log->members_count; i++)
-		log->members[i].stale = log->members[i].member != NULL;
+		log->members[i].outdated = log->members[i].member != NULL;
 	intent_round_start(log, true);
 	err = round_run(log);
 	return err < 0 ? err : log->round_err;

@@ -33,9 +33,13 @@ struct intent_wait {
 	void (*marked)(struct intent_wait *wait, int err);
 };
 
-/* Load the bitmaps of the present members (NULL entries are missing), as a union. Blocking, before
- * the engine thread starts. Damage in one member's bitmap is replaced by the others'; where all are
- * damaged, every region counts as marked; what is damaged is written anew with the next mark.
+/* Load the bitmaps of the members that are present and up to date (NULL: any other), as a union.
+ * One that is present but out of date must not be among them, since its maps are old: it comes by
+ * intent_set_member(). Blocking, before the engine thread starts. Damage in one member's bitmap is
+ * replaced by the others'; where all are damaged, every region counts as marked; what is damaged is
+ * written anew with the next mark. Where a superblock's stale_since is not 0, marks that are found
+ * are stale too, and so is what is stale unknown; where it is 0, nothing is stale. Either way
+ * nothing is collected until intent_stale_collect().
  * @count is at most INTENT_MAX_MEMBERS; members are borrowed. -EINVAL: no member is present. */
 int intent_load(struct io_engine *io, struct member *const *members, unsigned count,
 	struct intent_log **out, struct errmsg *why);
@@ -85,6 +89,10 @@ void intent_stale_collect(struct intent_log *log, bool all);
 /* Marks make no region stale any more: no member is missing (one may be under rebuild). */
 void intent_stale_collect_end(struct intent_log *log);
 
+/* No member is missing or under rebuild any more, and the superblocks say so (stale_since is 0,
+ * durably): no region is stale, durable lazily; nothing is collected. */
+void intent_stale_clear(struct intent_log *log);
+
 bool intent_is_stale(const struct intent_log *log, uint64_t region);
 uint64_t intent_stale_count(const struct intent_log *log);
 
@@ -99,6 +107,14 @@ struct intent_sync {
 	void (*done)(struct intent_sync *sync, int err);
 };
 void intent_sync(struct intent_log *log, struct intent_sync *sync);
+
+/* What the log has cost since it was loaded; any thread (relaxed counters). */
+struct intent_stats {
+	uint64_t rounds;        /* writes of the log, each to every member, with a flush */
+	uint64_t waits;         /* writes that had to wait for a round */
+	uint64_t written_bytes; /* of all members */
+};
+struct intent_stats intent_stats(const struct intent_log *log);
 
 /* Blocking, after the last write and flush: clear all marks durably, those found at load
  * too; stale regions stay. 0 or -errno, where a member failed (its marks may remain). */

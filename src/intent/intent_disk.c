@@ -2,7 +2,8 @@
 /* The bytes of the intent area, little-endian.
  *
  *	header	0 magic, 8 CRC-32C, 12 zero, 16 volume UUID, 32 regions, 40 blocks a region
- *	sector	0 CRC-32C, 4 number of the sector, 8 zero, 16 bits
+ *	sector	0 CRC-32C, 4 number of the sector, 8 zero, 16 bits; all of the marks, then all of
+ *		the stale regions
  *
  * The checksum of a sector covers the volume's UUID too, which is not stored in it: a sector that
  * an older volume left behind fails its check. */
@@ -32,8 +33,9 @@ _Static_assert(SECTOR_BITS + INTENT_SECTOR_REGIONS / 8 == INTENT_SECTOR_BYTES, "
 _Static_assert(INTENT_SECTOR_WORDS * 64 == INTENT_SECTOR_REGIONS, "words");
 
 #define MAX_SECTORS (SUPER_MAX_REGIONS / INTENT_SECTOR_REGIONS + 1)
-_Static_assert(2 * BLOCK_BYTES + MAX_SECTORS * INTENT_SECTOR_BYTES <= SUPER_INTENT_MIN_BYTES,
-	"the largest log fits into every intent area");
+_Static_assert(
+	2 * BLOCK_BYTES + INTENT_MAPS * MAX_SECTORS * INTENT_SECTOR_BYTES <= SUPER_INTENT_MIN_BYTES,
+	"the two largest maps fit into every intent area");
 
 uint32_t intent_disk_sectors(uint64_t regions)
 {
@@ -42,8 +44,8 @@ uint32_t intent_disk_sectors(uint64_t regions)
 
 uint32_t intent_disk_image_bytes(uint64_t regions)
 {
-	uint64_t bitmap_bytes = (uint64_t)intent_disk_sectors(regions) * INTENT_SECTOR_BYTES;
-	return (uint32_t)(BLOCK_BYTES + round_up_u64(bitmap_bytes, BLOCK_BYTES));
+	uint64_t sectors = (uint64_t)INTENT_MAPS * intent_disk_sectors(regions);
+	return (uint32_t)(BLOCK_BYTES + round_up_u64(sectors * INTENT_SECTOR_BYTES, BLOCK_BYTES));
 }
 
 void intent_disk_header_encode(const struct super *super, uint8_t *out)
@@ -74,20 +76,20 @@ static uint32_t sector_crc(const struct super *super, const uint8_t *sector)
 }
 
 void intent_disk_sector_encode(
-	const struct super *super, uint32_t sector, const uint64_t *words, uint8_t *out)
+	const struct super *super, uint32_t number, const uint64_t *words, uint8_t *out)
 {
 	memset(out, 0, SECTOR_BITS);
-	put_le32(out + SECTOR_NUMBER, sector);
+	put_le32(out + SECTOR_NUMBER, number);
 	for (unsigned i = 0; i < INTENT_SECTOR_WORDS; i++)
 		put_le64(out + SECTOR_BITS + i * 8, words[i]);
 	put_le32(out + SECTOR_CRC, sector_crc(super, out));
 }
 
 bool intent_disk_sector_decode(
-	const struct super *super, uint32_t sector, const uint8_t *in, uint64_t *words)
+	const struct super *super, uint32_t number, const uint8_t *in, uint64_t *words)
 {
 	if (get_le32(in + SECTOR_CRC) != sector_crc(super, in) ||
-		get_le32(in + SECTOR_NUMBER) != sector)
+		get_le32(in + SECTOR_NUMBER) != number)
 		return false;
 	for (unsigned i = 0; i < INTENT_SECTOR_WORDS; i++)
 		words[i] = get_le64(in + SECTOR_BITS + i * 8);

@@ -12,13 +12,20 @@ static void intent_freep(struct intent_log **log)
 	intent_free(*log);
 }
 
-/* The image of a log in which the regions of @set are marked. */
-static void image_encode(const struct super *super, const uint64_t *set, uint8_t *image)
+/* The image of a log in which the regions of @marks are marked, and those of @stale stale. */
+static void image_encode(
+	const struct super *super, const uint64_t *marks, const uint64_t *stale, uint8_t *image)
 {
+	const uint64_t *const sets[INTENT_MAPS] = {[INTENT_MARKS] = marks, [INTENT_STALE] = stale};
+	uint32_t sectors = intent_disk_sectors(super_regions(super));
 	intent_disk_header_encode(super, image);
-	for (uint32_t s = 0; s < intent_disk_sectors(super_regions(super)); s++)
-		intent_disk_sector_encode(super, s, set + s * INTENT_SECTOR_WORDS,
-			image + intent_disk_sector_offset(s));
+	for (enum intent_map_kind map = 0; map < INTENT_MAPS; map++)
+		for (uint32_t s = 0; s < sectors; s++) {
+			uint32_t number = intent_disk_sector_number(map, s, sectors);
+			intent_disk_sector_encode(super, number,
+				sets[map] + s * INTENT_SECTOR_WORDS,
+				image + intent_disk_sector_offset(number));
+		}
 }
 
 int intent_format(struct member *m)
@@ -31,9 +38,24 @@ int intent_format(struct member *m)
 		calloc(intent_disk_sectors(regions), INTENT_SECTOR_WORDS * sizeof(*none));
 	if (!image || !none)
 		return -ENOMEM;
-	image_encode(super, none, image);
+	image_encode(super, none, none, image);
 	int err = io_sync_write(member_file(m), super->intent.offset_bytes, image, image_bytes);
 	return err < 0 ? err : io_sync_flush(member_file(m));
+}
+
+static bool map_init(struct intent_map *map, uint32_t words)
+{
+	map->wanted = calloc(words, sizeof(uint64_t));
+	map->sent = calloc(words, sizeof(uint64_t));
+	map->durable = calloc(words, sizeof(uint64_t));
+	return map->wanted && map->sent && map->durable;
+}
+
+static void map_fini(struct intent_map *map)
+{
+	free(map->wanted);
+	free(map->sent);
+	free(map->durable);
 }
 
 static int log_new(struct io_engine *io, const struct super *super, struct intent_log **out)
@@ -50,14 +72,13 @@ static int log_new(struct io_engine *io, const struct super *super, struct inten
 	list_init(&log->ended);
 	list_init(&log->round_waits);
 	list_init(&log->next_waits);
-	log->wanted = calloc(log->words, sizeof(uint64_t));
+	list_init(&log->round_syncs);
+	list_init(&log->next_syncs);
+	bool maps = map_init(&log->marks, log->words) & map_init(&log->stale, log->words);
 	log->found = calloc(log->words, sizeof(uint64_t));
-	log->sent = calloc(log->words, sizeof(uint64_t));
-	log->durable = calloc(log->words, sizeof(uint64_t));
 	log->region = calloc(log->regions, sizeof(*log->region));
 	log->image = mem_alloc_blocks(log->image_bytes);
-	if (!log->wanted || !log->found || !log->sent || !log->durable || !log->region ||
-		!log->image)
+	if (!maps || !log->found || !log->region || !log->image)
 		return -ENOMEM;
 	for (uint64_t r = 0; r < log->regions; r++)
 		list_node_init(&log->region[r].node);
@@ -69,10 +90,9 @@ void intent_free(struct intent_log *log)
 {
 	if (!log)
 		return;
-	free(log->wanted);
+	map_fini(&log->marks);
+	map_fini(&log->stale);
 	free(log->found);
-	free(log->sent);
-	free(log->durable);
 	free(log->region);
 	free(log->image);
 	free(log);
@@ -81,14 +101,15 @@ void intent_free(struct intent_log *log)
 /* Load's view of all members. */
 struct load {
 	struct intent_log *log;
-	uint8_t *areas;     /* owned; one image for each member, as read */
-	bool *sector_known; /* owned; some member's copy is good */
+	uint8_t *areas; /* owned; one image for each member, as read */
+	bool *known;    /* owned; by number of the sector: some member's copy is good */
+	bool degraded;  /* a superblock says that some member is not up to date */
 };
 
 static void load_fini(struct load *load)
 {
 	free(load->areas);
-	free(load->sector_known);
+	free(load->known);
 }
 
 static uint8_t *load_area(const struct load *load, unsigned member)
@@ -96,18 +117,26 @@ static uint8_t *load_area(const struct load *load, unsigned member)
 	return load->areas + (size_t)member * load->log->image_bytes;
 }
 
+static struct intent_map *log_map(struct intent_log *log, enum intent_map_kind kind)
+{
+	return kind == INTENT_MARKS ? &log->marks : &log->stale;
+}
+
 /* Add what one sector of one member says to the union, and take from durable what it lacks. */
-static bool sector_merge(struct load *load, unsigned member, uint32_t s, bool header_good)
+static bool sector_merge(struct load *load, const uint8_t *area, enum intent_map_kind kind,
+	uint32_t s, bool header_good)
 {
 	struct intent_log *log = load->log;
+	struct intent_map *map = log_map(log, kind);
 	uint64_t words[INTENT_SECTOR_WORDS] = {0};
-	const uint8_t *in = load_area(load, member) + intent_disk_sector_offset(s);
-	bool good = header_good && intent_disk_sector_decode(&log->super, s, in, words);
+	uint32_t number = intent_disk_sector_number(kind, s, log->sectors);
+	const uint8_t *in = area + intent_disk_sector_offset(number);
+	bool good = header_good && intent_disk_sector_decode(&log->super, number, in, words);
 	for (unsigned i = 0; i < INTENT_SECTOR_WORDS; i++) {
-		log->wanted[s * INTENT_SECTOR_WORDS + i] |= words[i];
-		log->durable[s * INTENT_SECTOR_WORDS + i] &= words[i];
+		map->wanted[s * INTENT_SECTOR_WORDS + i] |= words[i];
+		map->durable[s * INTENT_SECTOR_WORDS + i] &= words[i];
 	}
-	load->sector_known[s] = load->sector_known[s] || good;
+	load->known[number] = load->known[number] || good;
 	return good;
 }
 
@@ -120,11 +149,13 @@ static void member_merge(struct load *load, unsigned member)
 		member_file(m), member_super(m)->intent.offset_bytes, area, log->image_bytes);
 	bool good = err == 0 && intent_disk_header_good(&log->super, area);
 	uint32_t damaged = 0;
-	for (uint32_t s = 0; s < log->sectors; s++)
-		damaged += !sector_merge(load, member, s, good);
+	for (enum intent_map_kind map = 0; map < INTENT_MAPS; map++)
+		for (uint32_t s = 0; s < log->sectors; s++)
+			damaged += !sector_merge(load, area, map, s, good);
+	load->degraded = load->degraded || member_super(m)->stale_since != 0;
 	if (damaged)
 		log_warn("%s: the write-intent log is damaged (%u of %u sectors%s%s)",
-			member_path(m), damaged, log->sectors, err < 0 ? ", " : "",
+			member_path(m), damaged, INTENT_MAPS * log->sectors, err < 0 ? ", " : "",
 			err < 0 ? strerror(-err) : "");
 }
 
@@ -139,22 +170,46 @@ static void set_clip(const struct intent_log *log, uint64_t *set)
 		set[i] = 0;
 }
 
-/* All members are in: what nobody knows counts as marked, and whoever differs gets all anew. */
+/* What no member knows of a map is all there. */
+static void map_conclude(struct load *load, enum intent_map_kind kind)
+{
+	struct intent_log *log = load->log;
+	struct intent_map *map = log_map(log, kind);
+	for (uint32_t s = 0; s < log->sectors; s++)
+		if (!load->known[intent_disk_sector_number(kind, s, log->sectors)])
+			memset(map->wanted + s * INTENT_SECTOR_WORDS, 0xff,
+				INTENT_SECTOR_WORDS * sizeof(uint64_t));
+	set_clip(log, map->wanted);
+	set_clip(log, map->durable);
+}
+
+/* Without a member that is out of date nothing is stale, whatever the map still says. With one, the
+ * crash may have come between its loss and the first stale region, or a write may have been under
+ * way in a region that was about to become current: so every mark found is stale too. */
+static void stale_conclude(struct load *load)
+{
+	struct intent_log *log = load->log;
+	map_conclude(load, INTENT_STALE);
+	for (uint32_t i = 0; i < log->words; i++) {
+		log->stale.wanted[i] |= log->marks.wanted[i];
+		if (!load->degraded)
+			log->stale.wanted[i] = log->stale.durable[i] = 0;
+	}
+}
+
+/* All members are in; whoever differs from the union gets all anew. */
 static void load_conclude(struct load *load)
 {
 	struct intent_log *log = load->log;
-	for (uint32_t s = 0; s < log->sectors; s++)
-		if (!load->sector_known[s])
-			memset(log->wanted + s * INTENT_SECTOR_WORDS, 0xff,
-				INTENT_SECTOR_WORDS * sizeof(uint64_t));
-	set_clip(log, log->wanted);
-	set_clip(log, log->durable);
-	memcpy(log->found, log->wanted, log->words * sizeof(uint64_t));
-	memcpy(log->sent, log->wanted, log->words * sizeof(uint64_t));
-	image_encode(&log->super, log->sent, log->image);
+	map_conclude(load, INTENT_MARKS);
+	stale_conclude(load);
+	memcpy(log->found, log->marks.wanted, log->words * sizeof(uint64_t));
+	memcpy(log->marks.sent, log->marks.wanted, log->words * sizeof(uint64_t));
+	memcpy(log->stale.sent, log->stale.wanted, log->words * sizeof(uint64_t));
+	image_encode(&log->super, log->marks.sent, log->stale.sent, log->image);
 	for (unsigned i = 0; i < log->members_count; i++) {
 		struct intent_member *im = &log->members[i];
-		im->stale =
+		im->outdated =
 			im->member && memcmp(load_area(load, i), log->image, log->image_bytes) != 0;
 	}
 }
@@ -179,11 +234,12 @@ int intent_load(struct io_engine *io, struct member *const *members, unsigned co
 		return errmsg_set(why, err, "no memory for the write-intent log");
 	cleanup(load_fini) struct load load = {.log = log,
 		.areas = mem_alloc_blocks((size_t)count * log->image_bytes),
-		.sector_known = calloc(log->sectors, sizeof(bool))};
-	if (!load.areas || !load.sector_known)
+		.known = calloc((size_t)INTENT_MAPS * log->sectors, sizeof(bool))};
+	if (!load.areas || !load.known)
 		return errmsg_set(why, -ENOMEM, "no memory for the write-intent log");
 	log->members_count = count;
-	memset(log->durable, 0xff, log->words * sizeof(uint64_t));
+	memset(log->marks.durable, 0xff, log->words * sizeof(uint64_t));
+	memset(log->stale.durable, 0xff, log->words * sizeof(uint64_t));
 	for (unsigned i = 0; i < count; i++) {
 		log->members[i] = (struct intent_member){.log = log, .member = members[i]};
 		if (members[i])

@@ -12,8 +12,8 @@ static void sectors_and_image_grow_with_the_regions(void **unused)
 	assert_int_equal(intent_disk_sectors(3968), 1);
 	assert_int_equal(intent_disk_sectors(3969), 2);
 	assert_int_equal(intent_disk_image_bytes(1), 8192);
-	assert_int_equal(intent_disk_image_bytes(31744), 8192);
-	assert_int_equal(intent_disk_image_bytes(31745), 12288);
+	assert_int_equal(intent_disk_image_bytes(15872), 8192);
+	assert_int_equal(intent_disk_image_bytes(15873), 12288);
 	assert_true(intent_disk_image_bytes(SUPER_MAX_REGIONS) <= SUPER_INTENT_MIN_BYTES);
 }
 
