@@ -10,8 +10,18 @@
  *	stripe 3	P	9	10	11
  *
  * The parity moves one member to the left with each stripe, and the data starts on the member
- * behind it. With the parity as the last slot all slots follow one rule: slot i is i + 1 places
- * behind the parity, in a ring. Single and raid1 do not rotate: slot i is member i. */
+ * behind it, in a ring. Raid6 puts Q between the two:
+ *
+ *	member		0	1	2	3	4
+ *	stripe 0	Q	0	1	2	P
+ *	stripe 1	3	4	5	P	Q
+ *	stripe 2	7	8	P	Q	6
+ *	stripe 3	11	P	Q	9	10
+ *	stripe 4	P	Q	12	13	14
+ *
+ * With the parities as the last slots, P first, one rule serves both: all slots lie in order on
+ * consecutive members of the ring, and the ring turns by one member a stripe. Single and raid1 do
+ * not rotate: slot i is member i. */
 #include "raid/geometry.h"
 
 #include <errno.h>
@@ -29,6 +39,7 @@ static const struct level_rules levels[] = {
 	{RAID_SINGLE, "single", 1, 1},
 	{RAID_RAID1, "raid1", 2, 8},
 	{RAID_RAID5, "raid5", 3, RAID_MAX_MEMBERS},
+	{RAID_RAID6, "raid6", 4, RAID_MAX_MEMBERS},
 };
 
 #define LEVELS (sizeof(levels) / sizeof(levels[0]))
@@ -87,9 +98,19 @@ int geometry_check(const struct geometry *g, struct errmsg *why)
 	return ret;
 }
 
+unsigned geometry_parity_slots(const struct geometry *g)
+{
+	return g->level == RAID_RAID6 ? 2 : g->level == RAID_RAID5 ? 1 : 0;
+}
+
+bool geometry_has_parity(const struct geometry *g)
+{
+	return geometry_parity_slots(g) > 0;
+}
+
 unsigned geometry_data_slots(const struct geometry *g)
 {
-	return g->level == RAID_RAID5 ? g->members - 1 : 1;
+	return geometry_has_parity(g) ? g->members - geometry_parity_slots(g) : 1;
 }
 
 unsigned geometry_slots(const struct geometry *g)
@@ -99,12 +120,7 @@ unsigned geometry_slots(const struct geometry *g)
 
 unsigned geometry_redundancy(const struct geometry *g)
 {
-	return g->level == RAID_RAID5 ? 1 : g->members - 1;
-}
-
-bool geometry_has_parity(const struct geometry *g)
-{
-	return g->level == RAID_RAID5;
+	return g->members - geometry_data_slots(g);
 }
 
 uint64_t geometry_volume_blocks(const struct geometry *g)
@@ -133,11 +149,12 @@ uint64_t geometry_volume_block(
 	return stripe * geometry_stripe_blocks(g) + slot * g->chunk_blocks + row;
 }
 
-/* The member that holds slot 0. Stripe 0 starts on member 0, the next one place to the left. */
+/* The member that holds slot 0, the first behind the parities. P of stripe 0 is on the last member,
+ * and each stripe turns the ring one member to the left. */
 static unsigned first_member(const struct geometry *g, uint64_t stripe)
 {
-	unsigned turn = (unsigned)(stripe % g->members);
-	return g->level == RAID_RAID5 ? (g->members - turn) % g->members : 0;
+	unsigned turn = (unsigned)(stripe % g->members), parities = geometry_parity_slots(g);
+	return parities ? (g->members - 1 + parities - turn) % g->members : 0;
 }
 
 unsigned geometry_member(const struct geometry *g, uint64_t stripe, unsigned slot)
@@ -159,6 +176,8 @@ const char *raid_level_name(enum raid_level level)
 bool raid_level_parse(const char *name, enum raid_level *out)
 {
 	for (unsigned i = 0; i < LEVELS; i++) {
+		if (levels[i].level == RAID_RAID6)
+			continue; /* the stripe engine carries one parity */
 		if (strcmp(name, levels[i].name) == 0) {
 			*out = levels[i].level;
 			return true;

@@ -18,10 +18,11 @@ static void for_all_geometries(void (*check)(const struct geometry *g))
 	static const struct {
 		enum raid_level level;
 		unsigned min, max;
-	} widths[] = {{RAID_SINGLE, 1, 1}, {RAID_RAID1, 2, 8}, {RAID_RAID5, 3, 16}};
+	} widths[] = {
+		{RAID_SINGLE, 1, 1}, {RAID_RAID1, 2, 8}, {RAID_RAID5, 3, 16}, {RAID_RAID6, 4, 16}};
 	static const unsigned chunks[] = {1, 2, 4, 16, 256};
 	unsigned checked = 0;
-	for (unsigned w = 0; w < 3; w++) {
+	for (unsigned w = 0; w < 4; w++) {
 		for (unsigned m = widths[w].min; m <= widths[w].max; m++) {
 			for (unsigned c = 0; c < 5; c++, checked++) {
 				struct geometry g = {widths[w].level, m, chunks[c], STRIPES};
@@ -30,7 +31,7 @@ static void for_all_geometries(void (*check)(const struct geometry *g))
 			}
 		}
 	}
-	assert_int_equal(checked, (1 + 7 + 14) * 5);
+	assert_int_equal(checked, (1 + 7 + 14 + 13) * 5);
 }
 
 static void check_inverse(const struct geometry *g)
@@ -114,7 +115,30 @@ static void four_members_are_laid_out_as_md_does(void **unused)
 	}
 }
 
-/* The formula of md's raid5_compute_sector, in its own words. */
+/* The same of md's level 6: -2 is Q. */
+static void five_members_of_raid6_are_laid_out_as_md_does(void **unused)
+{
+	(void)unused;
+	static const int table[6][5] = {
+		{-2, 0, 1, 2, -1},
+		{3, 4, 5, -1, -2},
+		{7, 8, -1, -2, 6},
+		{11, -1, -2, 9, 10},
+		{-1, -2, 12, 13, 14},
+		{-2, 15, 16, 17, -1},
+	};
+	const struct geometry g = {RAID_RAID6, 5, 16, STRIPES};
+	for (unsigned stripe = 0; stripe < 6; stripe++) {
+		for (unsigned member = 0; member < 5; member++) {
+			unsigned slot = geometry_slot(&g, stripe, member);
+			uint64_t block = geometry_volume_block(&g, stripe, slot, 0);
+			int chunk = slot >= 3 ? 2 - (int)slot : (int)(block / g.chunk_blocks);
+			assert_int_equal(chunk, table[stripe][member]);
+		}
+	}
+}
+
+/* The formulas of md's raid5_compute_sector, in its own words. */
 static void all_widths_are_laid_out_as_md_does(void **unused)
 {
 	(void)unused;
@@ -132,6 +156,25 @@ static void all_widths_are_laid_out_as_md_does(void **unused)
 	}
 }
 
+static void all_widths_of_raid6_are_laid_out_as_md_does(void **unused)
+{
+	(void)unused;
+	for (unsigned disks = 4; disks <= 16; disks++) {
+		const struct geometry g = {RAID_RAID6, disks, 1, 3 * disks};
+		unsigned data_disks = disks - 2;
+		for (unsigned chunk = 0; chunk < geometry_volume_blocks(&g); chunk++) {
+			unsigned stripe = chunk / data_disks;
+			unsigned pd = disks - 1 - stripe % disks;
+			unsigned qd = (pd + 1) % disks;
+			unsigned dd = (pd + 2 + chunk % data_disks) % disks;
+			struct geometry_place p = geometry_locate(&g, chunk);
+			assert_int_equal(geometry_member(&g, p.stripe, p.slot), dd);
+			assert_int_equal(geometry_member(&g, p.stripe, data_disks), pd);
+			assert_int_equal(geometry_member(&g, p.stripe, data_disks + 1), qd);
+		}
+	}
+}
+
 static void mirrors_hold_the_same_block_at_the_same_place(void **unused)
 {
 	(void)unused;
@@ -139,6 +182,7 @@ static void mirrors_hold_the_same_block_at_the_same_place(void **unused)
 	assert_int_equal(geometry_data_slots(&g), 1);
 	assert_int_equal(geometry_slots(&g), 3);
 	assert_int_equal(geometry_redundancy(&g), 2);
+	assert_int_equal(geometry_parity_slots(&g), 0);
 	assert_false(geometry_has_parity(&g));
 	assert_true(geometry_volume_blocks(&g) == STRIPES * 16);
 	for (unsigned member = 0; member < 3; member++)
@@ -151,6 +195,19 @@ static void raid5_bears_the_loss_of_one_member(void **unused)
 	const struct geometry g = {RAID_RAID5, 5, 16, STRIPES};
 	assert_int_equal(geometry_data_slots(&g), 4);
 	assert_int_equal(geometry_redundancy(&g), 1);
+	assert_int_equal(geometry_parity_slots(&g), 1);
+	assert_true(geometry_has_parity(&g));
+	assert_int_equal(geometry_stripe_blocks(&g), 64);
+	assert_true(geometry_volume_blocks(&g) == STRIPES * 64);
+}
+
+static void raid6_bears_the_loss_of_two_members(void **unused)
+{
+	(void)unused;
+	const struct geometry g = {RAID_RAID6, 6, 16, STRIPES};
+	assert_int_equal(geometry_data_slots(&g), 4);
+	assert_int_equal(geometry_redundancy(&g), 2);
+	assert_int_equal(geometry_parity_slots(&g), 2);
 	assert_true(geometry_has_parity(&g));
 	assert_int_equal(geometry_stripe_blocks(&g), 64);
 	assert_true(geometry_volume_blocks(&g) == STRIPES * 64);
@@ -185,13 +242,15 @@ static void a_broken_rule_is_refused_by_name(void **unused)
 		struct geometry g;
 		const char *says;
 	} cases[] = {
-		{{(enum raid_level)6, 4, 16, 1}, "level number 6"},
+		{{(enum raid_level)4, 4, 16, 1}, "level number 4"},
 		{{RAID_SINGLE, 0, 16, 1}, "single has exactly 1 member"},
 		{{RAID_SINGLE, 2, 16, 1}, "single has exactly 1 member"},
 		{{RAID_RAID1, 1, 16, 1}, "raid1 has 2 to 8 members, not 1"},
 		{{RAID_RAID1, 9, 16, 1}, "raid1 has 2 to 8 members, not 9"},
 		{{RAID_RAID5, 2, 16, 1}, "raid5 has 3 to 16 members, not 2"},
 		{{RAID_RAID5, 17, 16, 1}, "raid5 has 3 to 16 members, not 17"},
+		{{RAID_RAID6, 3, 16, 1}, "raid6 has 4 to 16 members, not 3"},
+		{{RAID_RAID6, 17, 16, 1}, "raid6 has 4 to 16 members, not 17"},
 		{{RAID_RAID5, 4, 0, 1}, "power of two"},
 		{{RAID_RAID5, 4, 3, 1}, "power of two"},
 		{{RAID_RAID5, 4, 512, 1}, "power of two"},
@@ -213,7 +272,8 @@ static void levels_and_names_belong_together(void **unused)
 	assert_string_equal(raid_level_name(RAID_SINGLE), "single");
 	assert_string_equal(raid_level_name(RAID_RAID1), "raid1");
 	assert_string_equal(raid_level_name(RAID_RAID5), "raid5");
-	assert_string_equal(raid_level_name((enum raid_level)6), "unknown");
+	assert_string_equal(raid_level_name(RAID_RAID6), "raid6");
+	assert_string_equal(raid_level_name((enum raid_level)4), "unknown");
 	assert_true(raid_level_parse("single", &level) && level == RAID_SINGLE);
 	assert_true(raid_level_parse("raid1", &level) && level == RAID_RAID1);
 	assert_true(raid_level_parse("raid5", &level) && level == RAID_RAID5);
@@ -228,9 +288,12 @@ int main(void)
 		cmocka_unit_test(the_slots_of_a_stripe_lie_on_different_members),
 		cmocka_unit_test(stripes_lie_one_behind_the_other_on_a_member),
 		cmocka_unit_test(four_members_are_laid_out_as_md_does),
+		cmocka_unit_test(five_members_of_raid6_are_laid_out_as_md_does),
 		cmocka_unit_test(all_widths_are_laid_out_as_md_does),
+		cmocka_unit_test(all_widths_of_raid6_are_laid_out_as_md_does),
 		cmocka_unit_test(mirrors_hold_the_same_block_at_the_same_place),
 		cmocka_unit_test(raid5_bears_the_loss_of_one_member),
+		cmocka_unit_test(raid6_bears_the_loss_of_two_members),
 		cmocka_unit_test(a_single_member_bears_nothing),
 		cmocka_unit_test(the_largest_volume_is_computed_without_overflow),
 		cmocka_unit_test(a_broken_rule_is_refused_by_name),

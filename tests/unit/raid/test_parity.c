@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "../random.h"
+#include "raid/parity_plain.h"
 
 #define LEN_MAX 8192u
 #define STRIDE  (LEN_MAX + 128u)

@@ -12,7 +12,7 @@
 
 #include <string.h>
 #include "../random.h"
-#include "raid/parity.h"
+#include "raid/parity_plain.h"
 #include "stripe/plan.h"
 
 #define CELL_BYTES 8u
