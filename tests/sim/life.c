@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* A random workload on a small volume. */
+#include "life.h"
+
+#include <string.h>
+#include "base/clock.h"
+
+const char *life_kind_name(enum life_kind kind)
+{
+	static const char *const names[LIFE_KINDS] = {"mixed", "hot", "sequential", "stripes"};
+	return names[kind];
+}
+
+const char *life_trouble_name(enum life_trouble trouble)
+{
+	static const char *const names[LIFE_TROUBLES] = {"healthy", "degraded"};
+	return names[trouble];
+}
+
+/* ---- what is asked for ---- */
+
+struct range {
+	uint64_t offset_bytes;
+	uint32_t len_bytes;
+};
+
+static struct range range_within(
+	struct life *life, uint64_t first, uint64_t end, uint64_t unit, uint32_t most_bytes)
+{
+	struct random *r = &life->random;
+	uint64_t at = first + round_down_u64(random_u64(r) % (end - first), unit);
+	uint64_t len = round_up_u64(1 + random_below(r, most_bytes), unit);
+	return (struct range){at, (uint32_t)min_u64(len, end - at)};
+}
+
+static struct range range_mixed(struct life *life, uint64_t first, uint64_t end)
+{
+	struct random *r = &life->random;
+	unsigned chunk = life->config.rig.chunk_blocks * BLOCK_BYTES;
+	if (random_below(r, 4) == 0)
+		return range_within(life, first, end, 1, 2 * BLOCK_BYTES);
+	if (random_below(r, 4) == 0)
+		return range_within(life, first, end, chunk, 3 * chunk);
+	return range_within(life, first, end, BLOCK_BYTES, 4 * BLOCK_BYTES);
+}
+
+static struct range range_next(struct life *life)
+{
+	uint64_t volume = life->rig->volume_bytes;
+	uint64_t at = life->cursor % volume;
+	uint32_t len = (1 + random_below(&life->random, 6)) * BLOCK_BYTES;
+	len = (uint32_t)min_u64(len, volume - at);
+	life->cursor = at + len;
+	return (struct range){at, len};
+}
+
+static struct range range_choose(struct life *life)
+{
+	uint64_t volume = life->rig->volume_bytes;
+	uint64_t stripe = geometry_stripe_blocks(&life->rig->geometry) * (uint64_t)BLOCK_BYTES;
+	uint64_t hot = life->config.rig.seed % (life->config.rig.stripes - 1) * stripe;
+	switch (life->config.kind) {
+	case LIFE_HOT:
+		return range_mixed(life, hot, hot + 2 * stripe);
+	case LIFE_SEQUENTIAL:
+		return range_next(life);
+	case LIFE_STRIPES:
+		if (random_below(&life->random, 2))
+			return range_within(life, 0, volume, stripe, 2 * (uint32_t)stripe);
+		break;
+	case LIFE_MIXED:
+		break;
+	}
+	return range_mixed(life, 0, volume);
+}
+
+/* ---- requests ---- */
+
+static void op_end(struct life *life, struct life_op *op)
+{
+	struct rig_io *io = op->io;
+	if (!op->wanted && !io->err)
+		history_write_done(&life->history, op->number);
+	life->errors += io->err != 0;
+	if (op->wanted && !io->err && memcmp(op->wanted, io->data, io->req.len_bytes) != 0)
+		life->mismatches++;
+	free(op->wanted);
+	rig_io_free(io);
+	*op = (struct life_op){0};
+}
+
+static void ended_collect(struct life *life)
+{
+	for (unsigned i = 0; i < LIFE_DEPTH; i++) {
+		if (life->ops[i].io && life->ops[i].io->ended)
+			op_end(life, &life->ops[i]);
+	}
+}
+
+static void drain(struct life *life)
+{
+	for (unsigned i = 0; i < LIFE_DEPTH; i++) {
+		if (life->ops[i].io)
+			rig_io_wait(life->ops[i].io);
+	}
+	ended_collect(life);
+	while (life->flushing)
+		stripe_engine_run(life->rig->eng, true);
+}
+
+static void say(const struct life *life, const char *what, struct range range)
+{
+	if (life->config.verbose)
+		printf("# %s: bytes %llu to %llu\n", what, (unsigned long long)range.offset_bytes,
+			(unsigned long long)(range.offset_bytes + range.len_bytes));
+}
+
+static void write_start(struct life *life, struct life_op *op, struct range range)
+{
+	struct random *r = &life->random;
+	struct rig_io *io = op->io =
+		rig_io_new(life->rig, STRIPE_WRITE, range.offset_bytes, range.len_bytes, NULL);
+	for (uint32_t i = 0; i < range.len_bytes; i += 32) /* no two sectors are the same */
+		random_fill(r, io->data + i, min_u64(8, range.len_bytes - i));
+	if (random_below(r, 16) == 0)
+		io->req.flags |= STRIPE_FRESH;
+	if (random_below(r, 6) == 0) /* so that time passes, and marks are taken away */
+		io->req.hold_ns = random_u64(r) % (2 * NS_PER_S);
+	say(life, "write", range);
+	op->number = history_write(&life->history, range.offset_bytes, io->data, range.len_bytes,
+		io->req.flags & STRIPE_FRESH);
+	rig_io_start(io);
+}
+
+static void read_start(struct life *life, struct life_op *op, struct range range)
+{
+	op->io = rig_io_new(life->rig, STRIPE_READ, range.offset_bytes, range.len_bytes, NULL);
+	op->wanted = malloc(range.len_bytes);
+	assert_non_null(op->wanted);
+	memcpy(op->wanted, life->history.newest + range.offset_bytes, range.len_bytes);
+	rig_io_start(op->io);
+}
+
+static void flush_done(struct stripe_flush *flush, int err)
+{
+	struct life *life = container_of(flush, struct life, flush);
+	life->flushing = false;
+	life->errors += err != 0;
+	if (!err && !life->config.lying_flush)
+		history_flush_end(&life->history);
+	if (life->config.verbose)
+		printf("# flush ends (%d)\n", err);
+}
+
+static void flush_start(struct life *life)
+{
+	if (life->flushing)
+		return;
+	ended_collect(life);
+	history_flush_begin(&life->history);
+	if (life->config.lying_flush)
+		history_flush_end(&life->history);
+	if (life->config.verbose)
+		printf("# flush begins\n");
+	life->flush = (struct stripe_flush){.done = flush_done};
+	life->flushing = true;
+	stripe_flush(life->rig->eng, &life->flush);
+}
+
+static struct life_op *place_find(struct life *life)
+{
+	for (;;) {
+		ended_collect(life);
+		for (unsigned i = 0; i < LIFE_DEPTH; i++) {
+			if (!life->ops[i].io)
+				return &life->ops[i];
+		}
+		assert_true(stripe_engine_run(life->rig->eng, true) >= 0);
+	}
+}
+
+static void step(struct life *life)
+{
+	unsigned dice = random_below(&life->random, 12);
+	if (dice == 0 || history_is_full(&life->history)) {
+		drain(life);
+		flush_start(life);
+		drain(life);
+	} else if (dice == 1) {
+		flush_start(life);
+	} else if (dice < 4) {
+		read_start(life, place_find(life), range_choose(life));
+	} else {
+		write_start(life, place_find(life), range_choose(life));
+	}
+	for (unsigned turns = random_below(&life->random, 3) * 8; turns; turns--)
+		stripe_engine_run(life->rig->eng, false);
+}
+
+/* ---- from first to last ---- */
+
+void life_begin(struct life *life, const struct life_config *config)
+{
+	*life = (struct life){.config = *config, .random = {config->rig.seed}};
+	life->rig = rig_new(&config->rig);
+	history_init(&life->history, &life->rig->geometry);
+	struct range whole = {0, (uint32_t)life->rig->volume_bytes};
+	write_start(life, &life->ops[0], whole);
+	drain(life);
+	flush_start(life);
+	drain(life);
+	if (config->trouble == LIFE_DEGRADED)
+		rig_remove_member(life->rig, random_below(&life->random, life->config.rig.members));
+}
+
+void life_run(struct life *life, unsigned steps)
+{
+	for (unsigned i = 0; i < steps; i++)
+		step(life);
+	drain(life);
+}
+
+void life_end(struct life *life)
+{
+	drain(life);
+	history_fini(&life->history);
+	rig_free(life->rig);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* One life of a small volume on simulated disks: a random workload, with a history of what the
+ * volume may hold at each moment. Everything follows from the configuration and its seed. */
+#ifndef STABLEFS_TESTS_SIM_LIFE_H
+#define STABLEFS_TESTS_SIM_LIFE_H
+
+#include "history.h"
+#include "rig.h"
+
+enum life_kind {
+	LIFE_MIXED,      /* anything anywhere: parts of blocks, blocks, chunks */
+	LIFE_HOT,        /* the same on two stripes: overlapping, merged, queued */
+	LIFE_SEQUENTIAL, /* one stream */
+	LIFE_STRIPES,    /* whole stripes among parts of them */
+};
+#define LIFE_KINDS 4u
+
+enum life_trouble {
+	LIFE_HEALTHY,
+	LIFE_DEGRADED, /* a member is missing from the start */
+};
+#define LIFE_TROUBLES 2u
+
+struct life_config {
+	struct rig_config rig;
+	enum life_kind kind;
+	enum life_trouble trouble;
+	bool journal;     /* the write hole is closed by the log */
+	bool lying_flush; /* control: takes each flush at its word before it has ended */
+	bool verbose;
+};
+
+const char *life_kind_name(enum life_kind kind);
+const char *life_trouble_name(enum life_trouble trouble);
+
+#define LIFE_DEPTH 6u
+
+struct life_op {
+	struct rig_io *io; /* NULL: free */
+	uint64_t number;   /* of a write in the history */
+	uint8_t *wanted;   /* owned; of a read */
+};
+
+struct life {
+	struct life_config config;
+	struct rig *rig;
+	struct history history;
+	struct random random;
+	struct life_op ops[LIFE_DEPTH];
+	struct stripe_flush flush;
+	bool flushing;
+	uint64_t cursor; /* of the stream, in bytes */
+	unsigned errors, mismatches;
+};
+
+/* A volume whose every block was written and flushed. */
+void life_begin(struct life *life, const struct life_config *config);
+
+/* @steps random requests, then wait for all. */
+void life_run(struct life *life, unsigned steps);
+void life_end(struct life *life);
+
+#endif

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/* Sweep: the power is cut at each write of random lives, each time with several fates for what was
+ * volatile, most times together with as many members as the level bears; sometimes once more while
+ * the volume recovers. Everything must be as docs/reliability.md says (cut.c has the list).
+ *
+ *	sweep_cuts [--lives N] [--fates N] [--seed N] [--part I/N] [--case N] [--json]
+ *	sweep_cuts --replay CASE:SEED:CUT:FATE:LOST
+ *
+ * A case is a volume, its protection and the trouble that it is in; a life is one seed of it. */
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "cut.h"
+#include "io/sim_snapshot.h"
+
+#define STEPS    14u
+#define MAX_TOLD 5u /* violations of a case that are shown */
+
+/* For each case, where nobody says how many: under the sanitizers it takes ten times as long. */
+#ifdef __SANITIZE_ADDRESS__
+#define LIVES_DEFAULT 1u
+#else
+#define LIVES_DEFAULT 12u
+#endif
+
+struct volume {
+	enum raid_level level;
+	unsigned members;
+};
+
+static const struct volume volumes[] = {{RAID_SINGLE, 1}, {RAID_RAID1, 2}, {RAID_RAID1, 3},
+	{RAID_RAID5, 3}, {RAID_RAID5, 4}, {RAID_RAID5, 8}};
+static const enum pi_type pi_types[] = {PI_NONE, PI_T10, PI_CRC32C};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define MAX_CASES    256u
+
+struct sums {
+	uint64_t lives, instants, cuts, second_cuts, losses, bytes, unprotected, violations;
+};
+
+struct sweep_case {
+	unsigned number; /* from 1 on */
+	struct volume volume;
+	enum pi_type pi;
+	bool journal;
+	enum life_trouble trouble;
+	enum cut_control how;
+	bool lying_flush;
+	struct sums sums;
+};
+
+struct options {
+	unsigned lives, fates, part, parts, only;
+	uint64_t seed;
+	bool json;
+};
+
+/* One case at work. */
+struct run {
+	const struct options *options;
+	struct sweep_case *c;
+	struct life life;
+	uint64_t seed;
+	uint64_t instant; /* writes of this life so far */
+	const struct cut *replay;
+};
+
+/* ---- what to type to see it again ---- */
+
+static char replay_text[160]; /* of the cut that is being looked at, for signals too */
+static const char *program;
+
+static void replay_note(const struct run *run, const struct cut *cut)
+{
+	snprintf(replay_text, sizeof(replay_text), "# again: %s --replay %u:%llu:%llu:%u:%u\n",
+		program, run->c->number, (unsigned long long)run->seed,
+		(unsigned long long)cut->number, cut->fate, cut->lost);
+}
+
+static void died(int signal_number)
+{
+	ssize_t ignored = write(STDOUT_FILENO, replay_text, strlen(replay_text));
+	(void)ignored;
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+/* cmocka ends the program where an assertion of the rig fails. */
+static void ended(void)
+{
+	fputs(replay_text, stdout);
+}
+
+/* ---- cuts ---- */
+
+static bool is_control(const struct sweep_case *c)
+{
+	return c->how != CUT_CAREFUL || c->lying_flush;
+}
+
+static void account(struct run *run, const struct cut *cut, const struct cut_found *found)
+{
+	struct sums *s = &run->c->sums;
+	s->cuts++;
+	s->second_cuts += found->cut_twice;
+	s->losses += (unsigned)__builtin_popcount(cut->lost);
+	s->bytes += found->bytes;
+	s->unprotected += found->unprotected;
+	s->violations += found->problem != NULL;
+	bool tell = run->replay || (!is_control(run->c) && s->violations <= MAX_TOLD);
+	if (found->problem && tell)
+		printf("# block %llu %s\n%s", (unsigned long long)found->block, found->problem,
+			replay_text);
+}
+
+static void try_cut(struct run *run, struct cut *cut)
+{
+	replay_note(run, cut);
+	struct cut_found found = cut_look(cut);
+	account(run, cut, &found);
+	replay_text[0] = '\0';
+}
+
+static void replay_here(struct run *run)
+{
+	struct cut cut = {.life = &run->life,
+		.number = run->instant,
+		.fate = run->replay->fate,
+		.how = run->c->how,
+		.verbose = true};
+	cut_choose(&cut);
+	cut.lost = run->replay->lost;
+	printf("# the power goes at write %llu; lost: %#x; again at %llu\n",
+		(unsigned long long)cut.number, cut.lost, (unsigned long long)cut.second);
+	try_cut(run, &cut);
+	run->life.config.verbose = false;
+}
+
+static void write_reached(void *ctx)
+{
+	struct run *run = ctx;
+	run->instant++;
+	run->c->sums.instants++;
+	if (run->replay && run->instant == run->replay->number)
+		replay_here(run);
+	for (unsigned fate = 0; !run->replay && fate < run->options->fates; fate++) {
+		struct cut cut = {.life = &run->life,
+			.number = run->instant,
+			.fate = fate,
+			.how = run->c->how};
+		cut_choose(&cut);
+		try_cut(run, &cut);
+	}
+}
+
+/* ---- lives ---- */
+
+static struct life_config life_config_of(const struct sweep_case *c, uint64_t seed)
+{
+	struct random r = {seed};
+	unsigned chunk = 1u << random_below(&r, 3);
+	return (struct life_config){.kind = (enum life_kind)random_below(&r, LIFE_KINDS),
+		.trouble = c->trouble,
+		.journal = c->journal,
+		.lying_flush = c->lying_flush,
+		.rig = {.level = c->volume.level,
+			.members = c->volume.members,
+			.chunk_blocks = chunk,
+			.stripes = 24 / chunk,
+			.pi = c->pi,
+			.seed = random_u64(&r)}};
+}
+
+static void live(struct run *run, uint64_t seed)
+{
+	struct life_config config = life_config_of(run->c, seed);
+	config.verbose = run->replay != NULL;
+	run->seed = seed;
+	run->instant = 0;
+	if (run->replay)
+		printf("# %s, chunk of %u blocks, %s\n", life_kind_name(config.kind),
+			config.rig.chunk_blocks, life_trouble_name(config.trouble));
+	life_begin(&run->life, &config);
+	sim_world_on_write(run->life.rig->world, write_reached, run);
+	life_run(&run->life, STEPS);
+	sim_world_on_write(run->life.rig->world, NULL, NULL);
+	if (run->life.errors || run->life.mismatches) {
+		printf("# seed %llu: %u requests failed, %u reads were wrong before any cut\n",
+			(unsigned long long)seed, run->life.errors, run->life.mismatches);
+		run->c->sums.violations++;
+	}
+	life_end(&run->life);
+	run->c->sums.lives++;
+}
+
+static uint64_t seed_of(const struct options *o, const struct sweep_case *c, unsigned life)
+{
+	struct random r = {o->seed ^ (uint64_t)c->number << 40 ^ (uint64_t)life << 16};
+	return random_u64(&r) % UINT64_C(1000000000000);
+}
+
+/* ---- cases ---- */
+
+static unsigned cases_add(struct sweep_case *cases, unsigned n, const struct volume *v)
+{
+	for (unsigned p = 0; p < COUNT(pi_types); p++) {
+		for (unsigned journal = 0; journal < (v->level == RAID_RAID5 ? 2u : 1u);
+			journal++) {
+			for (unsigned t = 0; t < LIFE_TROUBLES; t++) {
+				if (t != LIFE_HEALTHY && v->level == RAID_SINGLE)
+					continue;
+				cases[n] = (struct sweep_case){.number = n + 1,
+					.volume = *v,
+					.pi = pi_types[p],
+					.journal = journal,
+					.trouble = (enum life_trouble)t};
+				n++;
+			}
+		}
+	}
+	return n;
+}
+
+/* What must be noticed, else the rest proves nothing. */
+static unsigned controls_add(struct sweep_case *cases, unsigned n)
+{
+	static const struct sweep_case controls[] = {{.how = CUT_NO_RESYNC}, {.lying_flush = true}};
+	for (unsigned i = 0; i < COUNT(controls); i++) {
+		cases[n] = controls[i];
+		cases[n].volume = (struct volume){RAID_RAID5, 4};
+		cases[n].number = n + 1;
+		n++;
+	}
+	return n;
+}
+
+static unsigned cases_make(struct sweep_case *cases)
+{
+	unsigned n = 0;
+	for (unsigned v = 0; v < COUNT(volumes); v++)
+		n = cases_add(cases, n, &volumes[v]);
+	return controls_add(cases, n);
+}
+
+static const char *control_name(const struct sweep_case *c)
+{
+	return c->lying_flush ? "a lying flush is noticed" : "a missing resync is noticed";
+}
+
+static const char *hole_name(const struct sweep_case *c)
+{
+	return c->volume.level != RAID_RAID5 ? "" : c->journal ? ", journal" : ", bitmap";
+}
+
+static void report_tap(const struct sweep_case *c)
+{
+	bool good = is_control(c) ? c->sums.violations > 0 : c->sums.violations == 0;
+	printf("%s %u - ", good ? "ok" : "not ok", c->number);
+	if (is_control(c))
+		printf("%s", control_name(c));
+	else
+		printf("%s x%u%s, pi %s, %s: %llu cuts", raid_level_name(c->volume.level),
+			c->volume.members, hole_name(c), pi_name(c->pi),
+			life_trouble_name(c->trouble), (unsigned long long)c->sums.cuts);
+	printf("\n");
+	fflush(stdout);
+}
+
+static void report_json(const struct sweep_case *c)
+{
+	const struct sums *s = &c->sums;
+	printf("{\"sweep\":\"cuts\",\"case\":%u,\"level\":\"%s\",\"members\":%u,\"pi\":\"%s\","
+	       "\"write_hole\":\"%s\",\"trouble\":\"%s\",\"control\":\"%s\",",
+		c->number, raid_level_name(c->volume.level), c->volume.members, pi_name(c->pi),
+		c->volume.level != RAID_RAID5 ? "-"
+		: c->journal                  ? "journal"
+					      : "bitmap",
+		life_trouble_name(c->trouble), is_control(c) ? control_name(c) : "");
+	printf("\"lives\":%llu,\"instants\":%llu,\"cuts\":%llu,\"second_cuts\":%llu,"
+	       "\"losses\":%llu,\"bytes\":%llu,\"unprotected\":%llu,\"violations\":%llu}\n",
+		(unsigned long long)s->lives, (unsigned long long)s->instants,
+		(unsigned long long)s->cuts, (unsigned long long)s->second_cuts,
+		(unsigned long long)s->losses, (unsigned long long)s->bytes,
+		(unsigned long long)s->unprotected, (unsigned long long)s->violations);
+	fflush(stdout);
+}
+
+static bool run_case(const struct options *o, struct sweep_case *c)
+{
+	struct run run = {.options = o, .c = c};
+	unsigned lives = is_control(c) ? 3 : o->lives;
+	for (unsigned i = 0; i < lives && (is_control(c) || c->sums.violations < 5); i++)
+		live(&run, seed_of(o, c, i));
+	(o->json ? report_json : report_tap)(c);
+	return is_control(c) ? c->sums.violations > 0 : c->sums.violations == 0;
+}
+
+static int run_all(const struct options *o, struct sweep_case *cases, unsigned count)
+{
+	unsigned failures = 0, ran = 0;
+	for (unsigned i = 0; i < count; i++) {
+		if (o->only ? cases[i].number != o->only : i % o->parts != o->part)
+			continue;
+		ran++;
+		failures += !run_case(o, &cases[i]);
+	}
+	if (!o->json)
+		printf("1..%u\n", ran);
+	return failures ? 1 : 0;
+}
+
+static int replay(struct sweep_case *cases, unsigned count, const char *text)
+{
+	unsigned number, fate, lost;
+	unsigned long long seed, cut;
+	struct options o = {.fates = 1};
+	if (sscanf(text, "%u:%llu:%llu:%u:%u", &number, &seed, &cut, &fate, &lost) != 5 ||
+		number < 1 || number > count)
+		return 2;
+	struct cut wanted = {.number = cut, .fate = fate, .lost = lost};
+	struct run run = {.options = &o, .c = &cases[number - 1], .replay = &wanted};
+	live(&run, seed);
+	report_tap(run.c);
+	return run.c->sums.violations ? 1 : 0;
+}
+
+static bool option(struct options *o, const char *name, const char *value)
+{
+	if (strcmp(name, "--lives") == 0)
+		o->lives = (unsigned)strtoul(value, NULL, 0);
+	else if (strcmp(name, "--fates") == 0)
+		o->fates = (unsigned)strtoul(value, NULL, 0);
+	else if (strcmp(name, "--seed") == 0)
+		o->seed = strtoull(value, NULL, 0);
+	else if (strcmp(name, "--case") == 0)
+		o->only = (unsigned)strtoul(value, NULL, 0);
+	else
+		return strcmp(name, "--part") == 0 &&
+		       sscanf(value, "%u/%u", &o->part, &o->parts) == 2 && o->part < o->parts;
+	return true;
+}
+
+/* Snapshots come and go by the thousand: let their memory stay with us. */
+static void keep_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 512 << 20);
+}
+
+int main(int argc, char **argv)
+{
+	static struct sweep_case cases[MAX_CASES];
+	struct options o = {.lives = LIVES_DEFAULT, .fates = 3, .parts = 1, .seed = 0x57ab1e};
+	unsigned count = cases_make(cases);
+	const char *given = getenv("STABLEFS_TEST_SEED");
+	program = argv[0];
+	keep_memory();
+	signal(SIGABRT, died);
+	signal(SIGSEGV, died);
+	atexit(ended);
+	o.seed = given ? strtoull(given, NULL, 0) : o.seed;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0) {
+			o.json = true;
+			continue;
+		}
+		if (i + 1 < argc && strcmp(argv[i], "--replay") == 0)
+			return replay(cases, count, argv[i + 1]);
+		if (i + 1 == argc || !option(&o, argv[i], argv[i + 1])) {
+			fprintf(stderr, "%s: bad argument %s\n", program, argv[i]);
+			return 2;
+		}
+		i++;
+	}
+	return run_all(&o, cases, count);
+}
