@@ -36,7 +36,8 @@ void history_init(struct history *h, const struct geometry *geometry); /* all ze
 void history_fini(struct history *h);
 
 /* A write is about to be posted; returns its number. Blocks that it covers in part are padded with
- * zeros where @fresh, else with what they hold. There is room for HISTORY_WRITES between flushes. */
+ * zeros where @fresh, else with what they hold. There is room for HISTORY_WRITES of them between
+ * flushes. */
 uint64_t history_write(
 	struct history *h, uint64_t offset_bytes, const void *data, uint32_t len_bytes, bool fresh);
 bool history_is_full(const struct history *h);
@@ -49,7 +50,7 @@ void history_flush_end(struct history *h);
 /* What a volume looks like, as read. */
 enum history_verdict {
 	HISTORY_RIGHT,
-	HISTORY_IN_FLIGHT, /* wrong, but every byte of the block was being replaced since the flush */
+	HISTORY_IN_FLIGHT, /* wrong, but the block was being written since the flush */
 	HISTORY_AT_REST,   /* wrong, and nobody had asked to change it */
 };
 enum history_verdict history_judge(const struct history *h, uint64_t block, const uint8_t *got);
