@@ -113,12 +113,11 @@ static void a_writer_whose_round_began_before_the_loss_waits_for_the_next(void *
 	struct array_wait w;
 	setup(&a, SEED);
 	assert_false(array_begin(&a, &w, 5));
-	uint64_t rounds = intent_stats(a.log).rounds;
 	lose_member(&a);
 	rig_run_until(&a.rig, &w.ended);
 	assert_int_equal(w.err, 0);
-	assert_int_equal(intent_stats(a.log).rounds, rounds + 1);
-	array_settle(&a);
+	assert_true(array_begin(&a, &w, 5)); /* for both, mark and stale region, are durable now */
+	intent_write_ended(a.log, 5);
 	end_and_flush(&a, 5);
 	tick_twice(&a);
 	array_reboot(&a);
@@ -382,11 +381,11 @@ static void a_sync_tells_that_no_member_took_the_log(void **unused)
 static void no_torn_write_loses_both_the_mark_and_the_stale_region(void **unused)
 {
 	(void)unused;
-	for (uint64_t seed = 1; seed <= 40; seed++) {
+	for (uint64_t seed = 1; seed <= 200; seed++) {
 		struct array a;
 		setup(&a, seed);
 		assert_int_equal(array_mark(&a, 5), 0);
-		array_reboot(&a);
+		array_reboot(&a); /* a mark that is found is stale, in memory only as yet */
 		leave_alone(&a);
 		intent_region_synced(a.log, 5);
 		array_flushed(&a);

@@ -11,6 +11,11 @@ static void encode(struct super *super, uint8_t *block)
 	*super = rig_super(PI_T10, PI_CHECK_DEVICE, 100);
 	super->clean = true;
 	super->generation = UINT64_C(0x1122334455667788);
+	super->write_hole = SUPER_HOLE_JOURNAL;
+	super->stale_since = 77;
+	super->states[2] = SUPER_MEMBER_REBUILDING;
+	memcpy(super->peers[1], super->member_uuid, 16);
+	memset(super->peers[2], 0x77, 16);
 	super_encode(super, block);
 }
 
@@ -34,7 +39,10 @@ static void a_superblock_comes_back_as_it_was(void **unused)
 	assert_int_equal(out.index, 1);
 	assert_int_equal(out.pi, PI_T10);
 	assert_int_equal(out.pi_check, PI_CHECK_DEVICE);
-	assert_int_equal(out.states[2], SUPER_MEMBER_ACTIVE);
+	assert_int_equal(out.write_hole, SUPER_HOLE_JOURNAL);
+	assert_int_equal(out.stale_since, 77);
+	assert_int_equal(out.states[1], SUPER_MEMBER_ACTIVE);
+	assert_int_equal(out.states[2], SUPER_MEMBER_REBUILDING);
 	assert_int_equal(out.states[3], SUPER_MEMBER_MISSING);
 	assert_true(out.clean);
 	assert_string_equal(out.label, "rig");
@@ -50,7 +58,7 @@ static void the_bytes_stand_where_the_format_says(void **unused)
 	uint8_t block[SUPER_BYTES];
 	encode(&super, block);
 	uint32_t crc = get_le32(block + 12);
-	assert_memory_equal(block, "STABLEFS\1\0\0\0", 12);
+	assert_memory_equal(block, "STABLEFS\2\0\0\0", 12);
 	assert_int_equal(get_le64(block + 16), UINT64_C(0x1122334455667788));
 	assert_memory_equal(block + 64, "rig", 4);
 	assert_int_equal(get_le32(block + 96), 1);
@@ -61,7 +69,10 @@ static void the_bytes_stand_where_the_format_says(void **unused)
 	assert_int_equal(get_le64(block + 144), super.member_bytes);
 	assert_int_equal(get_le64(block + 160), 65536);
 	assert_int_equal(get_le64(block + 224), super.data.offset_bytes);
-	assert_memory_equal(block + 240, "\1\1\1\0", 4);
+	assert_int_equal(get_le32(block + 124), 1);
+	assert_int_equal(get_le64(block + 152), 77);
+	assert_memory_equal(block + 240, "\1\1\2\0", 4);
+	assert_memory_equal(block + 256 + 16, super.member_uuid, 16);
 	put_le32(block + 12, 0);
 	assert_int_equal(crc32c(block, SUPER_BYTES), crc);
 }
@@ -88,10 +99,10 @@ static void a_newer_version_is_not_damage(void **unused)
 	struct errmsg why = {0};
 	uint8_t block[SUPER_BYTES];
 	encode(&super, block);
-	put_le32(block + 8, 2);
+	put_le32(block + 8, 3);
 	seal(block);
 	assert_int_equal(super_decode(block, UINT64_MAX, &out, &why), -EPROTONOSUPPORT);
-	assert_non_null(strstr(why.text, "version 2"));
+	assert_non_null(strstr(why.text, "version 3"));
 }
 
 static void a_member_that_was_truncated_is_refused(void **unused)
@@ -122,7 +133,7 @@ static const struct lie {
 	{116, 4, 4}, /* PI */
 	{116, 4, 3}, /* larger tuples do not fit */
 	{120, 4, 2},
-	{124, 4, 1},   /* reserved */
+	{124, 4, 2},   /* write hole */
 	{128, 8, 0},   /* stripes */
 	{128, 8, 101}, /* more than the data area holds */
 	{128, 8, UINT64_C(1) << 60},
@@ -133,7 +144,6 @@ static const struct lie {
 	{144, 8, UINT64_MAX},
 	{144, 8, UINT64_C(1) << 57},
 	{144, 8, (8 << 20) + 4096},
-	{152, 8, 1},
 	{160, 8, 4096}, /* the intent area over copy A */
 	{160, 8, 65537},
 	{168, 8, 4096}, /* too small */
@@ -145,9 +155,10 @@ static const struct lie {
 	{224, 8, 4096},
 	{232, 8, 4096}, /* too little data */
 	{232, 8, UINT64_C(1) << 40},
-	{241, 1, 2}, /* states */
+	{241, 1, 3}, /* states */
 	{243, 1, 1},
-	{256, 1, 1}, /* reserved tail */
+	{256 + 3 * 16, 1, 1}, /* a peer behind the last member */
+	{512, 1, 1},          /* reserved tail */
 	{4095, 1, 1},
 };
 
@@ -166,6 +177,21 @@ static void a_lie_behind_a_good_checksum_is_refused(void **unused)
 			fail_msg("lie %u at offset %u was believed", i, lies[i].offset);
 		assert_true(why.text[0]);
 	}
+}
+
+static void a_spare_has_an_index_of_its_own(void **unused)
+{
+	(void)unused;
+	struct super super, out;
+	uint8_t block[SUPER_BYTES];
+	encode(&super, block);
+	put_le32(block + 108, SUPER_INDEX_SPARE);
+	seal(block);
+	assert_int_equal(super_decode(block, UINT64_MAX, &out, NULL), 0);
+	assert_int_equal(out.index, SUPER_INDEX_SPARE);
+	put_le32(block + 108, SUPER_INDEX_SPARE + 1);
+	seal(block);
+	assert_int_equal(super_decode(block, UINT64_MAX, &out, NULL), -EUCLEAN);
 }
 
 static void a_label_without_an_end_is_refused(void **unused)
@@ -196,7 +222,8 @@ static void random_lies_are_refused_or_harmless(void **unused)
 		if (super_decode(block, UINT64_MAX, &out, NULL) < 0)
 			continue;
 		accepted++;
-		assert_true(out.index < out.members && out.members <= SUPER_MAX_MEMBERS);
+		assert_true(out.index < out.members || out.index == SUPER_INDEX_SPARE);
+		assert_true(out.members <= SUPER_MAX_MEMBERS);
 		assert_true(out.data.offset_bytes + super_data_blocks(&out) * BLOCK_BYTES <=
 			    out.member_bytes - SUPER_TAIL_BYTES);
 		assert_true(super_regions(&out) <= SUPER_MAX_REGIONS);
@@ -213,6 +240,7 @@ int main(void)
 		cmocka_unit_test(a_newer_version_is_not_damage),
 		cmocka_unit_test(a_member_that_was_truncated_is_refused),
 		cmocka_unit_test(a_lie_behind_a_good_checksum_is_refused),
+		cmocka_unit_test(a_spare_has_an_index_of_its_own),
 		cmocka_unit_test(a_label_without_an_end_is_refused),
 		cmocka_unit_test(random_lies_are_refused_or_harmless),
 	};
