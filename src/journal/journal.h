@@ -7,15 +7,17 @@
  * PP) goes durably to the stripe's parity member. After a crash P = PP ^ (what the written slots
  * hold now), whatever of the write arrived, and a member that is lost as well is rebuilt rightly.
  * The idea is md's (Linux, Documentation/driver-api/md/raid5-ppl.rst). Beyond it: a degraded stripe
- * is protected too, since PP = P ^ xor of the old written data contains the missing block; where a
- * written slot is itself missing, its new data are nowhere but in the parity, and are logged.
+ * is protected too. A missing slot counts as not written, with the data that it shall have: they
+ * are in PP (old where the write leaves it alone, new where it does not), and nowhere else.
  *
  * Owner thread: the engine's.
  * Invariants: I1 a record is durable before done() says so. I2 a record is kept until the members
  *   were flushed after the write that it protects had ended. I3 of several records of one row only
- *   the newest counts; a write that needs none (a full row) supersedes older ones
- *   (journal_holds()).
- *   I4 records of another volume, epoch or place never count.
+ *   the newest counts; a write that needs none (a full row) supersedes an older one that the rings
+ *   still hold (journal_holds()): a record that has done its duty does no harm as long as what it
+ *   calls unwritten stays as it was. I4 records of another volume, epoch or place never count, nor
+ *   anything that a user's data could look like. I5 what is older than a damaged batch never
+ *   counts: it may have been superseded there.
  * May use: member, io, base. Must not know: plans, parity arithmetic, tuples.
  *
  * On the member: a header block, then a ring of batches in the journal area (docs/format.md). One
@@ -29,62 +31,79 @@
 struct journal;
 
 #define JOURNAL_MAX_MEMBERS 16u
-#define JOURNAL_NO_SLOT     255u
 
 /* Read the rings of the present members (NULL: missing). Blocking, before the engine starts. After
- * a clean end (@clean) what they hold is ignored. Damage costs the damaged batch and those behind
- * it on that member, with a warning: a torn newest batch is what a power cut leaves, and no write
- * that it protects had begun. */
+ * a clean end (@clean) what they hold is ignored. Damage costs the damaged batch and those before
+ * it on that member, with a warning; a torn newest batch is what a power cut leaves, costs nothing
+ * else, and no write that it protects had begun. @count: members of the volume. */
 int journal_load(struct io_engine *io, struct member *const *members, unsigned count, bool clean,
 	struct journal **out, struct errmsg *why);
 void journal_free(struct journal *j); /* accepts NULL; nothing under way */
 
-/* An empty ring: at creation, and on a member that comes. Blocking. */
+/* An empty ring, whatever the area held: at creation, and on a member that comes. Blocking. */
 int journal_format(struct member *m);
 
-/* Begin a new epoch on every present member, named by the volume's generation: older records are
- * forgotten. Blocking, after recovery or a clean start, before the first append. */
+/* Begin a new epoch on every present member: older records are forgotten. @generation is the
+ * volume's, and stands in the headers for people. Blocking; after a load that found a clean end,
+ * before the volume says durably that it is in use. After an unclean end the log goes on behind
+ * what it holds: no begin. */
 int journal_begin(struct journal *j, uint64_t generation);
 
-/* One partial write: a run of rows of a stripe in each of which the same slots are written. (A
- * write whose rows differ in that makes several.) The caller owns it from append to
- * journal_ended(). */
+/* Consecutive rows of a stripe that a write treats alike. */
+struct journal_run {
+	uint16_t row, rows;
+	/* The rows are written in full, which needs no protection; older records of them no longer
+	 * count. Else bit i of @written_slots: data slot i, which is present, is written (none: a
+	 * missing slot only). */
+	bool superseded;
+	uint16_t written_slots;
+};
+
+/* What one write to a stripe has to log. The caller owns it from append to journal_ended(). */
 struct journal_append {
 	struct list_node node;
 	uint64_t stripe;
-	unsigned member; /* the stripe's parity member, which is present */
-	unsigned row, rows;
-	uint32_t written_slots; /* bit i: data slot i is written in these rows */
-	unsigned missing_slot;  /* a written slot whose member is missing, or JOURNAL_NO_SLOT */
-	/* rows blocks, page-aligned; borrowed until done(). NULL: the rows are written in full,
-	 * which needs no protection; older records of them no longer count. */
+	unsigned member;                /* the stripe's parity member */
+	const struct journal_run *runs; /* borrowed until done(); in order, apart, at least one */
+	unsigned run_count;
+	/* The PP of all rows of the runs that are not superseded, in order; page-aligned; borrowed
+	 * until done(). May be NULL where there are none. */
 	const uint8_t *partial;
-	const uint8_t *missing_data; /* rows blocks, where missing_slot is one */
-	/* Engine thread, never from within the call. An error: not durable; -ENODEV: the member was
-	 * taken away, and with it the parity. */
+	uint32_t partial_blocks;
+	/* Engine thread, never from within the call. An error: not durable; -ENODEV: the member is
+	 * not there, or was taken away, and with it the parity; -EFBIG: more than the ring holds
+	 * (no volume of super_layout()'s making has such a chunk). */
 	void (*done)(struct journal_append *a, int err);
 	/* The journal's. */
-	uint64_t seq, ended_epoch;
+	uint64_t seq; /* of its batch; 0: none */
+	uint32_t crc;
+	int err;
+	bool waited;
 };
 
 /* The record is on its way. */
 void journal_append(struct journal *j, struct journal_append *a);
 
-/* The write that @a protects has ended: its record may go after the next flush. */
+/* The write that @a protects has ended, after done(): its record may go after the next flush. */
 void journal_ended(struct journal *j, struct journal_append *a);
 
-/* A record of @stripe is still in a ring: a write without one must supersede it first. */
-bool journal_holds(const struct journal *j, uint64_t stripe);
+/* The newest record of @row of @stripe that the ring of @member may still show after a crash calls
+ * some of it unwritten: who writes that without a record must supersede it first. */
+bool journal_holds(const struct journal *j, unsigned member, uint64_t stripe, unsigned row);
 
 /* As intent_epoch() and intent_flushed(): a flush of all members that began at @epoch has ended. */
 uint64_t journal_epoch(struct journal *j);
 void journal_flushed(struct journal *j, uint64_t epoch);
 
-/* A ring is more than half full of records that a flush would free, or an append waits for that. */
+/* A flush that begins now would free room, and a ring is more than half full or an append waits. */
 bool journal_wants_flush(const struct journal *j);
 
+/* An append waits for room that a stripe holds which was found at load and is not yet forgotten. */
+bool journal_wants_resync(const struct journal *j, uint64_t *stripe);
+
 /* A member has gone (NULL) or come (formatted); appends that wait for one that has gone end with
- * -ENODEV. It stays open until journal_busy() is false. */
+ * -ENODEV, from within this call but for those that are being written. It stays open until
+ * journal_busy() is false. */
 void journal_set_member(struct journal *j, unsigned index, struct member *m);
 bool journal_busy(const struct journal *j);               /* a batch is being written */
 uint32_t journal_failed_members(const struct journal *j); /* as intent_failed_members() */
@@ -93,18 +112,20 @@ uint32_t journal_failed_members(const struct journal *j); /* as intent_failed_me
 
 /* What was loaded for one row: the newest record. */
 struct journal_found {
-	uint32_t written_slots;
-	unsigned missing_slot;                 /* or JOURNAL_NO_SLOT */
-	const uint8_t *partial, *missing_data; /* a block each; the journal's, until forgotten */
+	uint16_t written_slots;
+	const uint8_t *partial; /* a block, aligned to 64 bytes; the journal's, until forgotten */
 };
-bool journal_find(
-	const struct journal *j, uint64_t stripe, unsigned row, struct journal_found *out);
+bool journal_find(const struct journal *j, unsigned member, uint64_t stripe, unsigned row,
+	struct journal_found *out);
 
 /* The stripe has been made consistent: what was loaded for it no longer counts. */
 void journal_forget(struct journal *j, uint64_t stripe);
 
+/* The same for all stripes that @keep does not want kept: those that are not in doubt. */
+void journal_forget_unless(struct journal *j, bool (*keep)(void *ctx, uint64_t stripe), void *ctx);
+
 struct journal_stats {
-	uint64_t appends, batches, written_bytes, flushes_wanted, waits; /* waits: for room */
+	uint64_t appends, batches, written_bytes, waits; /* waits: appends that had to, for room */
 	uint64_t ring_bytes;
 };
 struct journal_stats journal_stats(const struct journal *j); /* any thread: relaxed counters */

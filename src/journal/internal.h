@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of this module share. Owner thread: the engine's, but for the counters. Nobody
+ * outside src/journal includes it. */
+#ifndef STABLEFS_JOURNAL_INTERNAL_H
+#define STABLEFS_JOURNAL_INTERNAL_H
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include "journal/journal.h"
+#include "journal/journal_disk.h"
+
+#define MAX_CHUNK_BLOCKS 256u
+#define STRIPE_BUCKETS   16384u
+
+/* A batch in the ring, from when it is sent until its room is free. */
+struct journal_batch {
+	uint32_t at, blocks;  /* in the ring */
+	uint32_t busy;        /* appends not ended; stripes found at load, not forgotten */
+	uint64_t ended_epoch; /* when the last of them ended */
+};
+
+/* A row found at load: what its newest record says. */
+struct journal_row {
+	struct journal_row *next; /* of the stripe */
+	unsigned row;
+	uint16_t written_slots;
+	_Alignas(64) uint8_t partial[BLOCK_BYTES];
+};
+
+/* A stripe of which the ring of one member may show records after a crash. */
+struct journal_stripe {
+	struct journal_stripe *next; /* in its hash chain */
+	struct list_node node;       /* on the member's list, oldest newest record first */
+	uint64_t stripe;
+	unsigned member;
+	uint64_t newest_seq;
+	uint64_t held[MAX_CHUNK_BLOCKS / 64]; /* rows whose newest record is not "superseded" */
+	struct journal_row *found;            /* owned; until forgotten */
+	uint64_t found_seq;                   /* the batch that is busy with them */
+};
+
+struct journal_member {
+	struct journal *j;
+	unsigned index;
+	struct member *member;     /* borrowed; NULL: missing */
+	struct member *written_to; /* by the batch under way; NULL where that has gone */
+	bool writing, failed;
+	bool fresh; /* its header is to be written with the first batch */
+	struct journal_disk_header header;
+
+	struct journal_batch *batches; /* owned; batch s is at s % ring_blocks */
+	uint64_t oldest_seq, next_seq; /* in use: oldest_seq .. next_seq - 1 */
+	uint64_t durable_tail;         /* as the newest durable batch says */
+	uint64_t sent_tail;            /* as the batch under way says */
+	uint32_t head;                 /* block of the ring behind the newest batch */
+
+	struct list waiting; /* of journal_append */
+	struct list sent;    /* those in the batch under way */
+	uint8_t *block;      /* owned; the area's header, then that of the batch under way */
+	struct io_req io;
+	struct iovec iov[IO_MAX_IOV];
+
+	struct list stripes; /* of journal_stripe */
+	uint64_t blind_seq;  /* no memory to remember what batches up to this one hold */
+};
+
+struct journal_counters {
+	_Atomic uint64_t appends, batches, written_bytes, waits;
+};
+
+struct journal {
+	struct io_engine *io; /* borrowed */
+	struct super super;   /* of a member: volume UUID, geometry, place of the area */
+	uint32_t ring_blocks;
+	uint32_t batch_blocks; /* the most that a batch may have: journal_ring.c */
+	struct journal_member members[JOURNAL_MAX_MEMBERS];
+	unsigned members_count;
+	uint64_t epoch;
+	struct journal_stripe *stripes[STRIPE_BUCKETS];
+	struct list refused; /* of journal_append: ended by the alarm */
+	bool refusing;
+	struct io_req alarm;
+	struct journal_counters counters;
+};
+
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline struct journal_batch *batch_of(const struct journal_member *jm, uint64_t seq)
+{
+	return &jm->batches[seq % jm->j->ring_blocks];
+}
+
+static inline bool batch_in_use(const struct journal_member *jm, uint64_t seq)
+{
+	return seq >= jm->oldest_seq && seq < jm->next_seq;
+}
+
+/* One of those that keep batch @seq has ended. */
+static inline void batch_part_ended(struct journal_member *jm, uint64_t seq)
+{
+	if (!batch_in_use(jm, seq))
+		return;
+	struct journal_batch *b = batch_of(jm, seq);
+	assert(b->busy);
+	b->busy--;
+	b->ended_epoch = jm->j->epoch;
+}
+
+/* ---- journal.c ---- */
+
+/* A new epoch of one ring, which holds nothing then; its header goes with the first batch. */
+void journal_member_renew(struct journal_member *jm);
+
+/* ---- journal_ring.c: room ---- */
+
+/* Where a batch of @blocks can begin: true, and *@at. */
+bool journal_ring_place(const struct journal_member *jm, uint32_t blocks, uint32_t *at);
+
+/* From the oldest batch to the head, gaps at the end included. */
+uint32_t journal_ring_used(const struct journal_member *jm);
+
+/* ---- journal_stripes.c: what the rings hold ---- */
+
+struct journal_stripe *journal_stripe_find(
+	const struct journal *j, unsigned member, uint64_t stripe);
+
+/* Batch @seq holds a record of @runs. Returns the stripe; NULL where the ring knows no rows of it,
+ * or there was no memory (which is remembered). */
+struct journal_stripe *journal_stripe_note(struct journal_member *jm, uint64_t stripe,
+	const struct journal_run *runs, unsigned run_count, uint64_t seq);
+
+/* What only batches before the durable tail said is no longer there. */
+void journal_stripes_release(struct journal_member *jm);
+
+/* All of a member's. */
+void journal_stripes_drop(struct journal_member *jm);
+
+void journal_stripe_rows_free(struct journal_stripe *s);
+
+#endif

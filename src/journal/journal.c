@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a record: one batch under way a member; what arrives meanwhile shares the next.
+ *
+ *	journal_append -> waiting --batch_gather--> sent --batch_written--> done()
+ *			     |  no room: until journal_flushed()
+ *			     |  member gone: done(-ENODEV)
+ *	journal_ended -> its batch is less busy; when nothing keeps it --journal_flushed--> free
+ *
+ * A batch is one durable write: its header, then the callers' blocks where they lie. Its number is
+ * used up also where the write fails, so no two batches of an epoch bear the same, and a loader
+ * that misses it stops there (I5). */
+#include "journal/internal.h"
+
+#include <string.h>
+#include <sys/random.h>
+#include "base/crc32c.h"
+
+/* A larger batch costs those in it more latency than it saves the ring; and the largest chunk. */
+#define BATCH_PAYLOAD_BLOCKS 256u
+
+_Static_assert(BATCH_PAYLOAD_BLOCKS >= MAX_CHUNK_BLOCKS, "every write fits into a batch");
+
+static void batch_start(struct journal_member *jm);
+
+/* ---- refusals: in the engine's loop, never within the call ---- */
+
+static void refusals_told(struct io_req *io, int err)
+{
+	struct journal *j = container_of(io, struct journal, alarm);
+	struct list refused;
+	(void)err;
+	list_init(&refused);
+	list_splice_back(&refused, &j->refused);
+	j->refusing = false;
+	struct list_node *n;
+	while ((n = list_pop_front(&refused))) {
+		struct journal_append *a = container_of(n, struct journal_append, node);
+		a->done(a, a->err);
+	}
+}
+
+static void refuse(struct journal *j, struct journal_append *a, int err)
+{
+	a->err = err;
+	list_push_back(&j->refused, &a->node);
+	if (j->refusing)
+		return;
+	j->refusing = true;
+	j->alarm = (struct io_req){
+		.kind = IO_ALARM, .due_ns = io_now_ns(j->io), .done = refusals_told};
+	io_submit(j->io, &j->alarm);
+}
+
+/* ---- the end of a batch ---- */
+
+static void appends_end(struct list *appends, int err)
+{
+	struct list_node *n;
+	while ((n = list_pop_front(appends))) {
+		struct journal_append *a = container_of(n, struct journal_append, node);
+		a->seq = err < 0 ? 0 : a->seq;
+		a->done(a, err);
+	}
+}
+
+/* What a failed batch may have left in the ring is as good as any other record, but nobody waits
+ * for it. */
+static void batch_failed(struct journal_member *jm)
+{
+	jm->failed = true;
+	if (jm->fresh)
+		journal_member_renew(jm);
+	else
+		batch_of(jm, jm->next_seq - 1)->busy = 0;
+}
+
+static void batch_written(struct io_req *io, int err)
+{
+	struct journal_member *jm = container_of(io, struct journal_member, io);
+	struct list ended;
+	list_init(&ended);
+	list_splice_back(&ended, &jm->sent);
+	bool gone = !jm->written_to;
+	jm->writing = false;
+	jm->written_to = NULL;
+	if (gone) {
+		err = -ENODEV;
+	} else if (err < 0) {
+		batch_failed(jm);
+	} else {
+		jm->fresh = false;
+		jm->durable_tail = jm->sent_tail;
+		journal_stripes_release(jm);
+	}
+	appends_end(&ended, err);
+	batch_start(jm);
+}
+
+/* ---- a batch ---- */
+
+struct gathering {
+	uint32_t at; /* in the ring */
+	uint32_t payload_blocks, record_bytes;
+	unsigned count;
+};
+
+/* True where @a fits into the batch as well; then its place may be another. */
+static bool gathering_admits(
+	const struct journal_member *jm, struct gathering *g, const struct journal_append *a)
+{
+	uint32_t payload = g->payload_blocks + a->partial_blocks;
+	uint32_t records = g->record_bytes + journal_disk_record_bytes(a->run_count);
+	uint32_t most = (uint32_t)min_u64(BATCH_PAYLOAD_BLOCKS, jm->j->batch_blocks - 1);
+	return payload <= most && g->count + 1 < IO_MAX_IOV &&
+	       records <= JOURNAL_BATCH_RECORDS_MAX && journal_ring_place(jm, 1 + payload, &g->at);
+}
+
+static void gather(struct journal_member *jm, struct gathering *g, struct journal_append *a)
+{
+	uint8_t *header = jm->block + BLOCK_BYTES;
+	list_remove(&a->node);
+	list_push_back(&jm->sent, &a->node);
+	a->seq = jm->next_seq;
+	g->record_bytes = journal_disk_record_encode(a, g->record_bytes, header);
+	g->payload_blocks += a->partial_blocks;
+	g->count++;
+	if (a->partial_blocks)
+		jm->iov[jm->io.iov_count++] = (struct iovec){
+			(void *)(uintptr_t)a->partial, (size_t)a->partial_blocks * BLOCK_BYTES};
+	journal_stripe_note(jm, a->stripe, a->runs, a->run_count, a->seq);
+}
+
+static void append_must_wait(struct journal_member *jm, struct journal_append *a)
+{
+	if (!a->waited)
+		counter_add(&jm->j->counters.waits, 1);
+	a->waited = true;
+}
+
+static void batch_gather(struct journal_member *jm, struct gathering *g)
+{
+	struct list_node *n;
+	jm->io.iov_count = 1;
+	while ((n = list_first(&jm->waiting))) {
+		struct journal_append *a = container_of(n, struct journal_append, node);
+		uint32_t at = g->at;
+		if (!gathering_admits(jm, g, a)) {
+			g->at = at;
+			if (!g->count)
+				append_must_wait(jm, a);
+			return;
+		}
+		gather(jm, g, a);
+	}
+}
+
+/* The header of the batch; that of the area stands before it, and goes along where it is new (then
+ * the batch is the first of the ring). */
+static void header_make(struct journal_member *jm, const struct gathering *g)
+{
+	struct journal *j = jm->j;
+	bool empty = jm->oldest_seq == jm->next_seq;
+	struct journal_disk_batch batch = {.seq = jm->next_seq,
+		.tail = empty ? jm->next_seq : jm->oldest_seq,
+		.at = g->at,
+		.payload_blocks = g->payload_blocks,
+		.record_count = (uint16_t)g->count,
+		.record_bytes = (uint16_t)g->record_bytes};
+	jm->sent_tail = batch.tail;
+	journal_disk_batch_encode(&j->super, jm->header.cookie, &batch, jm->block + BLOCK_BYTES);
+	if (jm->fresh)
+		journal_disk_header_encode(&j->super, &jm->header, jm->block);
+	unsigned blocks = jm->fresh ? 2 : 1;
+	jm->iov[0] = (struct iovec){
+		jm->block + (2 - blocks) * BLOCK_BYTES, (size_t)blocks * BLOCK_BYTES};
+}
+
+static void batch_send(struct journal_member *jm, const struct gathering *g)
+{
+	struct journal *j = jm->j;
+	uint64_t at = member_super(jm->member)->journal.offset_bytes +
+		      (jm->fresh ? 0 : (1 + (uint64_t)g->at) * BLOCK_BYTES);
+	header_make(jm, g);
+	*batch_of(jm, jm->next_seq++) = (struct journal_batch){
+		.at = g->at, .blocks = 1 + g->payload_blocks, .busy = g->count};
+	jm->head = g->at + 1 + g->payload_blocks;
+	jm->writing = true;
+	jm->written_to = jm->member;
+	jm->io = (struct io_req){.kind = IO_WRITE,
+		.file = member_file(jm->member),
+		.offset_bytes = at,
+		.iov = jm->iov,
+		.iov_count = jm->io.iov_count,
+		.durable = true,
+		.done = batch_written};
+	counter_add(&j->counters.batches, 1);
+	counter_add(&j->counters.written_bytes, (1 + (uint64_t)g->payload_blocks) * BLOCK_BYTES);
+	io_submit(j->io, &jm->io);
+}
+
+static void batch_start(struct journal_member *jm)
+{
+	struct gathering g = {0};
+	if (jm->writing || !jm->member || list_empty(&jm->waiting))
+		return;
+	batch_gather(jm, &g);
+	if (g.count)
+		batch_send(jm, &g);
+}
+
+/* ---- appending ---- */
+
+void journal_append(struct journal *j, struct journal_append *a)
+{
+	struct journal_member *jm = &j->members[a->member];
+	assert(a->member < j->members_count && a->run_count);
+	a->seq = 0;
+	a->waited = false;
+	counter_add(&j->counters.appends, 1);
+	if (!jm->member) {
+		refuse(j, a, -ENODEV);
+		return;
+	}
+	if (a->partial_blocks >= j->batch_blocks ||
+		journal_disk_record_bytes(a->run_count) > JOURNAL_BATCH_RECORDS_MAX) {
+		refuse(j, a, -EFBIG);
+		return;
+	}
+	a->crc = crc32c(a->partial, (size_t)a->partial_blocks * BLOCK_BYTES);
+	list_push_back(&jm->waiting, &a->node);
+	batch_start(jm);
+}
+
+void journal_ended(struct journal *j, struct journal_append *a)
+{
+	if (a->seq)
+		batch_part_ended(&j->members[a->member], a->seq);
+	a->seq = 0;
+}
+
+/* ---- flushes ---- */
+
+uint64_t journal_epoch(struct journal *j)
+{
+	return ++j->epoch;
+}
+
+static bool oldest_is_idle(const struct journal_member *jm)
+{
+	return jm->oldest_seq < jm->next_seq && !batch_of(jm, jm->oldest_seq)->busy;
+}
+
+void journal_flushed(struct journal *j, uint64_t epoch)
+{
+	for (unsigned i = 0; i < j->members_count; i++) {
+		struct journal_member *jm = &j->members[i];
+		while (oldest_is_idle(jm) && batch_of(jm, jm->oldest_seq)->ended_epoch < epoch)
+			jm->oldest_seq++;
+		batch_start(jm);
+	}
+}
+
+static bool waits_for_room(const struct journal_member *jm)
+{
+	return !jm->writing && !list_empty(&jm->waiting);
+}
+
+bool journal_wants_flush(const struct journal *j)
+{
+	for (unsigned i = 0; i < j->members_count; i++) {
+		const struct journal_member *jm = &j->members[i];
+		if (jm->member && oldest_is_idle(jm) &&
+			(journal_ring_used(jm) > j->ring_blocks / 2 || waits_for_room(jm)))
+			return true;
+	}
+	return false;
+}
+
+bool journal_wants_resync(const struct journal *j, uint64_t *stripe)
+{
+	for (unsigned i = 0; i < j->members_count; i++) {
+		const struct journal_member *jm = &j->members[i];
+		if (!jm->member || !waits_for_room(jm))
+			continue;
+		list_for_each (n, (struct list *)&jm->stripes) {
+			const struct journal_stripe *s =
+				container_of(n, struct journal_stripe, node);
+			if (!s->found || s->found_seq != jm->oldest_seq)
+				continue;
+			*stripe = s->stripe;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- members ---- */
+
+/* Without random numbers time will do: what counts is that nobody who
+ * writes data can know it before, and that no earlier epoch had it. */
+void journal_member_renew(struct journal_member *jm)
+{
+	uint64_t cookie = 0;
+	if (getrandom(&cookie, sizeof(cookie), GRND_NONBLOCK) != sizeof(cookie))
+		cookie = io_now_ns(jm->j->io) ^ (uintptr_t)jm;
+	jm->header.cookie = cookie;
+	jm->fresh = true;
+	jm->head = 0;
+	jm->oldest_seq = jm->durable_tail = jm->next_seq;
+	journal_stripes_drop(jm);
+}
+
+void journal_set_member(struct journal *j, unsigned index, struct member *m)
+{
+	assert(index < j->members_count);
+	struct journal_member *jm = &j->members[index];
+	struct list waiting;
+	list_init(&waiting);
+	list_splice_back(&waiting, &jm->waiting);
+	jm->member = m;
+	jm->written_to = NULL; /* what is under way is for nobody any more */
+	jm->failed = false;
+	journal_member_renew(jm);
+	appends_end(&waiting, -ENODEV);
+}
+
+bool journal_busy(const struct journal *j)
+{
+	for (unsigned i = 0; i < j->members_count; i++)
+		if (j->members[i].writing)
+			return true;
+	return j->refusing;
+}
+
+uint32_t journal_failed_members(const struct journal *j)
+{
+	uint32_t failed = 0;
+	for (unsigned i = 0; i < j->members_count; i++)
+		failed |= (uint32_t)j->members[i].failed << i;
+	return failed;
+}
+
+struct journal_stats journal_stats(const struct journal *j)
+{
+	const struct journal_counters *c = &j->counters;
+#define LOAD(field) .field = atomic_load_explicit(&c->field, memory_order_relaxed)
+	return (struct journal_stats){LOAD(appends), LOAD(batches), LOAD(written_bytes),
+		LOAD(waits), .ring_bytes = (uint64_t)j->ring_blocks * BLOCK_BYTES};
+#undef LOAD
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* Room in a ring. Batches stand behind each other in order of their numbers and never wrap:
+ *
+ *	0        tail            head          end
+ *	|  free  | oldest .. newest |   free   |	the next goes behind head, or where it is too
+ *							large for that, to 0 (what is left over at the
+ *							end is free again with the batch at 0)
+ *	0        head            tail          end
+ *	| .. newest |    free    | oldest ..   |	the next goes behind head
+ *
+ * So the oldest are overwritten first, and of what is not needed any more the newest batch last: for
+ * one that goes to 0 the head is in the last third (no batch has more than a third of the ring), and
+ * so the newest batch ends there and begins behind the first third. What a torn batch destroys is
+ * therefore older than the newest whole one, and a loader that comes down from that finds a gap
+ * before anything older which may have been superseded in what is lost (I5). */
+#include "journal/internal.h"
+
+static uint32_t tail_of(const struct journal_member *jm)
+{
+	return batch_of(jm, jm->oldest_seq)->at;
+}
+
+static bool ring_is_empty(const struct journal_member *jm)
+{
+	return jm->oldest_seq == jm->next_seq;
+}
+
+bool journal_ring_place(const struct journal_member *jm, uint32_t blocks, uint32_t *at)
+{
+	uint32_t ring = jm->j->ring_blocks, head = jm->head;
+	bool empty = ring_is_empty(jm);
+	uint32_t tail = empty ? head : tail_of(jm);
+	if (!empty && head <= tail) {
+		*at = head;
+		return tail - head >= blocks;
+	}
+	*at = ring - head >= blocks ? head : 0;
+	return *at == head || (empty ? ring : tail) >= blocks;
+}
+
+uint32_t journal_ring_used(const struct journal_member *jm)
+{
+	if (ring_is_empty(jm))
+		return 0;
+	uint32_t tail = tail_of(jm);
+	return jm->head > tail ? jm->head - tail : jm->j->ring_blocks - tail + jm->head;
+}
