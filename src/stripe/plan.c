@@ -6,24 +6,32 @@
  *	1. ways	   which rows go which way? full, rmw, rcw, rebuild and noparity divide the touched
  *		   rows among them. What is missing decides where it must, the cost elsewhere.
  *	2. reads   the ways say which rows of each slot are needed.
- *	3. writes  every written slot and the parity, unless they are missing.
+ *	3. writes  every written slot and the parities, unless they are missing.
  *
- * With W_i the rows written in slot i, and H_i <= W_i those of them that are covered whole:
+ * With W_i the rows written in slot i, H_i <= W_i those of them that are covered whole, and m the
+ * missing data slots, of which there are none, one or two:
  *
- *	full	 = the intersection of all H_i
- *	read D_i = (rmw and W_i) or (rcw without H_i) or rebuild or (noparity and W_i without H_i)
- *	read P	 = rmw or rebuild
+ *	full	    = the intersection of all H_i
+ *	rmw works   = all but full, without every W_m: what is missing stays folded in the parities
+ *	rcw works   = all but full, within every H_m: nothing of the old blocks is missing
+ *	rebuild	    = all but full where neither works
+ *	read D_i    = (rmw and W_i) or (rcw without H_i) or rebuild or (noparity and W_i without H_i)
+ *	read parity = rmw, or rebuild where it is one of the sources
  *
- * The second line holds I4 by itself: a partly covered block is in W_i and not in H_i, so every
- * way but full reads it, and full has none.
+ * With nothing missing both ways work everywhere, and the cheaper one is taken; with a missing slot
+ * no row is in both sets, since H_m <= W_m. So one piece of algebra serves the healthy stripe and
+ * any loss, and one parity or two. I4 holds by itself: a partly covered block is in W_i and not in
+ * H_i, so every way but full reads or rebuilds it, and full has none.
  *
  * Deliberately not done: on a healthy stripe one way serves all rows that are not full. A mixture
  * would pay only for scattered writes whose rows differ much; within a run of rows, which is what a
- * write of one extent is, it cuts the reads into more I/Os. */
+ * write of one extent is, it cuts the reads into more I/Os. And a degraded row is not rebuilt where
+ * rmw works, although of raid6 that would save a block where every present data slot is written. */
 #include "stripe/plan.h"
 
 #include <errno.h>
 #include <string.h>
+#include "raid/parity.h"
 
 /* The touched rows, divided. No row is in two of them. */
 struct plan_ways {
@@ -35,9 +43,10 @@ static bool slot_missing(const struct plan_input *in, unsigned slot)
 	return in->missing_slots >> slot & 1;
 }
 
-static bool parity_missing(const struct plan_input *in)
+static bool parities_missing(const struct plan_input *in)
 {
-	return slot_missing(in, geometry_data_slots(in->geometry));
+	uint32_t parities = (UINT32_C(1) << geometry_parity_slots(in->geometry)) - 1;
+	return (in->missing_slots >> geometry_data_slots(in->geometry)) == parities;
 }
 
 static struct rows rows_touched(const struct plan_input *in)
@@ -107,17 +116,22 @@ static struct rows data_needed(
 static struct plan plan_stripe(const struct plan_input *in, const struct plan_ways *ways)
 {
 	struct plan out = {0};
-	unsigned parity = geometry_data_slots(in->geometry);
+	const struct parity_code code = parity_code_of(in->geometry);
+	uint32_t sources = parity_sources(&code, in->missing_slots);
+	const struct rows none = {0};
 	plan_set_rows(&out, ways);
-	for (unsigned i = 0; i < parity; i++) {
-		if (slot_missing(in, i))
+	for (unsigned slot = 0; slot < geometry_slots(in->geometry); slot++) {
+		if (slot_missing(in, slot))
 			continue;
-		plan_add_read(&out, i, data_needed(in, ways, i));
-		plan_add_write(&out, i, in->write[i]);
-	}
-	if (!parity_missing(in)) {
-		plan_add_read(&out, parity, rows_or(ways->rmw, ways->rebuild));
-		plan_add_write(&out, parity, rows_touched(in));
+		if (slot < code.data) {
+			plan_add_read(&out, slot, data_needed(in, ways, slot));
+			plan_add_write(&out, slot, in->write[slot]);
+		} else {
+			bool source = sources >> slot & 1;
+			plan_add_read(
+				&out, slot, rows_or(ways->rmw, source ? ways->rebuild : none));
+			plan_add_write(&out, slot, rows_touched(in));
+		}
 	}
 	return out;
 }
@@ -130,41 +144,43 @@ static bool plan_is_cheaper(const struct plan *a, const struct plan *b)
 	return a->read_blocks < b->read_blocks;
 }
 
-/* Nothing is missing: both ways work. At equal cost rcw, since it makes the parity anew, where rmw
- * would carry a wrong one along. */
-static struct plan plan_healthy(const struct plan_input *in)
+/* Step 1, with rows where both ways work going the @prefer way. Of a row that has no parity left
+ * nothing is computed, not even where it is full. */
+static struct plan_ways divide_rows(const struct plan_input *in, enum plan_preference prefer)
 {
-	struct rows full = rows_full(in);
-	struct rows rest = rows_without(rows_touched(in), full);
-	struct plan rmw = plan_stripe(in, &(struct plan_ways){.full = full, .rmw = rest});
-	struct plan rcw = plan_stripe(in, &(struct plan_ways){.full = full, .rcw = rest});
-	if (in->preference == PLAN_PREFER_RMW)
-		return rmw;
-	if (in->preference == PLAN_PREFER_RCW)
-		return rcw;
-	return plan_is_cheaper(&rmw, &rcw) ? rmw : rcw;
-}
-
-/* Data slot @missing cannot be read, and that leaves one way for each row. Not written here: its
- * old data stay folded in the parity, so rmw. Written whole: its new data enter the parity with all
- * others, so rcw. Written in part: the rest of it must be rebuilt first. */
-static struct plan plan_degraded(const struct plan_input *in, unsigned missing)
-{
+	if (parities_missing(in))
+		return (struct plan_ways){.noparity = rows_touched(in)};
 	struct plan_ways ways = {.full = rows_full(in)};
 	struct rows rest = rows_without(rows_touched(in), ways.full);
-	ways.rmw = rows_without(rest, in->write[missing]);
-	ways.rcw = rows_and(rest, rows_whole(in, missing));
-	ways.rebuild = rows_and(rest, in->partial[missing]);
+	ways.rmw = ways.rcw = rest;
+	for (unsigned m = 0; m < geometry_data_slots(in->geometry); m++) {
+		if (!slot_missing(in, m))
+			continue;
+		ways.rmw = rows_without(ways.rmw, in->write[m]);
+		ways.rcw = rows_and(ways.rcw, rows_whole(in, m));
+	}
+	ways.rebuild = rows_without(rows_without(rest, ways.rmw), ways.rcw);
+	if (prefer == PLAN_PREFER_RMW)
+		ways.rcw = rows_without(ways.rcw, ways.rmw);
+	else
+		ways.rmw = rows_without(ways.rmw, ways.rcw);
+	return ways;
+}
+
+static struct plan plan_preferring(const struct plan_input *in, enum plan_preference prefer)
+{
+	struct plan_ways ways = divide_rows(in, prefer);
 	return plan_stripe(in, &ways);
 }
 
+/* At equal cost rcw, since it makes the parities anew, where rmw would carry a wrong one along. */
 static struct plan plan_parity_level(const struct plan_input *in)
 {
-	if (!in->missing_slots)
-		return plan_healthy(in);
-	if (parity_missing(in))
-		return plan_stripe(in, &(struct plan_ways){.noparity = rows_touched(in)});
-	return plan_degraded(in, (unsigned)__builtin_ctz(in->missing_slots));
+	if (in->preference != PLAN_FEWEST_IOS)
+		return plan_preferring(in, in->preference);
+	struct plan rmw = plan_preferring(in, PLAN_PREFER_RMW);
+	struct plan rcw = plan_preferring(in, PLAN_PREFER_RCW);
+	return plan_is_cheaper(&rmw, &rcw) ? rmw : rcw;
 }
 
 /* raid1 and single: every copy that is present is written, the first one serves the reads. */

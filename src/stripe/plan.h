@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* The write planner: from what is to be written, to what must be read and written.
  * Owner thread: none; a pure function on values, table-tested over all widths, offsets, failures.
- * Invariants: I1 the parity of a touched row can be computed from what is read and what is written.
- *   I2 nothing is read from or written to a missing slot. I3 of the healthy ways (rmw, rcw) the one
- *   with fewer I/Os is taken, then the one with fewer blocks, then rcw. I4 a block that is only
- *   partly covered is read or reconstructed, whatever the way. I5 only written data slots and the
- *   parity are written.
- * May use: raid (geometry values), base. Must not know: I/O, buffers, PI.
+ * Invariants: I1 all parities of a touched row that are present can be computed from what is read
+ *   and what is written. I2 nothing is read from or written to a missing slot. I3 where both rmw and
+ *   rcw are possible, the one with fewer I/Os is taken, then the one with fewer blocks, then rcw.
+ *   I4 a block that is only partly covered is read or reconstructed, whatever the way. I5 only
+ *   written data slots and the parities are written.
+ * May use: raid (geometry values, the code's choice of sources), base. Must not know: I/O, buffers,
+ * PI.
  *
- * Notation, for each row: D_i old data of slot i, P old parity, D_i' new data of a written slot.
- *	full	all data slots written whole:	P' = xor of all D_i'; reads nothing
- *	rmw	read D_i of written i, and P:	P' = P ^ xor of (D_i ^ D_i') over written i
- *	rcw	read D_j of the others:		P' = xor of D_i' ^ xor of D_j
- *	rebuild	a written slot m is missing and only partly covered: read all other D and P,
- *		D_m = P ^ xor of others, then as rcw
- *	noparity the parity is missing (or the level has none): nothing to compute */
+ * Notation, for each row: D_i old data of slot i, D_i' new data of a written slot, P old parity;
+ * sums are weighted as each parity has it (raid/parity.h). What is said of P holds for Q.
+ *	full	all data slots written whole:	P' = sum of all D_i'; reads nothing
+ *	rmw	read D_i of written i, and all parities that are present:
+ *						P' = P + sum of (D_i + D_i') over written i
+ *	rcw	read D_j of the others:		P' = sum of D_i' + sum of D_j
+ *	rebuild	neither works, since of the missing data some are not known and some are written:
+ *		read all other data and as many parities as data are missing (P first), rebuild the
+ *		missing data (parity_rebuild()), then as rcw
+ *	noparity all parities are missing (or the level has none): nothing to compute */
 #ifndef STABLEFS_STRIPE_PLAN_H
 #define STABLEFS_STRIPE_PLAN_H
 
@@ -48,7 +52,7 @@ struct plan_input {
 
 struct plan {
 	uint8_t row[ROWS_MAX];             /* enum plan_row */
-	struct rows read[RAID_MAX_SLOTS];  /* per slot, with the parity; raid1: one copy */
+	struct rows read[RAID_MAX_SLOTS];  /* per slot, with the parities; raid1: one copy */
 	struct rows write[RAID_MAX_SLOTS]; /* the same; raid1: every copy present */
 	unsigned read_ios, write_ios;      /* runs: one I/O each */
 	unsigned read_blocks, write_blocks;

@@ -2,9 +2,10 @@
 /* An oracle for the write planner that knows none of its algebra: it carries plans out.
  *
  * A model is one stripe of real bytes, a block being CELL_BYTES of them. It gives the plan the old
- * blocks that it reads and no others, computes the parity as the mode of each row says, stores what
- * the plan writes and nothing else, and then looks whether the stripe holds what was written: every
- * block, those of the missing member by reconstruction. Costs are counted row by row.
+ * blocks that it reads and no others, computes the parities as the mode of each row says, stores
+ * what the plan writes and nothing else, and then looks whether the stripe holds what was written:
+ * every data block that is there, and in every parity that is there the sum of all data, those of
+ * missing members included. Costs are counted row by row.
  *
  * The checks return NULL, or what is wrong. */
 #ifndef STABLEFS_TESTS_STRIPE_PLAN_MODEL_H
@@ -12,7 +13,7 @@
 
 #include <string.h>
 #include "../random.h"
-#include "raid/parity_plain.h"
+#include "raid/parity.h"
 #include "stripe/plan.h"
 
 #define CELL_BYTES 8u
@@ -40,15 +41,49 @@ struct model_row {
 	unsigned row;
 	bool used[RAID_MAX_SLOTS];         /* old blocks that the execution needed */
 	struct cell known[RAID_MAX_SLOTS]; /* new contents of the written data slots */
-	struct cell parity;
+	struct cell parity[PARITY_MAX];
 	const char *wrong;
 };
 
-static inline struct cell cells_xor(const struct cell *const *cells, unsigned count)
+static inline unsigned model_data(const struct model *m)
+{
+	return geometry_data_slots(&m->g);
+}
+
+static inline unsigned model_parities(const struct model *m)
+{
+	return geometry_parity_slots(&m->g);
+}
+
+static inline uint64_t cell_load(struct cell c)
+{
+	uint64_t word;
+	memcpy(&word, c.bytes, sizeof(word));
+	return word;
+}
+
+static inline struct cell cell_xor(struct cell a, struct cell b)
+{
+	uint64_t sum = cell_load(a) ^ cell_load(b);
+	memcpy(a.bytes, &sum, sizeof(sum));
+	return a;
+}
+
+/* Every byte times 2: where a bit 7 goes out, 0x1d comes in. */
+static inline struct cell cell_double(struct cell a)
+{
+	uint64_t word = cell_load(a), out = word & UINT64_C(0x8080808080808080);
+	word = ((word ^ out) << 1) ^ (out >> 7) * 0x1d;
+	memcpy(a.bytes, &word, sizeof(word));
+	return a;
+}
+
+/* Parity @p of @count data cells, by Horner's scheme. */
+static inline struct cell cells_parity(const struct cell *data, unsigned count, unsigned p)
 {
 	struct cell sum = {{0}};
-	if (count > 0)
-		parity_xor_plain((const void *const *)cells, count, &sum, CELL_BYTES);
+	while (count-- > 0)
+		sum = cell_xor(p ? cell_double(sum) : sum, data[count]);
 	return sum;
 }
 
@@ -70,13 +105,13 @@ static inline void model_init(struct model *m, struct geometry g, struct random 
 	random_fill(r, m->old, sizeof(m->old));
 	random_fill(r, m->payload, sizeof(m->payload));
 	for (unsigned row = 0; row < g.chunk_blocks; row++) {
-		const struct cell *data[RAID_MAX_SLOTS];
+		struct cell data[RAID_MAX_SLOTS];
 		for (unsigned i = 0; i < g.members; i++)
-			data[i] = &m->old[i][row];
+			data[i] = m->old[i][row];
 		for (unsigned i = 1; !geometry_has_parity(&g) && i < g.members; i++)
 			m->old[i][row] = m->old[0][row];
-		if (geometry_has_parity(&g))
-			m->old[g.members - 1][row] = cells_xor(data, g.members - 1);
+		for (unsigned p = 0; p < model_parities(m); p++)
+			m->old[model_data(m) + p][row] = cells_parity(data, model_data(m), p);
 	}
 }
 
@@ -99,56 +134,74 @@ static inline bool row_writes(const struct model_row *r, unsigned slot)
 	return rows_has(&r->in->write[slot], r->row);
 }
 
-/* The new contents of the written slots. The old half of a block is @rebuilt for the missing slot,
+/* The new contents of the written slots. The old half of a block is @rebuilt for a missing slot,
  * else it must have been read. */
 static inline void row_merge(struct model_row *r, const struct cell *rebuilt)
 {
-	for (unsigned i = 0; i < geometry_data_slots(&r->m->g); i++) {
+	for (unsigned i = 0; i < model_data(r->m); i++) {
 		if (!row_writes(r, i))
 			continue;
 		struct cell old = {{0}};
 		bool partial = rows_has(&r->in->partial[i], r->row);
 		if (partial)
-			old = rebuilt && model_missing(r->in, i) ? *rebuilt : *row_take(r, i);
+			old = rebuilt && model_missing(r->in, i) ? rebuilt[i] : *row_take(r, i);
 		r->known[i] = cell_merge(r->m->payload[i][r->row], old, partial);
 	}
 }
 
 static inline void row_run_rmw(struct model_row *r)
 {
-	unsigned data = geometry_data_slots(&r->m->g), n = 0;
-	const struct cell *sum[2 * RAID_MAX_SLOTS];
+	unsigned data = model_data(r->m);
+	struct cell delta[RAID_MAX_SLOTS] = {0};
 	row_merge(r, NULL);
-	sum[n++] = row_take(r, data);
-	for (unsigned i = 0; i < data; i++) {
-		if (!row_writes(r, i))
-			continue;
-		sum[n++] = row_take(r, i);
-		sum[n++] = &r->known[i];
-	}
-	r->parity = cells_xor(sum, n);
+	for (unsigned i = 0; i < data; i++)
+		if (row_writes(r, i))
+			delta[i] = cell_xor(*row_take(r, i), r->known[i]);
+	for (unsigned p = 0; p < model_parities(r->m); p++)
+		if (!model_missing(r->in, data + p))
+			r->parity[p] =
+				cell_xor(*row_take(r, data + p), cells_parity(delta, data, p));
 }
 
 static inline void row_run_rcw(struct model_row *r, const struct cell *rebuilt)
 {
-	unsigned data = geometry_data_slots(&r->m->g);
-	const struct cell *sum[RAID_MAX_SLOTS];
+	struct cell all[RAID_MAX_SLOTS];
 	row_merge(r, rebuilt);
-	for (unsigned i = 0; i < data; i++)
-		sum[i] = row_writes(r, i) ? &r->known[i] : row_take(r, i);
-	r->parity = cells_xor(sum, data);
+	for (unsigned i = 0; i < model_data(r->m); i++) {
+		if (row_writes(r, i))
+			all[i] = r->known[i];
+		else if (rebuilt && model_missing(r->in, i))
+			all[i] = rebuilt[i];
+		else
+			all[i] = *row_take(r, i);
+	}
+	for (unsigned p = 0; p < model_parities(r->m); p++)
+		r->parity[p] = cells_parity(all, model_data(r->m), p);
 }
 
+#define CODE_BYTES 64u /* of a block for parity_rebuild(): a cell, and zeros */
+
+/* All data that are there, and as many parities, the first ones, as data are missing. */
 static inline void row_run_rebuild(struct model_row *r)
 {
-	unsigned n = 0;
-	const struct cell *sum[RAID_MAX_SLOTS];
+	_Alignas(64) uint8_t bytes[RAID_MAX_SLOTS][CODE_BYTES] = {0};
+	struct parity_code code = parity_code_of(&r->m->g);
+	struct cell rebuilt[RAID_MAX_SLOTS];
+	void *blocks[RAID_MAX_SLOTS] = {NULL};
+	unsigned lost = 0, parities = 0;
 	for (unsigned i = 0; i < r->m->g.members; i++) {
-		if (!model_missing(r->in, i))
-			sum[n++] = row_take(r, i);
+		bool missing = model_missing(r->in, i);
+		lost += missing && i < code.data;
+		if (!missing && (i < code.data || parities++ < lost))
+			memcpy(bytes[i], row_take(r, i)->bytes, CELL_BYTES);
+		blocks[i] = bytes[i];
 	}
-	struct cell rebuilt = cells_xor(sum, n);
-	row_run_rcw(r, &rebuilt);
+	uint32_t wanted = r->in->missing_slots & ((1u << code.data) - 1);
+	if (parity_rebuild(&code, blocks, r->in->missing_slots, wanted, CODE_BYTES) < 0)
+		r->wrong = "too many slots are missing";
+	for (unsigned i = 0; i < code.data; i++)
+		memcpy(rebuilt[i].bytes, bytes[i], CELL_BYTES);
+	row_run_rcw(r, rebuilt);
 }
 
 /* As row_run_rcw(), with nothing to take. */
@@ -209,7 +262,7 @@ static inline struct cell row_stored(const struct model_row *r, unsigned slot)
 		return r->m->old[slot][r->row];
 	if (!geometry_has_parity(&r->m->g))
 		return r->known[0];
-	return slot == geometry_data_slots(&r->m->g) ? r->parity : r->known[slot];
+	return slot < model_data(r->m) ? r->known[slot] : r->parity[slot - model_data(r->m)];
 }
 
 /* What the user has a right to find in @slot. */
@@ -221,31 +274,19 @@ static inline struct cell row_wanted(const struct model_row *r, unsigned slot)
 		rows_has(&r->in->partial[slot], r->row));
 }
 
-/* The missing slot reads as the sum of all others. Where none is missing, that holds for any. */
-static inline struct cell row_rebuilt(const struct model_row *r, unsigned slot)
-{
-	struct cell stored[RAID_MAX_SLOTS];
-	const struct cell *sum[RAID_MAX_SLOTS];
-	unsigned n = 0;
-	for (unsigned i = 0; i < r->m->g.members; i++) {
-		stored[i] = row_stored(r, i);
-		if (i != slot)
-			sum[n++] = &stored[i];
-	}
-	return cells_xor(sum, n);
-}
-
 static inline const char *row_check_parity_level(const struct model_row *r)
 {
-	unsigned data = geometry_data_slots(&r->m->g), lost = 0;
+	unsigned data = model_data(r->m);
+	struct cell wanted[RAID_MAX_SLOTS];
 	for (unsigned i = 0; i < data; i++) {
-		if (model_missing(r->in, i))
-			lost = i;
-		else if (!cells_equal(row_stored(r, i), row_wanted(r, i)))
+		wanted[i] = row_wanted(r, i);
+		if (!model_missing(r->in, i) && !cells_equal(row_stored(r, i), wanted[i]))
 			return "a data block is wrong";
 	}
-	if (!model_missing(r->in, data) && !cells_equal(row_rebuilt(r, lost), row_wanted(r, lost)))
-		return "the parity does not give a data block back";
+	for (unsigned p = 0; p < model_parities(r->m); p++)
+		if (!model_missing(r->in, data + p) &&
+			!cells_equal(row_stored(r, data + p), cells_parity(wanted, data, p)))
+			return "a parity is not that of the data";
 	return NULL;
 }
 
@@ -303,7 +344,7 @@ static inline const char *model_check_slot(
 {
 	const struct geometry *g = in->geometry;
 	bool present = slot < g->members && !model_missing(in, slot);
-	bool redundant = !geometry_has_parity(g) || slot == g->members - 1;
+	bool redundant = !geometry_has_parity(g) || slot >= geometry_data_slots(g);
 	if (rows_behind(&plan->read[slot], present ? g->chunk_blocks : 0) ||
 		rows_behind(&plan->write[slot], present ? g->chunk_blocks : 0))
 		return "I2: a missing slot is read or written, or rows behind the chunk";
@@ -311,7 +352,7 @@ static inline const char *model_check_slot(
 		bool touched = model_touched(in, row);
 		bool written = redundant ? touched : rows_has(&in->write[slot], row);
 		if (rows_has(&plan->write[slot], row) != written)
-			return "I5: not exactly what is written and the parity is written";
+			return "I5: not exactly what is written and the parities are written";
 		if (rows_has(&plan->read[slot], row) && !touched)
 			return "a row is read that is not touched";
 	}
@@ -355,7 +396,7 @@ static inline const char *model_check_counts(const struct geometry *g, const str
 	return right ? NULL : "the counts are wrong";
 }
 
-/* Whether a healthy stripe that goes @way reads @slot in @row. */
+/* Whether a stripe without missing data that goes @way reads @slot in @row. */
 static inline bool model_way_reads(
 	const struct plan_input *in, enum plan_row way, unsigned slot, unsigned row)
 {
@@ -365,10 +406,10 @@ static inline bool model_way_reads(
 		touched |= rows_has(&in->write[i], row);
 		full &= rows_has(&in->write[i], row) && !rows_has(&in->partial[i], row);
 	}
-	if (!touched || full)
+	if (!touched || full || model_missing(in, slot))
 		return false;
 	if (way == PLAN_ROW_RMW)
-		return slot == data || rows_has(&in->write[slot], row);
+		return slot >= data || rows_has(&in->write[slot], row);
 	bool whole = rows_has(&in->write[slot], row) && !rows_has(&in->partial[slot], row);
 	return slot < data && !whole;
 }
@@ -393,25 +434,56 @@ static inline bool model_cheaper(struct model_cost a, struct model_cost b)
 	return a.ios != b.ios ? a.ios < b.ios : a.blocks < b.blocks;
 }
 
-/* I3, and that a preference is obeyed. Without parity, or with a missing member, there is no
- * choice. */
-static inline const char *model_check_choice(const struct plan_input *in, const struct plan *plan)
+/* The way of a row that leaves no choice; PLAN_ROW_UNTOUCHED where rmw and rcw both work. */
+static inline enum plan_row model_forced(const struct plan_input *in, unsigned row)
 {
-	if (in->missing_slots || !geometry_has_parity(in->geometry))
-		return NULL;
+	const struct geometry *g = in->geometry;
+	unsigned data = geometry_data_slots(g), whole = 0, lost = 0, lost_written = 0;
+	unsigned lost_whole = 0;
+	for (unsigned i = 0; i < data; i++) {
+		bool covered = rows_has(&in->write[i], row) && !rows_has(&in->partial[i], row);
+		whole += covered;
+		lost += model_missing(in, i);
+		lost_written += model_missing(in, i) && rows_has(&in->write[i], row);
+		lost_whole += model_missing(in, i) && covered;
+	}
+	if (!geometry_has_parity(g) || in->missing_slots >> data == (1u << (g->members - data)) - 1)
+		return PLAN_ROW_NOPARITY;
+	if (whole == data)
+		return PLAN_ROW_FULL;
+	if (!lost)
+		return PLAN_ROW_UNTOUCHED;
+	if (!lost_written)
+		return PLAN_ROW_RMW;
+	return lost_whole == lost ? PLAN_ROW_RCW : PLAN_ROW_REBUILD;
+}
+
+static inline enum plan_row model_preferred(const struct plan_input *in)
+{
+	if (in->preference == PLAN_PREFER_RMW)
+		return PLAN_ROW_RMW;
 	struct model_cost rmw = model_way_cost(in, PLAN_ROW_RMW);
 	struct model_cost rcw = model_way_cost(in, PLAN_ROW_RCW);
-	enum plan_row want = model_cheaper(rmw, rcw) ? PLAN_ROW_RMW : PLAN_ROW_RCW;
-	if (in->preference != PLAN_FEWEST_IOS)
-		want = in->preference == PLAN_PREFER_RMW ? PLAN_ROW_RMW : PLAN_ROW_RCW;
-	struct model_cost cost = want == PLAN_ROW_RMW ? rmw : rcw;
-	if (plan->read_ios != cost.ios || plan->read_blocks != cost.blocks)
-		return "I3: the other way is cheaper, or was asked for";
+	bool takes_rmw = in->preference == PLAN_FEWEST_IOS && model_cheaper(rmw, rcw);
+	return takes_rmw ? PLAN_ROW_RMW : PLAN_ROW_RCW;
+}
+
+/* I3, that a preference is obeyed, and that what is missing decides. */
+static inline const char *model_check_choice(const struct plan_input *in, const struct plan *plan)
+{
+	enum plan_row preferred = model_preferred(in);
+	bool chosen = false;
 	for (unsigned row = 0; row < in->geometry->chunk_blocks; row++) {
-		bool either = plan->row[row] == PLAN_ROW_RMW || plan->row[row] == PLAN_ROW_RCW;
-		if (either && plan->row[row] != want)
-			return "I3: a row goes the other way";
+		enum plan_row want = model_forced(in, row);
+		if (!model_touched(in, row))
+			continue;
+		chosen |= want == PLAN_ROW_UNTOUCHED;
+		if (plan->row[row] != (want == PLAN_ROW_UNTOUCHED ? preferred : want))
+			return "I3: a row goes another way";
 	}
+	struct model_cost cost = model_way_cost(in, preferred);
+	if (chosen && (plan->read_ios != cost.ios || plan->read_blocks != cost.blocks))
+		return "I3: the other way is cheaper, or was asked for";
 	return NULL;
 }
 

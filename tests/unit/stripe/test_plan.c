@@ -21,7 +21,7 @@ static const enum plan_preference preferences[] = {
 
 /* --- Pictures ------------------------------------------------------------------------------- */
 
-/* A slot is a word, a row of it a letter. The parity is the last word of what is read and stored.
+/* A slot is a word, a row of it a letter. The parities are the last words of what is read and stored.
  *	write	W whole, p in part, . not		read, store	x, .
  *	rows	F full, M rmw, C rcw, B rebuild, N noparity, . untouched */
 struct picture {
@@ -75,6 +75,35 @@ static const struct picture pictures[] = {
 		". . . .", "x x . x"},
 	{"degraded rows go their own ways", RAID_RAID5, LOST(1), PLAN_FEWEST_IOS,
 		"WW..W .WpW. ....W", "MCBCM", "x.xxx ..... .xxxx x.x.x", "xx..x ..... ....x xxxxx"},
+	{"raid6: both parities of a full row are made", RAID_RAID6, HEALTHY, PLAN_FEWEST_IOS,
+		"WW WW WW", "FF", ".. .. .. .. ..", "xx xx xx xx xx"},
+	{"raid6: one of four: old data and two parities tie with the others", RAID_RAID6, HEALTHY,
+		PLAN_FEWEST_IOS, "W . . .", "C", ". x x x . .", "x . . . x x"},
+	{"raid6: one of five: old data and two parities are fewer", RAID_RAID6, HEALTHY,
+		PLAN_FEWEST_IOS, "W . . . .", "M", "x . . . . x x", "x . . . . x x"},
+	{"raid6: without Q, P is kept as raid5's", RAID_RAID6, LOST(5), PLAN_FEWEST_IOS, "W . . .",
+		"M", "x . . . x .", "x . . . x ."},
+	{"raid6: without P, Q is kept in the same way", RAID_RAID6, LOST(4), PLAN_FEWEST_IOS,
+		"W . . .", "M", "x . . . . x", "x . . . . x"},
+	{"raid6: a full row without P makes Q", RAID_RAID6, LOST(3), PLAN_FEWEST_IOS, "W W W", "F",
+		". . . . .", "x x x . x"},
+	{"raid6: one missing and not written: only rmw works, of both parities", RAID_RAID6,
+		LOST(1), PLAN_PREFER_RCW, "W . .", "M", "x . . x x", "x . . x x"},
+	{"raid6: one missing, written in part: P alone gives it back", RAID_RAID6, LOST(0),
+		PLAN_FEWEST_IOS, "p . .", "B", ". x x x .", ". . . x x"},
+	{"raid6: and Q does where P is missing too", RAID_RAID6, LOST(0) | LOST(3), PLAN_FEWEST_IOS,
+		"p . .", "B", ". x x . x", ". . . . x"},
+	{"raid6: two missing, neither written: both stay folded in", RAID_RAID6, LOST(1) | LOST(2),
+		PLAN_PREFER_RCW, "W . .", "M", "x . . x x", "x . . x x"},
+	{"raid6: two missing, both written whole: the others are enough", RAID_RAID6,
+		LOST(0) | LOST(1), PLAN_PREFER_RMW, "W W .", "C", ". . x . .", ". . . x x"},
+	{"raid6: two missing, one written whole: it must be known, and cannot be", RAID_RAID6,
+		LOST(0) | LOST(1), PLAN_FEWEST_IOS, "W . .", "B", ". . x x x", ". . . x x"},
+	{"raid6: two missing, in all mixtures", RAID_RAID6, LOST(0) | LOST(1), PLAN_FEWEST_IOS,
+		"W.Wp.W .WWpp. WWWW..", "BBFBBB", "...... ...... xx.xxx xx.xxx xx.xxx",
+		"...... ...... xxxx.. xxxxxx xxxxxx"},
+	{"raid6: without parities nothing is computed", RAID_RAID6, LOST(3) | LOST(4),
+		PLAN_FEWEST_IOS, "WW p. ..", "NN", ".. x. .. .. ..", "xx x. .. .. .."},
 	{"without parity nothing is computed", RAID_RAID5, LOST(3), PLAN_FEWEST_IOS, "WW p. ..",
 		"NN", ".. x. .. ..", "xx x. .. .."},
 	{"every copy is written, one is read", RAID_RAID1, HEALTHY, PLAN_FEWEST_IOS, "Wp.", "NN.",
@@ -181,23 +210,36 @@ static struct plan checked_plan(const struct model *m, const struct plan_input *
 	return plan;
 }
 
-/* All preferences, healthy and without each member in turn. Degraded, they must change nothing. */
+/* A preference must change nothing where data are missing, or all parities. */
+static void check_preferences(const struct model *m, struct plan_input *in)
+{
+	uint32_t data = (1u << model_data(m)) - 1;
+	in->preference = PLAN_FEWEST_IOS;
+	struct plan plan = checked_plan(m, in), other;
+	for (unsigned p = 1; p < 3; p++) {
+		in->preference = preferences[p];
+		if (!(in->missing_slots & data)) {
+			checked_plan(m, in);
+			continue;
+		}
+		plan_write(in, &other);
+		if (memcmp(&plan, &other, sizeof(plan)) != 0)
+			fail_plan(in, "a preference changes a degraded plan");
+	}
+}
+
+/* Healthy, without each member in turn, and where the level bears it without any two. */
 static void check_all_states(const struct model *m, struct plan_input *in)
 {
+	unsigned bears = geometry_redundancy(&m->g);
 	in->missing_slots = HEALTHY;
-	for (unsigned p = 0; p < 3; p++) {
-		in->preference = preferences[p];
-		checked_plan(m, in);
-	}
-	for (unsigned lost = 0; geometry_redundancy(&m->g) > 0 && lost < m->g.members; lost++) {
-		in->missing_slots = LOST(lost);
-		in->preference = PLAN_FEWEST_IOS;
-		struct plan plan = checked_plan(m, in), other;
-		for (unsigned p = 1; p < 3; p++) {
-			in->preference = preferences[p];
-			plan_write(in, &other);
-			if (memcmp(&plan, &other, sizeof(plan)) != 0)
-				fail_plan(in, "a preference changes a degraded plan");
+	check_preferences(m, in);
+	for (unsigned a = 0; bears > 0 && a < m->g.members; a++) {
+		in->missing_slots = LOST(a);
+		check_preferences(m, in);
+		for (unsigned b = a + 1; bears > 1 && model_parities(m) && b < m->g.members; b++) {
+			in->missing_slots = LOST(a) | LOST(b);
+			check_preferences(m, in);
 		}
 	}
 }
@@ -258,6 +300,19 @@ static void every_contiguous_write_of_16_members_keeps_the_stripe_whole(void **u
 			(struct geometry){RAID_RAID5, 16, chunk, 1}, chunk <= 2 ? 1 : 2, &r);
 }
 
+static void every_contiguous_write_of_raid6_keeps_the_stripe_whole(void **unused)
+{
+	(void)unused;
+	struct random r = random_start("raid6", 0x5eed0010);
+	for (unsigned members = 4; members <= 8; members++) {
+		for (unsigned chunk = 1; chunk <= 4; chunk *= 2)
+			sweep_contiguous((struct geometry){RAID_RAID6, members, chunk, 1},
+				chunk <= 2 || members <= 6 ? 1 : 2, &r);
+	}
+	sweep_contiguous((struct geometry){RAID_RAID6, 5, 16, 1}, 2, &r);
+	sweep_contiguous((struct geometry){RAID_RAID6, 16, 1, 1}, 1, &r);
+}
+
 static void every_contiguous_write_reaches_all_copies(void **unused)
 {
 	(void)unused;
@@ -283,24 +338,40 @@ static void scatter(const struct geometry *g, struct random *r, struct plan_inpu
 	rows_add(&in->write[random_below(r, data)], random_below(r, g->chunk_blocks));
 }
 
-static void random_scattered_writes_keep_the_stripe_whole(void **unused)
+/* None, one or two members, as the level bears it. */
+static uint32_t random_loss(const struct geometry *g, struct random *r)
 {
-	(void)unused;
+	uint32_t missing = HEALTHY;
+	for (unsigned n = random_below(r, geometry_redundancy(g) + 1); n > 0; n--)
+		missing |= LOST(random_below(r, g->members));
+	return missing;
+}
+
+static void sweep_scattered(enum raid_level level, struct random *r)
+{
 	static const unsigned chunks[] = {1, 2, 4, 16, 64, 256};
 	static struct model m;
-	struct random r = random_start("scattered", 0x5eed000e);
+	unsigned least = level == RAID_RAID6 ? 4 : 3;
 	for (unsigned i = 0; i < 600; i++) {
-		unsigned members = i % 9 == 8 ? 16 : 3 + i % 9 % 6;
-		struct geometry g = {RAID_RAID5, members, chunks[random_below(&r, 6)], 1};
-		model_init(&m, g, &r);
+		unsigned members = i % 9 == 8 ? 16 : least + i % 9 % 6;
+		struct geometry g = {level, members, chunks[random_below(r, 6)], 1};
+		model_init(&m, g, r);
 		for (unsigned n = 256 / g.chunk_blocks + 1; n > 0; n--) {
 			struct plan_input in = {.geometry = &g};
-			scatter(&g, &r, &in);
-			in.preference = preferences[random_below(&r, 3)];
-			in.missing_slots = n % 3 ? LOST(random_below(&r, members)) : HEALTHY;
+			scatter(&g, r, &in);
+			in.preference = preferences[random_below(r, 3)];
+			in.missing_slots = random_loss(&g, r);
 			checked_plan(&m, &in);
 		}
 	}
+}
+
+static void random_scattered_writes_keep_the_stripe_whole(void **unused)
+{
+	(void)unused;
+	struct random r = random_start("scattered", 0x5eed000e);
+	sweep_scattered(RAID_RAID5, &r);
+	sweep_scattered(RAID_RAID6, &r);
 }
 
 static void mirrors_bear_every_loss_but_that_of_all(void **unused)
@@ -410,6 +481,22 @@ static void two_missing_members_are_beyond_raid5(void **unused)
 	}
 }
 
+static void three_missing_members_are_beyond_raid6(void **unused)
+{
+	(void)unused;
+	const struct geometry six = {RAID_RAID6, 6, 16, 1};
+	for (uint32_t missing = 0; missing < LOST(6); missing++) {
+		struct plan_input in = good_input();
+		struct plan plan;
+		in.geometry = &six;
+		in.missing_slots = missing;
+		if (__builtin_popcount(missing) > 2)
+			assert_refused(&in, -EIO);
+		else
+			assert_int_equal(plan_write(&in, &plan), 0);
+	}
+}
+
 static void every_row_mode_has_its_name(void **unused)
 {
 	(void)unused;
@@ -426,6 +513,7 @@ int main(void)
 		cmocka_unit_test(every_contiguous_write_of_a_small_chunk_keeps_the_stripe_whole),
 		cmocka_unit_test(every_contiguous_write_of_a_64k_chunk_keeps_the_stripe_whole),
 		cmocka_unit_test(every_contiguous_write_of_16_members_keeps_the_stripe_whole),
+		cmocka_unit_test(every_contiguous_write_of_raid6_keeps_the_stripe_whole),
 		cmocka_unit_test(every_contiguous_write_reaches_all_copies),
 		cmocka_unit_test(random_scattered_writes_keep_the_stripe_whole),
 		cmocka_unit_test(mirrors_bear_every_loss_but_that_of_all),
@@ -435,6 +523,7 @@ int main(void)
 		cmocka_unit_test(slots_without_data_are_refused),
 		cmocka_unit_test(missing_slots_that_do_not_exist_are_refused),
 		cmocka_unit_test(two_missing_members_are_beyond_raid5),
+		cmocka_unit_test(three_missing_members_are_beyond_raid6),
 		cmocka_unit_test(every_row_mode_has_its_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
