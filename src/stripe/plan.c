@@ -15,7 +15,7 @@
  *	rmw works   = all but full, without every W_m: what is missing stays folded in the parities
  *	rcw works   = all but full, within every H_m: nothing of the old blocks is missing
  *	rebuild	    = all but full where neither works
- *	read D_i    = (rmw and W_i) or (rcw without H_i) or rebuild or (noparity and W_i without H_i)
+ *	read D_i    = (rmw and W_i) or (rcw without H_i) or rebuild or (noparity, W_i without H_i)
  *	read parity = rmw, or rebuild where it is one of the sources
  *
  * With nothing missing both ways work everywhere, and the cheaper one is taken; with a missing slot

@@ -2,10 +2,10 @@
 /* The write planner: from what is to be written, to what must be read and written.
  * Owner thread: none; a pure function on values, table-tested over all widths, offsets, failures.
  * Invariants: I1 all parities of a touched row that are present can be computed from what is read
- *   and what is written. I2 nothing is read from or written to a missing slot. I3 where both rmw and
- *   rcw are possible, the one with fewer I/Os is taken, then the one with fewer blocks, then rcw.
- *   I4 a block that is only partly covered is read or reconstructed, whatever the way. I5 only
- *   written data slots and the parities are written.
+ *   and what is written. I2 nothing is read from or written to a missing slot. I3 where rmw and rcw
+ *   both work, the one with fewer I/Os is taken, then the one with fewer blocks, then rcw. I4 a
+ *   block that is only partly covered is read or reconstructed, whatever the way. I5 only written
+ *   data slots and the parities are written.
  * May use: raid (geometry values, the code's choice of sources), base. Must not know: I/O, buffers,
  * PI.
  *
