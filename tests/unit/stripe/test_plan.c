@@ -21,7 +21,7 @@ static const enum plan_preference preferences[] = {
 
 /* --- Pictures ------------------------------------------------------------------------------- */
 
-/* A slot is a word, a row of it a letter. Of what is read and stored the last words are the parities.
+/* A slot is a word, a row of it a letter. The parities are the last words of read and store.
  *	write	W whole, p in part, . not		read, store	x, .
  *	rows	F full, M rmw, C rcw, B rebuild, N noparity, . untouched */
 struct picture {
