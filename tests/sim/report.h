@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* How a sweep is told what to do, and how it reports.
  *
- * A sweep speaks TAP, one case a volume. Its arguments are [SEED [ROUNDS [CASE]]], so that one that
- * failed can be run alone and longer; STABLEFS_TEST_SEED gives the seed too. */
+ * A sweep speaks TAP, one case a volume; with --json a line of JSON for each case besides. Its
+ * arguments are [--json] [SEED [ROUNDS [CASE]]], so that one that failed can be run alone and
+ * longer; STABLEFS_TEST_SEED gives the seed too. */
 #ifndef STABLEFS_TESTS_SIM_REPORT_H
 #define STABLEFS_TESTS_SIM_REPORT_H
 
@@ -10,17 +11,24 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct sweep {
 	uint64_t seed;
 	unsigned rounds;
 	int only; /* a case number, from 1 on; 0: all */
 	int cases, failures;
+	bool json;
 };
 
 static inline struct sweep sweep_start(const char *name, int argc, char **argv, unsigned rounds)
 {
 	struct sweep s = {.rounds = rounds, .seed = 0x57ab1e};
+	if (argc > 1 && strcmp(argv[1], "--json") == 0) {
+		s.json = true;
+		argc--;
+		argv++;
+	}
 	const char *given = argc > 1 ? argv[1] : getenv("STABLEFS_TEST_SEED");
 	if (given)
 		s.seed = strtoull(given, NULL, 0);

@@ -131,7 +131,7 @@ void workload_step(struct workload *w)
 	uint32_t len;
 	struct workload_op *op;
 	while (!(op = place_find(w)))
-		assert_true(stripe_engine_run(w->rig->eng, true) >= 0);
+		assert_true(rig_run(w->rig, true) >= 0);
 	choose_range(w, &offset, &len);
 	if (random_below(r, 5) < 3)
 		write_start(w, op, offset, len);
@@ -139,7 +139,18 @@ void workload_step(struct workload *w)
 		read_start(w, op, offset, len);
 	rig_io_start(op->io);
 	if (random_below(r, 3) == 0)
-		stripe_engine_run(w->rig->eng, false);
+		rig_run(w->rig, false);
+}
+
+static void block_verify(struct workload *w, const uint8_t *got, const uint8_t *wanted)
+{
+	enum pi_type pi = w->rig->config.pi;
+	if (memcmp(got, wanted, BLOCK_BYTES) == 0)
+		return;
+	if (pi != PI_NONE && pi_guard(pi, got, BLOCK_BYTES) == pi_guard(pi, wanted, BLOCK_BYTES))
+		w->collisions++;
+	else
+		w->mismatches++;
 }
 
 void workload_verify(struct workload *w)
@@ -150,10 +161,10 @@ void workload_verify(struct workload *w)
 	assert_non_null(got);
 	for (uint64_t at = w->first_byte; at < w->end_byte; at += step) {
 		uint32_t len = (uint32_t)min_u64(step, w->end_byte - at);
-		if (rig_read(w->rig, at, got, len))
-			w->errors++;
-		else if (memcmp(got, w->model + at, len) != 0)
-			w->mismatches++;
+		int err = rig_read(w->rig, at, got, len);
+		w->errors += err != 0;
+		for (uint32_t b = 0; !err && b < len; b += BLOCK_BYTES)
+			block_verify(w, got + b, w->model + at + b);
 	}
 	free(got);
 }

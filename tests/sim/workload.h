@@ -24,6 +24,9 @@ struct workload {
 	uint64_t first_byte, end_byte; /* requests stay in this range */
 	struct workload_op ops[WORKLOAD_DEPTH];
 	unsigned errors, mismatches; /* requests that failed; reads that gave other bytes */
+	/* Blocks that workload_verify() found to be others, with the guard of the right ones: no
+	 * tuple can tell. They are none of the mismatches. */
+	unsigned collisions;
 };
 
 void workload_init(struct workload *w, struct rig *rig);
