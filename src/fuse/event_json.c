@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "fuse/event_blast.h"
 
+#define EVENT_MAX_OWNERS 16u
+
 static void write_time(struct json *j, uint64_t ns)
 {
 	time_t seconds = (time_t)(ns / NS_PER_S);
@@ -59,6 +61,16 @@ static void write_file(struct json *j, struct fs *fs, uint64_t ino)
 	json_field_u64(j, "ino", ino);
 }
 
+/* What was to be read or written. */
+static void write_asked(struct json *j, const struct event *e, struct fs *fs)
+{
+	if (!e->ino)
+		return;
+	write_file(j, fs, e->ino);
+	json_field_u64(j, "offset", e->file_offset_bytes);
+	json_field_u64(j, "length", e->len_bytes);
+}
+
 static void write_strangers(struct json *j, const struct event_blast_zone *z, struct fs *fs)
 {
 	json_key(j, "strangers");
@@ -96,19 +108,59 @@ static void write_mutation(struct json *j, const struct event *e, const struct e
 	}
 }
 
-/* The file that owns the first damaged block, where the event knows none. */
+/* Files that own the damaged blocks; one that is in several pieces is named for each. */
+struct owners {
+	struct fs_extent part[EVENT_MAX_OWNERS];
+	unsigned count;
+};
+
 static bool owner_found(void *ctx, const struct fs_extent *part)
 {
-	*(struct fs_extent *)ctx = *part;
-	return false;
+	struct owners *o = ctx;
+	o->part[o->count++] = *part;
+	return o->count < EVENT_MAX_OWNERS;
+}
+
+static void write_part(struct json *j, const struct fs_extent *part, struct fs *fs)
+{
+	write_file(j, fs, part->ino);
+	json_field_u64(j, "offset", part->file_block * BLOCK_BYTES);
+	json_field_u64(j, "length", part->blocks * BLOCK_BYTES);
+}
+
+static void write_more_owners(struct json *j, const struct owners *o, struct fs *fs)
+{
+	json_key(j, "more_files");
+	json_array_begin(j);
+	for (unsigned i = 1; i < o->count; i++) {
+		json_object_begin(j);
+		write_part(j, &o->part[i], fs);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+/* What was asked for, or whose blocks are damaged. */
+static void write_owners(struct json *j, const struct event *e, struct fs *fs)
+{
+	struct owners owners = {0};
+	bool damaged = e->kind == EVENT_REPAIRED || e->kind == EVENT_UNREPAIRABLE;
+	if (fs && (damaged || !e->ino) && e->volume_block != UINT64_MAX)
+		fs_owners(fs, e->volume_block, max_u64(e->volume_blocks, 1), owner_found, &owners);
+	if (owners.count)
+		write_part(j, &owners.part[0], fs);
+	else
+		write_asked(j, e, fs);
+	if (owners.count > 1)
+		write_more_owners(j, &owners, fs);
 }
 
 static void write_place(struct json *j, const struct event *e, struct fs *fs)
 {
-	if (e->member >= 0) {
+	if (e->member >= 0)
 		json_field_i64(j, "member", e->member);
+	if (e->member >= 0 && e->kind != EVENT_MEMBER_STATE)
 		json_field_u64(j, "member_block", e->member_block);
-	}
 	if (e->volume_block != UINT64_MAX) {
 		json_field_u64(j, "volume_block", e->volume_block);
 		json_field_u64(j, "volume_blocks", e->volume_blocks);
@@ -117,13 +169,7 @@ static void write_place(struct json *j, const struct event *e, struct fs *fs)
 		json_field_u64(j, "stripe", e->stripe);
 	if (e->what)
 		json_field_string(j, "what", e->what);
-	struct fs_extent part = {0};
-	if (fs && !e->ino && e->volume_block != UINT64_MAX)
-		fs_owners(fs, e->volume_block, max_u64(e->volume_blocks, 1), owner_found, &part);
-	if (part.blocks) {
-		write_file(j, fs, part.ino);
-		json_field_u64(j, "offset", part.file_block * BLOCK_BYTES);
-	}
+	write_owners(j, e, fs);
 }
 
 char *event_json(const struct event *e, const struct events_world *w, size_t *len_bytes)
@@ -134,15 +180,12 @@ char *event_json(const struct event *e, const struct events_world *w, size_t *le
 	write_time(&j, e->time_ns);
 	json_field_string(&j, "event", kind_name(e->kind));
 	write_writer(&j, &e->writer, w->processes);
-	if (e->ino) {
-		write_file(&j, w->fs, e->ino);
-		json_field_u64(&j, "offset", e->file_offset_bytes);
-		json_field_u64(&j, "length", e->len_bytes);
-	}
-	if (e->kind == EVENT_MUTATION || e->kind == EVENT_READ_MUTATION)
+	if (e->kind == EVENT_MUTATION || e->kind == EVENT_READ_MUTATION) {
+		write_asked(&j, e, w->fs);
 		write_mutation(&j, e, w);
-	else
+	} else {
 		write_place(&j, e, w->fs);
+	}
 	if (e->error)
 		json_field_string(&j, "error", strerrorname_np(-e->error));
 	json_object_end(&j);

@@ -4,9 +4,11 @@
  * One line of events.jsonl is one object. Fields that are not known are left out:
  *	time	  "2025-01-31T12:00:00.123456789Z"
  *	event	  "mutation", "read_mutation", "refused", "repaired", "unrepairable",
- *		  "member_error", "dropped"
+ *		  "member_error", "member_state", "dropped"
  *	pid tid uid comm call exe	  who wrote (or read), and by which way in
- *	file ino offset length		  which bytes of which file
+ *	file ino offset length		  which bytes of which file: of damage the damaged ones,
+ *					  whoever asked for them
+ *	more_files [{"file", "ino", "offset", "length"}]  the same, where more were damaged at once
  *	first_changed changed_bytes	  bytes of the write that changed in flight (of a read:
  *					  the first byte of a block that changed)
  *	policy	  that the direct I/O was under
@@ -15,7 +17,7 @@
  *	error	  "EILSEQ": what the caller got
  *	what	  of a mutation: what became of the write, "stored", "verified", "copy stored",
  *		  "redone", "rejected", "refused", "failed" (base/event.h); of damage: "guard",
- *		  "ref tag", "read error", ...
+ *		  "ref tag", "read error", ...; of a member_state what has become of the member
  *	member member_block volume_block volume_blocks stripe	where it is
  *	count	  of "dropped": events lost. With pid: mutation events of that process above the
  *		  rate limit (pid 0: of processes too many to tell apart). Without: the ring was

@@ -194,13 +194,16 @@ int fs_owners(struct fs *fs, uint64_t volume_block, uint64_t blocks,
 	bool (*each)(void *ctx, const struct fs_extent *part), void *ctx)
 {
 	(void)fs;
-	struct fs_extent x = {.ino = volume_block < 4 ? 42 : 43,
-		.file_block = volume_block % 4,
-		.volume_block = volume_block,
-		.blocks = blocks};
-	assert_true(volume_block % 4 + blocks <= 4);
-	if (x.ino == 42 || neighbour_is_there)
-		each(ctx, &x);
+	for (uint64_t end = volume_block + blocks; volume_block < end && volume_block < 8;) {
+		uint64_t part_end = volume_block < 4 ? 4 : 8;
+		struct fs_extent x = {.ino = volume_block < 4 ? 42 : 43,
+			.file_block = volume_block % 4,
+			.volume_block = volume_block,
+			.blocks = (part_end < end ? part_end : end) - volume_block};
+		if ((x.ino == 42 || neighbour_is_there) && !each(ctx, &x))
+			break;
+		volume_block = part_end;
+	}
 	return 0;
 }
 
@@ -325,6 +328,77 @@ static void a_reader_that_stores_into_its_buffer_endangers_nobody(void **unused)
 	assert_int_equal(json_get_u64(v, "first_changed", 0), 4096);
 	json_value_free(v);
 	free(line);
+}
+
+/* ---- damage ---- */
+
+static struct json_value *damage_json(const struct event *event)
+{
+	const struct events_world world = {(struct fs *)&super, (struct volume *)&super, NULL};
+	size_t len;
+	neighbour_is_there = true;
+	char *line = event_json(event, &world, &len);
+	struct json_value *v = parse(line, len);
+	free(line);
+	return v;
+}
+
+/* Blocks 2 to 5: two files have two each. */
+static struct event damaged(enum event_kind kind)
+{
+	struct event event = event_new(kind);
+	event.member = 1;
+	event.member_block = 7;
+	event.volume_block = 2;
+	event.volume_blocks = 4;
+	return event;
+}
+
+static void damage_names_the_files_whose_blocks_it_is_and_not_who_asked(void **unused)
+{
+	(void)unused;
+	struct event event = damaged(EVENT_UNREPAIRABLE);
+	event.ino = 99;
+	event.len_bytes = 1 << 20;
+	struct json_value *v = damage_json(&event);
+	const struct json_value *more = json_get(v, "more_files");
+	assert_string_equal(json_get_string(v, "file", ""), "/file-42");
+	assert_int_equal(json_get_u64(v, "offset", 0), 2 * 4096);
+	assert_int_equal(json_get_u64(v, "length", 0), 2 * 4096);
+	assert_int_equal(json_get_u64(v, "member", 0), 1);
+	assert_int_equal(json_get_u64(v, "member_block", 0), 7);
+	assert_string_equal(json_get_string(more->first, "file", ""), "/file-43");
+	assert_int_equal(json_get_u64(more->first, "offset", 1), 0);
+	assert_int_equal(json_get_u64(more->first, "length", 0), 2 * 4096);
+	assert_null(more->first->next);
+	json_value_free(v);
+}
+
+static void damage_that_no_file_owns_names_who_asked(void **unused)
+{
+	(void)unused;
+	struct event event = damaged(EVENT_REPAIRED);
+	event.ino = 99;
+	event.volume_block = 8;
+	struct json_value *v = damage_json(&event);
+	assert_string_equal(json_get_string(v, "file", ""), "/file-99");
+	assert_null(json_get(v, "more_files"));
+	json_value_free(v);
+}
+
+static void a_change_of_a_member_says_which_and_what(void **unused)
+{
+	(void)unused;
+	struct event event = event_new(EVENT_MEMBER_STATE);
+	event.member = 2;
+	event.what = "failed";
+	struct json_value *v = damage_json(&event);
+	assert_string_equal(json_get_string(v, "event", ""), "member_state");
+	assert_string_equal(json_get_string(v, "what", ""), "failed");
+	assert_int_equal(json_get_u64(v, "member", 0), 2);
+	assert_null(json_get(v, "member_block"));
+	assert_null(json_get(v, "file"));
+	json_value_free(v);
 }
 
 /* ---- the rate ---- */
@@ -474,6 +548,9 @@ int main(void)
 		cmocka_unit_test(parity_made_from_other_bytes_hits_whoever_shares_its_rows),
 		cmocka_unit_test(who_loses_by_a_mutation_follows_from_level_pi_policy_and_outcome),
 		cmocka_unit_test(a_reader_that_stores_into_its_buffer_endangers_nobody),
+		cmocka_unit_test(damage_names_the_files_whose_blocks_it_is_and_not_who_asked),
+		cmocka_unit_test(damage_that_no_file_owns_names_who_asked),
+		cmocka_unit_test(a_change_of_a_member_says_which_and_what),
 		cmocka_unit_test(mutations_above_the_rate_are_counted_by_process),
 		cmocka_unit_test(what_was_dropped_is_said_when_its_second_is_over),
 		cmocka_unit_test(a_second_of_a_process_begins_with_its_first_event),
