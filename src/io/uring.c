@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include "base/block.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "io/uring_internal.h"
@@ -25,18 +26,35 @@ static struct io_req *req_of(struct list_node *node)
 	return container_of(node, struct io_req, node);
 }
 
-static void start(struct uring_engine *e, struct io_req *req)
+static void settle(struct uring_engine *e, struct io_req *req, int err)
 {
+	req->result = err;
+	list_push_back(&e->settled, &req->node);
+}
+
+static void start(struct uring_engine *e, struct io_req *req, uint64_t now_ns)
+{
+	const struct uring_file *f = uring_file_of(req->file);
+	struct uring_flight *flight = NULL;
+	if (f->timeout_ns) {
+		flight = uring_flight_begin(e, req, now_ns);
+		if (!flight) {
+			settle(e, req, -ENOMEM);
+			return;
+		}
+	}
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&e->ring);
 	assert(sqe); /* I1 */
-	uring_request_prepare(e, req, sqe);
+	uring_request_prepare(e, req, flight, sqe);
 	e->in_flight++;
 }
 
 static void start_backlog(struct uring_engine *e)
 {
+	uint64_t now_ns =
+		list_empty(&e->timed_files) || list_empty(&e->backlog) ? 0 : clock_monotonic_ns();
 	while (e->in_flight < e->depth - 1 && !list_empty(&e->backlog))
-		start(e, req_of(list_pop_front(&e->backlog)));
+		start(e, req_of(list_pop_front(&e->backlog)), now_ns);
 }
 
 /* Alarms mostly come with rising due times, so the place is near the end. */
@@ -64,6 +82,7 @@ static void engine_submit(struct io_engine *io, struct io_req *req)
 	req->done_bytes = 0;
 	req->tries = 0;
 	req->result = 0;
+	req->record = NULL;
 	if (req->kind == IO_ALARM) {
 		alarm_insert(e, req);
 		return;
@@ -71,6 +90,8 @@ static void engine_submit(struct io_engine *io, struct io_req *req)
 	uring_file_of(req->file)->under_way++;
 	if (req->kind != IO_FLUSH)
 		req->result = range_error(req);
+	if (uring_file_of(req->file)->timed_out)
+		req->result = -ETIMEDOUT;
 	/* The ring is not touched here: it may still be a former owner's. */
 	list_push_back(req->result ? &e->settled : &e->backlog, &req->node);
 }
@@ -115,12 +136,24 @@ static int fire_alarms(struct uring_engine *e)
 static int request_completed(struct uring_engine *e, struct io_req *req, int res)
 {
 	e->in_flight--;
-	if (uring_request_advance(req, res)) {
+	bool again = uring_request_advance(req, res);
+	if (again && uring_file_of(req->file)->timed_out) {
+		again = false;
+		req->result = -ETIMEDOUT;
+	}
+	if (again) {
 		list_push_front(&e->backlog, &req->node);
 		return 0;
 	}
 	finish(req, req->result);
 	return 1;
+}
+
+/* A flight left the ring; its request may have left it before. */
+static int flight_completed(struct uring_engine *e, struct uring_flight *flight, int res)
+{
+	struct io_req *req = uring_flight_completed(e, flight, &res);
+	return req ? request_completed(e, req, res) : 0;
 }
 
 static int reap(struct uring_engine *e)
@@ -137,7 +170,9 @@ static int reap(struct uring_engine *e)
 		io_uring_cqe_seen(&e->ring, cqe);
 		if (tag == URING_TAG_WAKE)
 			e->wake_armed = flags & IORING_CQE_F_MORE;
-		else if (tag != LIBURING_UDATA_TIMEOUT)
+		else if (uring_flight_of_tag(tag))
+			ran += flight_completed(e, uring_flight_of_tag(tag), res);
+		else if (tag != LIBURING_UDATA_TIMEOUT && tag != URING_TAG_CANCEL)
 			ran += request_completed(e, (struct io_req *)(uintptr_t)tag, res);
 	}
 	return ran;
@@ -145,7 +180,9 @@ static int reap(struct uring_engine *e)
 
 static int collect(struct uring_engine *e)
 {
-	return finish_settled(e) + reap(e) + fire_alarms(e);
+	int ran = reap(e);
+	uring_flight_expire(e);
+	return ran + finish_settled(e) + fire_alarms(e);
 }
 
 static void arm_wake(struct uring_engine *e)
@@ -157,13 +194,22 @@ static void arm_wake(struct uring_engine *e)
 	e->wake_armed = true;
 }
 
-/* Hand over the entries and sleep until a completion, a wake or the first alarm. */
+/* When somebody has to be told something, whatever the kernel does; UINT64_MAX: never. */
+static uint64_t next_due_ns(struct uring_engine *e)
+{
+	uint64_t due_ns = uring_flight_next_deadline(e);
+	if (!list_empty(&e->alarms))
+		due_ns = min_u64(due_ns, req_of(list_first(&e->alarms))->due_ns);
+	return due_ns;
+}
+
+/* Hand over the entries and sleep until a completion, a wake, the first alarm or deadline. */
 static int enter_and_sleep(struct uring_engine *e)
 {
 	struct io_uring_cqe *cqe;
 	struct __kernel_timespec ts, *timeout = NULL;
-	if (!list_empty(&e->alarms)) {
-		uint64_t due_ns = req_of(list_first(&e->alarms))->due_ns;
+	uint64_t due_ns = next_due_ns(e);
+	if (due_ns != UINT64_MAX) {
 		uint64_t now_ns = clock_monotonic_ns();
 		uint64_t rest_ns = due_ns > now_ns ? due_ns - now_ns : 0;
 		ts.tv_sec = (long long)(rest_ns / NS_PER_S);
@@ -184,6 +230,8 @@ static int enter(struct uring_engine *e, bool sleep)
 	start_backlog(e);
 	if (!e->wake_armed && !e->shared)
 		arm_wake(e);
+	if (!list_empty(&e->settled))
+		sleep = false;
 	int ret = sleep ? enter_and_sleep(e) : io_uring_submit(&e->ring);
 	if (ret >= 0 || ret == -ETIME || ret == -EINTR || ret == -EAGAIN || ret == -EBUSY)
 		return 0;
@@ -248,7 +296,10 @@ static void engine_free(struct io_engine *io)
 {
 	struct uring_engine *e = uring_engine_of(io);
 	assert(e->in_flight == 0);
+	if (e->orphan_count && uring_ring_is_ours(e))
+		uring_flights_drain(e);
 	uring_ring_free(e);
+	uring_flights_free(e);
 	if (e->wake_fd >= 0)
 		close(e->wake_fd);
 	free(e);
@@ -260,6 +311,7 @@ static const struct io_engine_ops uring_ops = {
 	.close = uring_file_close,
 	.size_bytes = uring_file_size_bytes,
 	.zero = uring_file_zero,
+	.set_timeout = uring_file_set_timeout,
 	.submit = engine_submit,
 	.run = engine_run,
 	.wake = engine_wake,
@@ -280,6 +332,9 @@ static struct uring_engine *engine_alloc(unsigned depth)
 	list_init(&e->backlog);
 	list_init(&e->settled);
 	list_init(&e->alarms);
+	list_init(&e->timed_files);
+	list_init(&e->orphans);
+	list_init(&e->idle_flights);
 	e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return e;
 }

@@ -218,7 +218,7 @@ static int settle(const struct opening *o, struct uring_file *f)
 	return ret;
 }
 
-static void file_free(struct uring_file *f)
+void uring_file_free(struct uring_file *f)
 {
 	/* The ring may keep the open file for a moment longer, and the lock with it. */
 	if (f->locked)
@@ -231,7 +231,7 @@ static void file_free(struct uring_file *f)
 static void file_freep(struct uring_file **f)
 {
 	if (*f)
-		file_free(*f);
+		uring_file_free(*f);
 }
 
 static int check_flags(const struct opening *o)
@@ -260,6 +260,8 @@ int uring_file_open(struct io_engine *io, const char *path, unsigned flags, uint
 	if (!f)
 		return errmsg_set(why, -ENOMEM, "out of memory");
 	f->base.engine = io;
+	list_node_init(&f->timed_node);
+	list_init(&f->flights);
 	f->fd = open_patiently(&o);
 	if (f->fd < 0)
 		return f->fd;
@@ -281,7 +283,11 @@ void uring_file_close(struct io_file *file)
 	struct uring_file *f = uring_file_of(file);
 	assert(f->under_way == 0);
 	uring_ring_remove_file(uring_engine_of(file->engine), f);
-	file_free(f);
+	list_remove(&f->timed_node);
+	f->closed = true;
+	/* What the kernel still has of it may write: nobody else gets the lock before. */
+	if (f->orphan_count == 0)
+		uring_file_free(f);
 }
 
 uint64_t uring_file_size_bytes(const struct io_file *file)

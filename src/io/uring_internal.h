@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the parts of the io_uring engine share: uring.c (the turn of the engine), uring_ring.c (the
- * kernel's ring and its tables), uring_request.c (a request as entries), uring_file.c (members). */
+ * kernel's ring and its tables), uring_request.c (a request as entries), uring_flight.c (requests that
+ * may be out of time), uring_file.c (members). */
 #ifndef STABLEFS_IO_URING_INTERNAL_H
 #define STABLEFS_IO_URING_INTERNAL_H
 
@@ -12,8 +13,11 @@
 #define URING_REGIONS   16u   /* slots of the registered buffer table */
 #define URING_MAX_TRIES 1000u /* how often one request meets -EAGAIN before it fails with it */
 
-/* user_data of the entry that waits for the eventfd; requests have their address. */
-#define URING_TAG_WAKE UINT64_C(1)
+/* user_data of the entry that waits for the eventfd, and of those that cancel others; requests have
+ * their address, flights theirs and a bit. */
+#define URING_TAG_WAKE   UINT64_C(1)
+#define URING_TAG_CANCEL UINT64_C(4)
+#define URING_TAG_FLIGHT UINT64_C(2)
 
 struct uring_file {
 	struct io_file base;
@@ -23,6 +27,26 @@ struct uring_file {
 	bool locked;
 	uint64_t size_bytes;
 	unsigned under_way; /* requests; only to catch a close that is too early */
+
+	uint64_t timeout_ns;         /* 0: none */
+	struct list_node timed_node; /* on timed_files, where there is a timeout */
+	struct list flights;         /* uring_flight, by deadline */
+	bool timed_out;              /* one of its requests was out of time */
+	bool no_nowait;              /* RWF_NOWAIT is not supported */
+	bool closed;                 /* freed with its last orphan */
+	unsigned orphan_count;
+};
+
+/* A request of a file with a timeout, from its entry to its completion. */
+struct uring_flight {
+	struct list_node node; /* on flights of its file, on orphans, or on idle_flights */
+	struct io_req *req;    /* borrowed; NULL: it ended without the kernel */
+	struct uring_file *file;
+	uint64_t deadline_ns;
+	void *staging;  /* owned; what a read is read into in the caller's stead */
+	int err;        /* the entry does nothing, for this reason */
+	bool nowait;    /* RWF_NOWAIT */
+	bool cancelled; /* the kernel was asked to give it back */
 };
 
 struct uring_region {
@@ -44,6 +68,9 @@ struct uring_engine {
 	struct list backlog; /* requests that wait for an entry, oldest first */
 	struct list settled; /* requests whose result is known without the kernel */
 	struct list alarms;  /* by due_ns, then age */
+	struct list timed_files;
+	struct list orphans, idle_flights; /* uring_flight */
+	unsigned orphan_count;
 	struct uring_file *files[URING_FILES];
 	struct uring_region regions[URING_REGIONS];
 	unsigned region_count;
@@ -77,6 +104,9 @@ void uring_ring_free(struct uring_engine *e);
  * has run. -EBUSY: that thread still has requests under way. */
 int uring_ring_own(struct uring_engine *e);
 
+/* Does the ring know the calling thread as the one that may run it? */
+bool uring_ring_is_ours(const struct uring_engine *e);
+
 /* The same for a change of the tables, which is also allowed before anybody owns the ring. */
 int uring_ring_touch(struct uring_engine *e);
 
@@ -86,19 +116,64 @@ void uring_ring_remove_file(struct uring_engine *e, struct uring_file *f);
 
 int uring_ring_add_region(struct uring_engine *e, void *base, uint64_t len_bytes);
 
+/* From now on the kernel's table has none of this memory: its pages are others. */
+void uring_ring_forget_region(struct uring_engine *e, void *base, uint64_t len_bytes);
+
 /* uring_request.c */
 
 /* What a request that left its SQE with @res (bytes or -errno) needs next: true where it is to be
  * handed to the kernel again (for the rest, or after -EAGAIN), false where req->result is final. */
 bool uring_request_advance(struct io_req *req, int res);
 
-/* Fill @sqe with what is left of the request. */
-void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct io_uring_sqe *sqe);
+/* Fill @sqe with what is left of the request. @flight: NULL where the file has no timeout. */
+void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct uring_flight *flight,
+	struct io_uring_sqe *sqe);
+
+/* What is left to transfer and goes as one entry: a vector, its length in *@count. */
+const struct iovec *uring_request_rest(struct io_req *req, unsigned *count);
+
+/* uring_flight.c */
+void uring_file_set_timeout(struct io_file *file, uint64_t timeout_ns);
+
+/* The request is about to get an entry. NULL: out of memory. */
+struct uring_flight *uring_flight_begin(
+	struct uring_engine *e, struct io_req *req, uint64_t now_ns);
+
+/* Its entry is done: the request, where somebody still waits for it (*@res may change); or NULL. */
+struct io_req *uring_flight_completed(
+	struct uring_engine *e, struct uring_flight *flight, int *res);
+
+/* Settle what is out of time. */
+void uring_flight_expire(struct uring_engine *e);
+
+/* When that is to be called next, UINT64_MAX: nothing waits. */
+uint64_t uring_flight_next_deadline(struct uring_engine *e);
+
+/* The ring goes with what is orphaned in it. */
+void uring_flights_abandon(struct uring_engine *e);
+
+/* Take orphans back that the kernel gives at once. On the ring's thread. */
+void uring_flights_drain(struct uring_engine *e);
+void uring_flights_free(struct uring_engine *e);
+
+static inline uint64_t uring_flight_tag(const struct uring_flight *flight)
+{
+	return (uint64_t)(uintptr_t)flight | URING_TAG_FLIGHT;
+}
+
+/* NULL: the tag is of something else. */
+static inline struct uring_flight *uring_flight_of_tag(uint64_t tag)
+{
+	if (tag == LIBURING_UDATA_TIMEOUT || !(tag & URING_TAG_FLIGHT))
+		return NULL;
+	return (struct uring_flight *)(uintptr_t)(tag & ~URING_TAG_FLIGHT);
+}
 
 /* uring_file.c */
 int uring_file_open(struct io_engine *io, const char *path, unsigned flags, uint64_t size_bytes,
 	struct io_file **out, struct errmsg *why);
 void uring_file_close(struct io_file *file);
+void uring_file_free(struct uring_file *f);
 uint64_t uring_file_size_bytes(const struct io_file *file);
 int uring_file_zero(struct io_file *file, uint64_t offset_bytes, uint64_t len_bytes);
 

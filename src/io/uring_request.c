@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include "base/mem.h"
 
 static uint64_t total_bytes(const struct io_req *req)
 {
@@ -39,8 +40,7 @@ bool uring_request_advance(struct io_req *req, int res)
 	return res > 0;
 }
 
-/* What is left to transfer, as a vector: returns it, its length in *@count. */
-static const struct iovec *rest_of(struct io_req *req, unsigned *count)
+const struct iovec *uring_request_rest(struct io_req *req, unsigned *count)
 {
 	uint64_t skip = req->done_bytes;
 	unsigned i = 0;
@@ -76,10 +76,9 @@ static unsigned entry_len(size_t len_bytes)
 	return (unsigned)(len_bytes < most ? len_bytes : most);
 }
 
-static void prepare_one(struct uring_engine *e, struct io_req *req, int fd, const struct iovec *iov,
+static void prepare_one(const struct io_req *req, int fd, int slot, const struct iovec *iov,
 	uint64_t offset_bytes, struct io_uring_sqe *sqe)
 {
-	int slot = region_slot_of(e, iov);
 	unsigned len = entry_len(iov->iov_len);
 	if (req->kind == IO_READ && slot >= 0)
 		io_uring_prep_read_fixed(sqe, fd, iov->iov_base, len, offset_bytes, slot);
@@ -91,23 +90,49 @@ static void prepare_one(struct uring_engine *e, struct io_req *req, int fd, cons
 		io_uring_prep_write(sqe, fd, iov->iov_base, len, offset_bytes);
 }
 
-static void prepare_transfer(
-	struct uring_engine *e, struct io_req *req, int fd, struct io_uring_sqe *sqe)
+/* A read that may be out of time, and not into registered memory (the ways are in uring_flight.c).
+ * True: it goes into memory of ours. */
+static bool prepare_staged(const struct io_req *req, struct uring_flight *flight, int fd,
+	uint64_t offset_bytes, struct io_uring_sqe *sqe)
+{
+	flight->nowait = !flight->file->no_nowait && !req->record;
+	if (flight->nowait)
+		return false;
+	struct iovec iov = {.iov_len = total_bytes(req) - req->done_bytes};
+	iov.iov_base = flight->staging = mem_alloc_blocks(iov.iov_len);
+	if (flight->staging) {
+		prepare_one(req, fd, -1, &iov, offset_bytes, sqe);
+	} else {
+		flight->err = -ENOMEM;
+		io_uring_prep_nop(sqe);
+	}
+	return true;
+}
+
+static void prepare_transfer(struct uring_engine *e, struct io_req *req,
+	struct uring_flight *flight, int fd, struct io_uring_sqe *sqe)
 {
 	unsigned count;
-	const struct iovec *iov = rest_of(req, &count);
+	const struct iovec *iov = uring_request_rest(req, &count);
 	uint64_t offset_bytes = req->offset_bytes + req->done_bytes;
+	int slot = count == 1 ? region_slot_of(e, iov) : -1;
+	bool guarded = flight && req->kind == IO_READ && slot < 0;
+	if (guarded && prepare_staged(req, flight, fd, offset_bytes, sqe))
+		return;
 	if (count == 1)
-		prepare_one(e, req, fd, iov, offset_bytes, sqe);
+		prepare_one(req, fd, slot, iov, offset_bytes, sqe);
 	else if (req->kind == IO_READ)
 		io_uring_prep_readv(sqe, fd, iov, count, offset_bytes);
 	else
 		io_uring_prep_writev(sqe, fd, iov, count, offset_bytes);
 	if (req->kind == IO_WRITE && req->durable)
 		sqe->rw_flags = RWF_DSYNC;
+	if (guarded)
+		sqe->rw_flags = RWF_NOWAIT;
 }
 
-void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct io_uring_sqe *sqe)
+void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct uring_flight *flight,
+	struct io_uring_sqe *sqe)
 {
 	struct uring_file *f = uring_file_of(req->file);
 	int fd = f->slot >= 0 ? f->slot : f->fd;
@@ -115,8 +140,8 @@ void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct io
 	if (req->kind == IO_FLUSH)
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
 	else
-		prepare_transfer(e, req, fd, sqe);
-	if (f->slot >= 0)
+		prepare_transfer(e, req, flight, fd, sqe);
+	if (f->slot >= 0 && sqe->opcode != IORING_OP_NOP)
 		io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
-	io_uring_sqe_set_data(sqe, req);
+	sqe->user_data = flight ? uring_flight_tag(flight) : (uint64_t)(uintptr_t)req;
 }

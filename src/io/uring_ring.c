@@ -131,6 +131,7 @@ void uring_ring_free(struct uring_engine *e)
 	if (e->ring_ok)
 		io_uring_queue_exit(&e->ring);
 	e->ring_ok = false;
+	uring_flights_abandon(e);
 }
 
 /* Give the ring to nobody, where another thread owns it. */
@@ -149,10 +150,15 @@ int uring_ring_touch(struct uring_engine *e)
 	return disown(e, thread_number());
 }
 
+bool uring_ring_is_ours(const struct uring_engine *e)
+{
+	return e->ring_ok && (e->shared || e->owner == thread_number());
+}
+
 int uring_ring_own(struct uring_engine *e)
 {
 	uint64_t me = thread_number();
-	if (e->ring_ok && (e->shared || e->owner == me))
+	if (uring_ring_is_ours(e))
 		return 0;
 	int ret = disown(e, me);
 	if (ret < 0)
@@ -205,4 +211,14 @@ int uring_ring_add_region(struct uring_engine *e, void *base, uint64_t len_bytes
 	if (ret == 0)
 		e->region_count++;
 	return ret;
+}
+
+void uring_ring_forget_region(struct uring_engine *e, void *base, uint64_t len_bytes)
+{
+	const char *start = base, *end = start + len_bytes;
+	for (unsigned i = 0; i < e->region_count; i++) {
+		struct uring_region *r = &e->regions[i];
+		if (start < r->base + r->len_bytes && r->base < end)
+			r->slot = -1; /* a ring made anew takes the pages that are there then */
+	}
 }

@@ -28,7 +28,7 @@ static struct io_uring_sqe prepared(struct parts *p)
 {
 	struct io_uring_sqe sqe;
 	memset(&sqe, 0, sizeof(sqe));
-	uring_request_prepare(&p->engine, &p->req, &sqe);
+	uring_request_prepare(&p->engine, &p->req, NULL, &sqe);
 	assert_ptr_equal((void *)(uintptr_t)sqe.user_data, &p->req);
 	return sqe;
 }
