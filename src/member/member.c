@@ -53,6 +53,11 @@ void member_free(struct member *m)
 	free(m);
 }
 
+bool member_busy(const struct member *m)
+{
+	return m->round.active;
+}
+
 const char *member_path(const struct member *m)
 {
 	return m->path;

@@ -39,6 +39,9 @@ int member_open(
 	struct io_engine *io, const char *path, struct member_probe *probe, struct member **out);
 void member_free(struct member *m); /* accepts NULL; nothing under way; dirty tuples are dropped */
 
+/* It writes tuples back, or flushes: it must not be freed. Owner thread. */
+bool member_busy(const struct member *m);
+
 const char *member_path(const struct member *m);
 struct super *member_super(struct member *m); /* borrowed; write with member_super_write() */
 struct io_file *member_file(struct member *m);

@@ -5,15 +5,17 @@
  *	check_begin	read every chunk that is there
  *	chunks_read	a chunk with a medium error is read again row by row
  *	examine		guards, mirrors, parity: what is wrong
- *	mend		(REPAIR, RESYNC) what is right, row by row?		check_mend.c
+ *	mend		(not CHECK) what is right, row by row?	check_mend.c, check_rebuild.c
  *	write_back	under a marked region, like any write
  *	check_end
+ *	check_again	a member fails and leaves: when it is out, from the start without it
  *
  * Owner thread: the engine's; the stripe is held exclusively. */
 #include "stripe/check.h"
 
 #include <stdlib.h>
 #include "raid/parity.h"
+#include "stripe/doubt.h"
 
 static void chunks_read(struct check_op *op);
 static void rows_read(struct check_op *op);
@@ -92,18 +94,34 @@ static void check_begin(struct check_op *op)
 		chunks_read(op);
 }
 
+/* A RESYNC of a stripe that is not in doubt, a REBUILD where the member has it. */
+static bool nothing_to_do(const struct stripe_engine *eng, const struct stripe_check *check)
+{
+	if (check->mode == STRIPE_RESYNC)
+		return !doubt_is_open(eng, check->stripe);
+	return check->mode == STRIPE_REBUILD &&
+	       !stripe_set_has(&eng->membership.stale[check->member], check->stripe);
+}
+
+static int nothing_err(const struct stripe_engine *eng, const struct stripe_check *check)
+{
+	bool gone = check->mode == STRIPE_REBUILD && !eng->config.members[check->member];
+	return gone ? -ENODEV : 0;
+}
+
 void stripe_check_start(
 	struct stripe_engine *eng, struct stripe_state *state, struct stripe_part *part)
 {
-	struct check_op *op = calloc(1, sizeof(*op));
+	bool nothing = nothing_to_do(eng, part->check);
+	struct check_op *op = nothing ? NULL : calloc(1, sizeof(*op));
 	if (!op) {
-		part->err = -ENOMEM;
+		part->err = nothing ? nothing_err(eng, part->check) : -ENOMEM;
 		stripe_lock_release(eng, state);
 		part_finish(eng, part);
 		return;
 	}
 	*op = (struct check_op){.eng = eng, .check = part->check, .state = state, .part = part};
-	op->view = stripe_view_take(eng, state->stripe);
+	stripe_view_begin(eng, &op->view, state->stripe, true);
 	check_begin(op);
 }
 
@@ -119,6 +137,50 @@ void stripe_check_held(
 	check_begin(op);
 }
 
+/* ---- a member fails ---- */
+
+static void op_free(struct check_op *op)
+{
+	struct stripe_check *check = op->check;
+	if (op->blocks != check->data)
+		arena_put(op->eng->arena, op->blocks, blocks_bytes(op));
+	if (op->tuples != check->tuples)
+		free(op->tuples);
+	arena_put(op->eng->arena, op->spare, BLOCK_BYTES);
+	free(op->xfers);
+	if (op->state)
+		stripe_view_end(&op->view);
+	free(op);
+}
+
+/* From the start, with the members as they are now. */
+static void check_again(struct engine_parked *parked)
+{
+	struct check_op *op = container_of(parked, struct check_op, parked);
+	struct stripe_engine *eng = op->eng;
+	struct stripe_check *check = op->check;
+	struct stripe_state *state = op->state;
+	struct stripe_part *part = op->part;
+	if (op->marking)
+		intent_write_ended(eng->config.intent, op->intent.region);
+	op_free(op);
+	*check = (struct stripe_check){.mode = check->mode,
+		.stripe = check->stripe,
+		.member = check->member,
+		.done = check->done,
+		.data = check->data,
+		.tuples = check->tuples};
+	stripe_lock_requeue(state, part);
+	stripe_lock_release(eng, state);
+}
+
+/* True: @x met a member that leaves, or has left: the check is to be run again. A writer's check
+ * is not: the writer itself meets the member next. */
+static bool must_run_again(struct check_op *op, const struct slot_xfer *x)
+{
+	return engine_member_failed(op->eng, x->xfer.member, x->err) != MEMBER_STAYS && op->state;
+}
+
 /* ---- a chunk with a medium error is read again row by row ---- */
 
 static void row_read(struct member_xfer *xfer, int err)
@@ -130,6 +192,15 @@ static void row_read(struct member_xfer *xfer, int err)
 	op->power_lost |= err == -ESHUTDOWN;
 	if (--op->pending == 0)
 		rows_read(op);
+}
+
+static bool met_final_error(struct check_op *op)
+{
+	bool again = false;
+	for (unsigned i = 0; i < op->xfer_count; i++)
+		again |= member_error_is_final(op->xfers[i].err) &&
+			 must_run_again(op, &op->xfers[i]);
+	return again;
 }
 
 static void chunks_read(struct check_op *op)
@@ -145,6 +216,11 @@ static void chunks_read(struct check_op *op)
 		rows_read(op);
 		return;
 	}
+	if (met_final_error(op)) {
+		op->parked.resume = check_again;
+		engine_park(op->eng, &op->parked);
+		return;
+	}
 	if (allocate_xfers(op, failures * check_rows(op)) < 0) {
 		check_end(op, -ENOMEM);
 		return;
@@ -157,6 +233,18 @@ static void chunks_read(struct check_op *op)
 		rows_read(op);
 }
 
+/* After a crash blocks that fail their check are what is to be expected. */
+static void tell_errors(struct check_op *op)
+{
+	const struct stripe_check *check = op->check;
+	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
+		if (!rows_empty(&check->unreadable[slot]))
+			engine_member_erred(op->eng, op->view.member[slot], -EIO);
+		if (!rows_empty(&check->guard_bad[slot]) && check->mode != STRIPE_RESYNC)
+			engine_member_erred(op->eng, op->view.member[slot], -EILSEQ);
+	}
+}
+
 static void rows_read(struct check_op *op)
 {
 	if (op->power_lost) {
@@ -164,6 +252,7 @@ static void rows_read(struct check_op *op)
 		return;
 	}
 	examine(op);
+	tell_errors(op);
 	if (op->check->mode == STRIPE_CHECK)
 		check_end(op, 0);
 	else
@@ -243,7 +332,10 @@ static void examine(struct check_op *op)
 static void mend(struct check_op *op)
 {
 	bool any = false;
-	check_mend_rows(op);
+	if (op->check->mode == STRIPE_REBUILD)
+		check_rebuild_rows(op);
+	else
+		check_mend_rows(op);
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
 		any |= !rows_empty(&op->rewrite[slot]);
 	if (!any) {
@@ -253,6 +345,7 @@ static void mend(struct check_op *op)
 	op->intent.region = intent_region_of(op->eng->config.intent,
 		geometry_member_block(&op->eng->config.geometry, op->check->stripe, 0));
 	op->intent.marked = write_back;
+	op->marking = true;
 	if (intent_write_begin(op->eng->config.intent, &op->intent))
 		write_back(&op->intent, 0);
 }
@@ -277,20 +370,34 @@ static void emit_repaired(struct check_op *op, const struct slot_xfer *x)
 	event_emit(op->eng->config.events, &event);
 }
 
+static void run_is_right(struct check_op *op, const struct slot_xfer *x)
+{
+	const struct geometry *g = &op->eng->config.geometry;
+	rows_add_range(&op->check->rebuilt[x->slot], x->row, x->xfer.blocks);
+	if (op->check->mode == STRIPE_REBUILD &&
+		geometry_member(g, op->check->stripe, x->slot) == op->check->member)
+		return; /* it was not damaged */
+	counter_add(&op->eng->count.repaired_blocks, x->xfer.blocks);
+	emit_repaired(op, x);
+}
+
 static void all_written(struct check_op *op)
 {
 	int err = 0;
+	bool again = false;
 	for (unsigned i = 0; i < op->xfer_count; i++) {
-		struct slot_xfer *x = &op->xfers[i];
-		if (x->err < 0) {
-			err = worse_error(err, x->err);
-			continue;
-		}
-		rows_add_range(&op->check->rebuilt[x->slot], x->row, x->xfer.blocks);
-		counter_add(&op->eng->count.repaired_blocks, x->xfer.blocks);
-		emit_repaired(op, x);
+		const struct slot_xfer *x = &op->xfers[i];
+		err = x->err < 0 ? worse_error(err, x->err) : err;
+		if (member_error_is_its_own(x->err))
+			again |= must_run_again(op, x);
+		else if (!x->err)
+			run_is_right(op, x);
 	}
-	intent_write_ended(op->eng->config.intent, op->intent.region);
+	if (again && err != -ESHUTDOWN) {
+		op->parked.resume = check_again;
+		engine_park(op->eng, &op->parked);
+		return;
+	}
 	check_end(op, err);
 }
 
@@ -307,7 +414,6 @@ static void write_back(struct intent_wait *wait, int err)
 {
 	struct check_op *op = container_of(wait, struct check_op, intent);
 	if (err < 0) {
-		intent_write_ended(op->eng->config.intent, op->intent.region);
 		check_end(op, err);
 		return;
 	}
@@ -315,7 +421,6 @@ static void write_back(struct intent_wait *wait, int err)
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
 		runs += rows_runs(&op->rewrite[slot]);
 	if (allocate_xfers(op, runs) < 0) {
-		intent_write_ended(op->eng->config.intent, op->intent.region);
 		check_end(op, -ENOMEM);
 		return;
 	}
@@ -329,20 +434,33 @@ static void write_back(struct intent_wait *wait, int err)
 		all_written(op);
 }
 
+/* What the check has done to the stripe, while it is still held. */
+static int stripe_settle(struct check_op *op, int err)
+{
+	struct stripe_engine *eng = op->eng;
+	const struct stripe_check *check = op->check;
+	if (check->mode == STRIPE_RESYNC)
+		doubt_settle(eng, check->stripe, err);
+	if (check->mode != STRIPE_REBUILD)
+		return err;
+	if (!err && op->rebuild_failed)
+		err = -EIO;
+	if (!err)
+		stripe_set_remove(&eng->membership.stale[check->member], check->stripe);
+	return err;
+}
+
 static void check_end(struct check_op *op, int err)
 {
 	struct stripe_engine *eng = op->eng;
 	struct stripe_check *check = op->check;
 	struct stripe_part *part = op->part;
-	if (op->blocks != check->data)
-		arena_put(eng->arena, op->blocks, blocks_bytes(op));
-	if (op->tuples != check->tuples)
-		free(op->tuples);
-	arena_put(eng->arena, op->spare, BLOCK_BYTES);
-	free(op->xfers);
+	if (op->marking)
+		intent_write_ended(eng->config.intent, op->intent.region);
+	err = stripe_settle(op, err);
 	if (op->state)
 		stripe_lock_release(eng, op->state);
-	free(op);
+	op_free(op);
 	if (!part) {
 		check->done(check, err);
 		return;

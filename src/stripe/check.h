@@ -19,8 +19,11 @@ struct check_op {
 	struct slot_xfer *xfers; /* owned */
 	unsigned xfer_count, pending;
 	bool power_lost;
+	bool rebuild_failed; /* REBUILD: some rows are lost */
+	struct engine_parked parked;
 	struct rows rewrite[RAID_MAX_SLOTS]; /* right in memory, to be written */
 	struct intent_wait intent;
+	bool marking; /* intent_write_begin() was called */
 };
 
 static inline unsigned check_rows(const struct check_op *op)
@@ -74,5 +77,10 @@ void check_set_right(struct check_op *op, unsigned slot, unsigned row);
 
 /* Decide for each row what is right. What must be written is in op->rewrite then. */
 void check_mend_rows(struct check_op *op);
+
+/* ---- check_rebuild.c ---- */
+
+/* The same for what the member of a REBUILD should hold, after mending the others. */
+void check_rebuild_rows(struct check_op *op);
 
 #endif

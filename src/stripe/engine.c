@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The stripe engine's frame: what is posted to it, how requests are cut into parts, flushes.
+/* The stripe engine's frame: what is posted to it, how requests are cut into parts, the run loop.
  *
  * Owner thread: whoever calls stripe_engine_run(). Posting takes post_lock for a list operation and
  * wakes the engine; everything else is the engine thread's alone. */
 #include "stripe/internal.h"
 
 #include <stdlib.h>
-#include "base/clock.h"
+#include "stripe/doubt.h"
 
 #define ARENA_DEFAULT_BYTES (UINT64_C(64) << 20)
-#define TICK_NS             NS_PER_S
 
 int stripe_engine_new(const struct stripe_config *config, struct stripe_engine **out)
 {
@@ -29,7 +28,7 @@ int stripe_engine_new(const struct stripe_config *config, struct stripe_engine *
 	list_init(&eng->flushes_sharing);
 	list_init(&eng->to_settle);
 	eng->arena = arena_new(config->arena_bytes ? config->arena_bytes : ARENA_DEFAULT_BYTES);
-	if (!eng->arena) {
+	if (!eng->arena || membership_init(eng) < 0 || doubt_init(eng) < 0) {
 		stripe_engine_free(eng);
 		return -ENOMEM;
 	}
@@ -44,6 +43,8 @@ void stripe_engine_free(struct stripe_engine *eng)
 	if (!eng)
 		return;
 	assert(!eng->busy);
+	membership_fini(eng);
+	doubt_fini(eng);
 	arena_free(eng->arena);
 	pthread_mutex_destroy(&eng->post_lock);
 	free(eng);
@@ -57,15 +58,6 @@ void *stripe_buffer_alloc(struct stripe_engine *eng, uint32_t len_bytes)
 void stripe_buffer_free(struct stripe_engine *eng, void *buf, uint32_t len_bytes)
 {
 	arena_put(eng->arena, buf, len_bytes);
-}
-
-void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m,
-	bool stale, struct stripe_member_change *change)
-{
-	(void)stale;
-	(void)change;
-	assert_engine_thread(eng);
-	eng->config.members[index] = m;
 }
 
 /* ---- posting: any thread ---- */
@@ -137,6 +129,8 @@ static bool in_volume(const struct stripe_engine *eng, const struct stripe_req *
 static void count_request(struct stripe_engine *eng, const struct stripe_req *req)
 {
 	bool read = req->kind == STRIPE_READ;
+	atomic_store_explicit(
+		&eng->last_request_ns, io_now_ns(eng->config.io), memory_order_relaxed);
 	counter_add(read ? &eng->count.reads : &eng->count.writes, 1);
 	counter_add(read ? &eng->count.read_bytes : &eng->count.write_bytes, req->len_bytes);
 	if (!read && req->hold_ns)
@@ -189,7 +183,8 @@ static void check_start(struct stripe_engine *eng, struct stripe_check *check)
 {
 	struct stripe_part *part = NULL;
 	int err = 0;
-	if (check->stripe >= eng->config.geometry.stripes)
+	if (check->stripe >= eng->config.geometry.stripes ||
+		(check->mode == STRIPE_REBUILD && check->member >= eng->config.geometry.members))
 		err = -EINVAL;
 	else if (check->mode != STRIPE_CHECK && eng->config.read_only)
 		err = -EROFS;
@@ -202,72 +197,6 @@ static void check_start(struct stripe_engine *eng, struct stripe_check *check)
 	part->check = check;
 	eng->busy++;
 	stripe_lock_enqueue(eng, check->stripe, part);
-}
-
-/* ---- flushes: one at a time; those that wait meanwhile share the next ---- */
-
-static void flush_start(struct stripe_engine *eng);
-
-static void tick(struct stripe_engine *eng)
-{
-	uint64_t now = io_now_ns(eng->config.io);
-	if (eng->config.read_only || now - eng->last_tick_ns < TICK_NS)
-		return;
-	eng->last_tick_ns = now;
-	intent_idle_tick(eng->config.intent);
-}
-
-/* One flush did the work for all of flushes_sharing. */
-static void flush_finished(struct stripe_flush *leader)
-{
-	struct stripe_engine *eng = leader->eng;
-	int err = leader->err;
-	if (!err && !eng->config.read_only)
-		intent_flushed(eng->config.intent, leader->epoch);
-	struct list sharing;
-	list_init(&sharing);
-	list_splice_back(&sharing, &eng->flushes_sharing);
-	eng->flush_running = NULL;
-	struct list_node *n;
-	while ((n = list_pop_front(&sharing))) {
-		struct stripe_flush *f = container_of(n, struct stripe_flush, node);
-		f->done(f, err);
-	}
-	tick(eng);
-	flush_start(eng);
-}
-
-static void member_flushed(struct member_flush *mf, int err)
-{
-	struct stripe_flush *leader = mf->owner;
-	if (err < 0 && !leader->err)
-		leader->err = err;
-	if (--leader->pending == 0)
-		flush_finished(leader);
-}
-
-static void flush_start(struct stripe_engine *eng)
-{
-	if (eng->flush_running || list_empty(&eng->flushes_waiting))
-		return;
-	list_splice_back(&eng->flushes_sharing, &eng->flushes_waiting);
-	struct stripe_flush *leader =
-		container_of(list_first(&eng->flushes_sharing), struct stripe_flush, node);
-	eng->flush_running = leader;
-	leader->eng = eng;
-	leader->err = 0;
-	leader->pending = 1;
-	leader->epoch = intent_epoch(eng->config.intent);
-	for (unsigned i = 0; i < eng->config.geometry.members; i++) {
-		if (!eng->config.members[i])
-			continue;
-		leader->pending++;
-		leader->members[i] = (struct member_flush){
-			.member = eng->config.members[i], .done = member_flushed, .owner = leader};
-		member_flush(&leader->members[i]);
-	}
-	if (--leader->pending == 0)
-		flush_finished(leader);
 }
 
 /* ---- the run loop ---- */
@@ -310,8 +239,11 @@ int stripe_engine_run(struct stripe_engine *eng, bool wait)
 {
 	take_ownership(eng);
 	accept_posted(eng);
+	membership_run(eng);
 	stripe_lock_settle(eng);
-	int ran = io_run(eng->config.io, wait && list_empty(&eng->to_settle));
+	bool may_block = list_empty(&eng->to_settle) && !membership_is_due(eng);
+	int ran = io_run(eng->config.io, wait && may_block);
+	membership_run(eng);
 	stripe_lock_settle(eng);
 	return ran;
 }
@@ -322,7 +254,13 @@ bool stripe_engine_idle(struct stripe_engine *eng)
 	bool posted = !list_empty(&eng->posted_reqs) || !list_empty(&eng->posted_flushes) ||
 		      !list_empty(&eng->posted_checks);
 	pthread_mutex_unlock(&eng->post_lock);
-	return !posted && !eng->busy && !eng->flush_running && list_empty(&eng->flushes_waiting);
+	return !posted && !eng->busy && !eng->flush_running && list_empty(&eng->flushes_waiting) &&
+	       membership_is_idle(&eng->membership);
+}
+
+uint64_t stripe_engine_last_request_ns(const struct stripe_engine *eng)
+{
+	return atomic_load_explicit(&eng->last_request_ns, memory_order_relaxed);
 }
 
 struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng)

@@ -5,7 +5,9 @@
  * The way of a request:
  *	stripe_submit()  --post-->  engine.c: split into parts, one a stripe
  *	  --> lock.c: a part waits for its stripe; queued writes of one stripe are merged
+ *	  --> doubt.c: a stripe in doubt is resynced before
  *	  --> write.c | read.c | check.c: the operation
+ *	  --> membership.c: it waits until a member that failed is out
  *	  --> part_finish(): the last part of a request runs its done()
  */
 #ifndef STABLEFS_STRIPE_INTERNAL_H
@@ -16,6 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "stripe/arena.h"
+#include "stripe/membership.h"
 #include "stripe/plan.h"
 #include "stripe/stripe.h"
 
@@ -65,6 +68,10 @@ struct stripe_engine {
 	pthread_mutex_t post_lock;
 	struct list posted_reqs, posted_flushes, posted_checks, posted_calls;
 
+	struct membership membership;
+	uint64_t region_stripes;            /* of a whole region of the intent log */
+	struct stripe_set doubt, unsettled; /* doubt.h */
+
 	struct stripe_state *states[STATE_BUCKETS];
 	struct list to_settle; /* of stripe_state */
 	unsigned busy;         /* parts granted or waiting */
@@ -72,7 +79,10 @@ struct stripe_engine {
 	struct list flushes_waiting;
 	struct list flushes_sharing; /* served by flush_running, the first of them */
 	struct stripe_flush *flush_running;
+	uint64_t flush_number; /* membership.changes when it began */
+	struct engine_parked flush_parked;
 	uint64_t last_tick_ns;
+	_Atomic uint64_t last_request_ns;
 	atomic_bool has_owner;
 	pthread_t owner;
 	struct engine_counters count;
@@ -94,22 +104,18 @@ static inline void assert_engine_thread(const struct stripe_engine *eng)
 /* A stripe and who holds its slots, as an operation found it at its start: a member that goes
  * meanwhile stays open until the operations that know it have ended. */
 struct stripe_view {
+	struct list_node node; /* in membership.views */
+	uint64_t number;       /* membership.changes at its beginning */
+	bool exclusive;        /* of a write or a check */
 	uint64_t stripe;
-	uint32_t missing;                      /* bit i: slot i is on a missing member */
-	struct member *member[RAID_MAX_SLOTS]; /* by slot; borrowed */
+	uint32_t missing; /* bit i: slot i is on a missing member, or on one that is stale here */
+	struct member *member[RAID_MAX_SLOTS]; /* by slot; borrowed; also the stale ones */
 };
 
-static inline struct stripe_view stripe_view_take(const struct stripe_engine *eng, uint64_t stripe)
-{
-	struct stripe_view view = {.stripe = stripe};
-	for (unsigned slot = 0; slot < eng->slots; slot++) {
-		unsigned index = geometry_member(&eng->config.geometry, stripe, slot);
-		view.member[slot] = eng->config.members[index];
-		if (!view.member[slot])
-			view.missing |= 1u << slot;
-	}
-	return view;
-}
+/* membership.c: from begin to end the view is where it is. */
+void stripe_view_begin(
+	struct stripe_engine *eng, struct stripe_view *view, uint64_t stripe, bool exclusive);
+void stripe_view_end(struct stripe_view *view);
 
 static inline bool slot_missing(const struct stripe_view *view, unsigned slot)
 {
@@ -129,6 +135,16 @@ void stripe_lock_enqueue(struct stripe_engine *eng, uint64_t stripe, struct stri
 /* Put @parts, which were granted together, back in front of the queue: each by itself this time.
  * Release the stripe behind it. */
 void stripe_lock_split(struct stripe_state *state, struct list *parts);
+
+/* The same, to be merged again; and a single part. */
+void stripe_lock_requeue_all(struct stripe_state *state, struct list *parts);
+void stripe_lock_requeue(struct stripe_state *state, struct stripe_part *part);
+
+/* All that wait for @stripe get @err. */
+void stripe_lock_fail(struct stripe_engine *eng, uint64_t stripe, int err);
+
+/* Writes and checks may begin again. */
+void stripe_lock_unfreeze(struct stripe_engine *eng);
 
 /* An operation is over. */
 void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state);
@@ -151,6 +167,10 @@ void stripe_check_start(
 void stripe_check_held(
 	struct stripe_engine *eng, const struct stripe_view *view, struct stripe_check *check);
 
+/* ---- flush.c ---- */
+
+void flush_start(struct stripe_engine *eng); /* where one waits and none is under way */
+
 /* ---- xfer.c: one run of rows of one slot ---- */
 
 struct slot_xfer {
@@ -159,6 +179,7 @@ struct slot_xfer {
 	unsigned slot, row; /* first row of the chunk; xfer.blocks rows */
 	void *op;
 	int err;
+	bool leaves; /* it failed, and its member will be out */
 };
 
 /* Fill in @x for @rows rows of @slot from @row on. The caller sets iov (or uses x->one), done. */
@@ -167,7 +188,7 @@ void slot_xfer_init(struct stripe_engine *eng, struct slot_xfer *x, const struct
 
 /* What a finished read is worth: 0, or what a request that needs it gets: -ESHUTDOWN, -EIO for an
  * error of the medium (an event says so), -EILSEQ. Adds the rows (in chunk terms) that failed to
- * @bad: all for a medium's error, else those whose check failed. */
+ * @bad: all for a medium's error, else those whose check failed. The volume hears of the member. */
 int slot_xfer_judge(struct stripe_engine *eng, const struct slot_xfer *x, struct rows *bad);
 
 /* The error that counts of two: the power cut, else the first. */

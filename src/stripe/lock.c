@@ -9,8 +9,11 @@
  *
  * Writes that wait for the same stripe start as one operation as long as they share no block:
  * several small writes become fewer and fuller ones. A later write never overtakes an earlier one
- * that it overlaps, nor a read or check between them. */
-#include "stripe/internal.h"
+ * that it overlaps, nor a read or check between them.
+ *
+ * A stripe in doubt is resynced before the first who wants it gets it. While a member is leaving
+ * (membership.h) no write and no check begins, and reads that wait behind them wait as well. */
+#include "stripe/doubt.h"
 
 #include <stdlib.h>
 
@@ -107,21 +110,41 @@ static void grant_writes(struct stripe_engine *eng, struct stripe_state *state)
 	stripe_write_start(eng, state, &parts);
 }
 
+static bool is_resync(const struct stripe_part *part)
+{
+	return part->check && part->check->mode == STRIPE_RESYNC;
+}
+
+static bool is_frozen(const struct stripe_engine *eng)
+{
+	return eng->membership.leaving;
+}
+
 /* Start what may start; a stripe that nobody wants any more is forgotten. Operations that end at
  * once only mark the state again, so it lives until this returns. */
 static void grant(struct stripe_engine *eng, struct stripe_state *state)
 {
+	struct stripe_part *part = queue_head(state);
+	if (part && doubt_has(eng, state->stripe) && !is_resync(part)) {
+		if (state->exclusive || is_frozen(eng))
+			return;
+		state->exclusive = true;
+		doubt_resync(eng, state);
+		return;
+	}
 	while (!state->exclusive && queue_head(state) && is_read(queue_head(state))) {
-		struct stripe_part *part = queue_head(state);
+		part = queue_head(state);
 		list_remove(&part->node);
 		state->readers++;
 		stripe_read_start(eng, state, part);
 	}
 	if (state->exclusive || state->readers)
 		return;
-	struct stripe_part *part = queue_head(state);
+	part = queue_head(state);
 	if (!part) {
 		state_free(eng, state);
+	} else if (is_frozen(eng)) {
+		return;
 	} else if (is_write(part)) {
 		grant_writes(eng, state);
 	} else {
@@ -152,12 +175,40 @@ void stripe_lock_enqueue(struct stripe_engine *eng, uint64_t stripe, struct stri
 	settle_later(eng, state);
 }
 
+void stripe_lock_requeue_all(struct stripe_state *state, struct list *parts)
+{
+	list_splice_back(parts, &state->queue);
+	list_splice_back(&state->queue, parts);
+}
+
 void stripe_lock_split(struct stripe_state *state, struct list *parts)
 {
 	list_for_each (n, parts)
 		container_of(n, struct stripe_part, node)->alone = true;
-	list_splice_back(parts, &state->queue);
-	list_splice_back(&state->queue, parts);
+	stripe_lock_requeue_all(state, parts);
+}
+
+void stripe_lock_requeue(struct stripe_state *state, struct stripe_part *part)
+{
+	list_push_front(&state->queue, &part->node);
+}
+
+void stripe_lock_fail(struct stripe_engine *eng, uint64_t stripe, int err)
+{
+	struct stripe_state *state = state_find(eng, stripe);
+	struct list_node *n;
+	while (state && (n = list_pop_front(&state->queue))) {
+		struct stripe_part *part = container_of(n, struct stripe_part, node);
+		part->err = err;
+		part_finish(eng, part);
+	}
+}
+
+void stripe_lock_unfreeze(struct stripe_engine *eng)
+{
+	for (unsigned i = 0; i < STATE_BUCKETS; i++)
+		for (struct stripe_state *s = eng->states[i]; s; s = s->next)
+			settle_later(eng, s);
 }
 
 void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state)

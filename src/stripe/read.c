@@ -121,6 +121,7 @@ static struct want *want_split(struct want *w, unsigned row, uint32_t avoid)
 	}
 	one->avoid = w->avoid | avoid;
 	one->misled = w->misled;
+	one->gone = w->gone;
 	one->err = w->err;
 	if (tuple_bytes)
 		memcpy(one->tuples, w->tuples + (row - w->row) * tuple_bytes, tuple_bytes);
@@ -227,7 +228,7 @@ static void others_read(struct want *w)
 		rebuild_failed(w, err);
 		return;
 	}
-	if (slot_missing(&op->view, w->slot))
+	if (slot_missing(&op->view, w->slot) || w->gone)
 		counter_add(&op->eng->count.degraded_reads, 1);
 	else
 		want_heal(w);
@@ -289,6 +290,15 @@ static void want_rebuild(struct want *w)
 
 /* ---- a plain read ---- */
 
+/* The member is gone: all of @w from the others. */
+static void want_elsewhere(struct want *w)
+{
+	w->avoid |= 1u << w->plain.slot;
+	w->err = w->err == -EILSEQ ? w->err : -EIO;
+	w->gone = true;
+	want_start(w);
+}
+
 static void want_read(struct member_xfer *xfer, int err)
 {
 	struct slot_xfer *x = container_of(xfer, struct slot_xfer, xfer);
@@ -300,13 +310,17 @@ static void want_read(struct member_xfer *xfer, int err)
 		want_fail(w, err);
 		return;
 	}
+	if (member_error_is_final(x->err)) {
+		want_elsewhere(w);
+		return;
+	}
 	/* A medium does not say which of several rows it cannot read. */
 	bool which_row = err == -EIO && w->rows > 1;
 	unsigned at = 0, row, rows;
 	while (rows_next_run(&bad, &at, &row, &rows))
 		for (unsigned i = row; i < row + rows; i++)
 			want_again(w, i, which_row ? 0 : 1u << x->slot, which_row ? 0 : err);
-	if (which_row || (!err && w->err)) /* another copy was good, or may be */
+	if (which_row || (!err && w->err && !w->gone)) /* another copy was good, or may be */
 		want_heal(w);
 	want_found(w, &bad);
 }
@@ -383,7 +397,7 @@ void stripe_read_start(
 	uint32_t end = part->offset_bytes + part->len_bytes;
 	uint8_t *data = part->req->data + part->req_offset;
 	*op = (struct read_op){.eng = eng, .state = state, .part = part};
-	op->view = stripe_view_take(eng, state->stripe);
+	stripe_view_begin(eng, &op->view, state->stripe, false);
 	op->first_block = part->offset_bytes / BLOCK_BYTES;
 	op->block_count = (end + BLOCK_BYTES - 1) / BLOCK_BYTES - op->first_block;
 	bool in_place = part->offset_bytes % BLOCK_BYTES == 0 && end % BLOCK_BYTES == 0 &&
@@ -451,6 +465,7 @@ static void read_finish(struct read_op *op)
 	arena_put(eng->arena, op->bounce, op->block_count * BLOCK_BYTES);
 	if (op->heal)
 		heal_later(op);
+	stripe_view_end(&op->view);
 	stripe_lock_release(eng, op->state);
 	part->err = op->err;
 	free(op);

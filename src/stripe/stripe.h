@@ -42,8 +42,8 @@ struct stripe_config {
 };
 
 struct stripe_member_hooks {
-	/* Member @index gave an error that redundancy made good: a read that failed (-EIO), a block
-	 * that failed its check (-EILSEQ). */
+	/* Member @index gave an error that redundancy is to make good: a read that failed (-EIO), or
+	 * one with blocks that failed their check (-EILSEQ); once a transfer. */
 	void (*erred)(void *ctx, unsigned index, int err);
 	/* Member @index failed a write or a flush, or is gone or hangs (-EIO, -ENODEV, -ETIMEDOUT).
 	 * True: it will be taken out, stripe_engine_set_member(index, NULL) follows; until then no
@@ -124,18 +124,19 @@ struct stripe_flush {
 	struct stripe_engine *eng;
 	uint64_t epoch;
 	unsigned pending;
+	uint32_t failed; /* bit i: member i, with errs[i] */
+	int errs[RAID_MAX_MEMBERS];
 	int err;
 };
 void stripe_flush(struct stripe_engine *eng, struct stripe_flush *flush);
 
 /* Look at one stripe as a whole: what scrub and resync are made of. Takes the stripe like a
-
  * write. */
 enum stripe_check_mode {
-	STRIPE_CHECK,  /* look only */
-	STRIPE_REPAIR, /* rebuild what PI shows wrong where that verifies, then make parity and
+	STRIPE_CHECK,   /* look only */
+	STRIPE_REPAIR,  /* rebuild what PI shows wrong where that verifies, then make parity and
 			* mirrors agree (without PI: data, and the first mirror, count as right) */
-	STRIPE_RESYNC, /* after a crash, of a stripe in doubt (else nothing is done): as REPAIR,
+	STRIPE_RESYNC,  /* after a crash, of a stripe in doubt (else nothing is done): as REPAIR,
 			* but parity is made from the partial-parity log where that knows the row,
 			* and a block whose guard fails and that parity cannot rebuild had been
 			* overwritten: it gets a new tuple. Ends the doubt. */
@@ -179,12 +180,17 @@ bool stripe_engine_idle(struct stripe_engine *eng);
  * be up to date but for the stripes of the regions that the intent log calls stale, where
  * @stale). A member that goes stays open until those that began before have ended: @quiet runs, on
  * the engine thread, when nobody knows the former member any more (it may be NULL; never from
- * within the call). What waited since hooks->failed() runs again. Intent log and journal are told
- * by the caller. Engine thread, or before it starts. */
+ * within the call). What waited since hooks->failed() goes on when nobody is leaving any more; with
+ * the same member again (@stale false) it gets its error, and nothing else changes. Intent log and
+ * journal are told by the caller, before the call; where a member comes, stale regions are to be
+ * collected until @quiet: operations that began before still write without it (their stripes are
+ * stale for it too). Engine thread, or before it starts. */
 struct stripe_member_change {
 	struct list_node node;
 	void (*quiet)(struct stripe_member_change *change);
-	uint64_t number; /* the engine's */
+	/* The engine's. */
+	struct member *former;
+	uint64_t number;
 };
 void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct member *m,
 	bool stale, struct stripe_member_change *change);
@@ -201,6 +207,16 @@ void engine_call_post(struct stripe_engine *eng, struct engine_call *call);
  * nothing, and the next function skips them. */
 uint64_t stripe_engine_in_doubt(const struct stripe_engine *eng);
 uint64_t stripe_engine_stale(const struct stripe_engine *eng, unsigned member);
+
+/* The same of one region of the intent log: where it is 0, and a flush has ended since the last of
+ * its REBUILD checks was done(), @member has the region up to date. */
+uint64_t stripe_engine_stale_in_region(
+	const struct stripe_engine *eng, unsigned member, uint64_t region);
+
+/* Stripes whose resync failed (for other reasons than want of memory, which leaves them in doubt):
+ * they are served as they are, the marks of their regions stay, another RESYNC check tries again.
+ * Any thread. */
+uint64_t stripe_engine_unsettled(const struct stripe_engine *eng);
 
 /* The first stripe at or after @from that may be in doubt (@member -1) or stale for @member; the
  * number of stripes where there is none. Any thread; a stripe may have been settled meanwhile. */

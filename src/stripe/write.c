@@ -11,7 +11,8 @@
  *	slot_fetched		sample(DATA), once for each member that stores it -> members
  *	data_written		do the writers' memories hold what was sampled?	write_confirm.c
  *				where not: again from the guards on, from the copy
- *	write_confirmed		on refusal or error: mend the stripe (I5)	write_mend.c
+ *	write_confirmed		a member failed: wait until it is out, and count it as missing
+ *				on refusal or error: mend the stripe (I5)	write_mend.c
  *	write_finish		complete, release
  *
  * Where sampling means reading another process's memory, fetch() has that done by other threads
@@ -42,6 +43,7 @@ static void send_slots(struct write_op *op);
 static void slot_fetched(struct write_op *op);
 static void next_mirror_due(struct io_req *alarm, int err);
 static void data_written(struct write_op *op);
+static void op_free(struct write_op *op);
 
 /* ---- the stripe is ours ---- */
 
@@ -125,7 +127,7 @@ void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state, s
 	}
 	op->eng = eng;
 	op->state = state;
-	op->view = stripe_view_take(eng, state->stripe);
+	stripe_view_begin(eng, &op->view, state->stripe, true);
 	list_init(&op->parts);
 	list_splice_back(&op->parts, parts);
 	int err = cut_spans(op);
@@ -262,11 +264,34 @@ static int reads_judge(struct write_op *op)
 	return err;
 }
 
+/* Nothing was sampled yet: the parts run anew. */
+static void read_again(struct engine_parked *parked)
+{
+	struct write_op *op = container_of(parked, struct write_op, parked);
+	stripe_lock_requeue_all(op->state, &op->parts);
+	stripe_lock_release(op->eng, op->state);
+	op_free(op);
+}
+
+/* A member that holds old data is gone, and will be out. */
+static bool read_met_leaver(const struct write_op *op)
+{
+	for (unsigned i = 0; i < op->xfer_count; i++) {
+		const struct slot_xfer *x = &op->xfers[i];
+		if (member_error_is_final(x->err) &&
+			engine_member_fate(op->eng, x->xfer.member) != MEMBER_STAYS)
+			return true;
+	}
+	return false;
+}
+
 static void old_data_read(struct write_op *op)
 {
 	assert_engine_thread(op->eng);
 	int err = reads_judge(op);
-	if (err == -EIO || err == -EILSEQ)
+	if (err == -EIO && read_met_leaver(op))
+		write_park(op, read_again);
+	else if (err == -EIO || err == -EILSEQ)
 		write_mend_old_data(op, err);
 	else if (err)
 		write_finish(op, err);
@@ -602,23 +627,68 @@ static void data_written(struct write_op *op)
 {
 	assert_engine_thread(op->eng);
 	for (unsigned i = 0; i < op->xfer_count; i++) {
-		const struct slot_xfer *x = &op->xfers[i];
+		struct slot_xfer *x = &op->xfers[i];
 		if (x->err == -ESHUTDOWN) {
 			write_finish(op, -ESHUTDOWN);
 			return;
 		}
-		if (x->err < 0)
+		x->leaves = member_error_is_its_own(x->err) &&
+			    engine_member_failed(op->eng, x->xfer.member, x->err) != MEMBER_STAYS;
+		if (x->leaves)
+			write_note_failure(op, x);
+		else if (x->err < 0)
 			write_blame(op, x);
 	}
 	write_confirm(op);
 }
 
+void write_park(struct write_op *op, void (*resume)(struct engine_parked *parked))
+{
+	op->parked.resume = resume;
+	engine_park(op->eng, &op->parked);
+}
+
+static void members_are_out(struct engine_parked *parked)
+{
+	write_confirmed(container_of(parked, struct write_op, parked));
+}
+
+/* What the other members took is the stripe without those that failed: parity was made of the same
+ * samples. Slots of members that are out count as missing from here on. True: wait for one. */
+static bool leavers_settle(struct write_op *op)
+{
+	for (unsigned i = 0; i < op->xfer_count; i++) {
+		struct slot_xfer *x = &op->xfers[i];
+		if (!x->leaves)
+			continue;
+		enum member_fate fate = engine_member_fate(op->eng, x->xfer.member);
+		if (fate == MEMBER_LEAVES)
+			return true;
+		if (fate == MEMBER_OUT) {
+			op->view.missing |= 1u << x->slot;
+			x->leaves = false;
+			x->err = 0;
+		} else {
+			x->leaves = false;
+			write_blame(op, x);
+		}
+	}
+	return false;
+}
+
 void write_confirmed(struct write_op *op)
 {
 	bool failed = false;
+	if (leavers_settle(op)) {
+		write_park(op, members_are_out);
+		return;
+	}
+	unsigned missing = (unsigned)__builtin_popcount(op->view.missing);
 	for (unsigned i = 0; i < op->xfer_count; i++)
 		failed = failed || op->xfers[i].err < 0;
-	if (failed)
+	if (missing > geometry_redundancy(&op->eng->config.geometry))
+		write_finish(op, -EIO);
+	else if (failed)
 		write_mend_stripe(op);
 	else
 		write_finish(op, 0);
@@ -638,6 +708,7 @@ static void op_free(struct write_op *op)
 		arena_put(eng->arena, op->old[slot], op->row_count * BLOCK_BYTES);
 	arena_put(eng->arena, op->parity, op->row_count * BLOCK_BYTES);
 	write_mend_free(op);
+	stripe_view_end(&op->view);
 	free(op->spans);
 	free(op->tables);
 	free(op->xfers);

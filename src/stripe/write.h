@@ -37,6 +37,7 @@ struct write_op {
 	struct intent_wait intent;
 	struct io_req alarm;
 	struct write_mend *mend; /* owned; where damage was met */
+	struct engine_parked parked;
 };
 
 static inline bool write_has_parity(const struct write_op *op)
@@ -88,6 +89,9 @@ void write_parity_tuple(struct write_op *op, unsigned row);
 /* What is stored is what is to stay, but for what failed. */
 void write_confirmed(struct write_op *op);
 
+/* Go on with @resume when the members that are leaving are out. */
+void write_park(struct write_op *op, void (*resume)(struct engine_parked *parked));
+
 /* The end of the operation: each part gets @err, or where that is 0 its own. Takes @op. */
 void write_finish(struct write_op *op, int err);
 
@@ -106,6 +110,9 @@ void write_confirm(struct write_op *op);
 /* Old data or parity is damaged (@err: how). Goes on with write_old_data_ready() once there is a
  * way that needs only what is right, else with write_finish(). */
 void write_mend_old_data(struct write_op *op, int err);
+
+/* A transfer failed, and no writer is to hear of it: its member goes. */
+void write_note_failure(struct write_op *op, const struct slot_xfer *x);
 
 /* The writers whose bytes were in a transfer that failed hear of it; of a failed parity all do. */
 void write_blame(struct write_op *op, const struct slot_xfer *x);

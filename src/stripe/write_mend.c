@@ -171,6 +171,11 @@ static bool span_in_xfer(const struct write_op *op, const struct span *s, const 
 	return rows_meet && (!write_has_parity(op) || s->slot == x->slot);
 }
 
+void write_note_failure(struct write_op *op, const struct slot_xfer *x)
+{
+	emit_write_failure(op, x, NULL);
+}
+
 void write_blame(struct write_op *op, const struct slot_xfer *x)
 {
 	const struct stripe_req *first = NULL;
@@ -190,7 +195,8 @@ void write_blame(struct write_op *op, const struct slot_xfer *x)
 
 /* ---- a stripe that was written in part ---- */
 
-/* D_m of one row, into @out: what the writer wants there, else what the old parity says. */
+/* D_m of one row, into @out: what the writer wants there, else what it was: read while the member
+ * was there, or by the old parity. */
 static void missing_block(
 	const struct write_mend *mend, unsigned missing, unsigned row, uint8_t *out)
 {
@@ -198,6 +204,10 @@ static void missing_block(
 	const struct span *s = *write_span_at(op, missing, row);
 	if (s) {
 		memcpy(out, s->at_parity + (size_t)(row - s->row) * BLOCK_BYTES, BLOCK_BYTES);
+		return;
+	}
+	if (rows_has(&op->plan.read[missing], row)) {
+		memcpy(out, write_block_at(op, op->old[missing], row), BLOCK_BYTES);
 		return;
 	}
 	const void *sources[RAID_MAX_SLOTS];
@@ -226,10 +236,21 @@ static void parity_anew(const struct write_mend *mend, unsigned missing, unsigne
 	write_parity_tuple(op, row);
 }
 
+static void stripe_left(struct write_op *op);
+
+static void stripe_left_without(struct engine_parked *parked)
+{
+	stripe_left(container_of(parked, struct write_op, parked));
+}
+
 /* The stripe is as consistent as it will be. A transfer is refused as a whole: whose bytes did not
  * fit their guards is not known where several writers had theirs in it. */
 static void stripe_left(struct write_op *op)
 {
+	if (op->eng->membership.leaving) { /* perhaps it met the mending too (I8) */
+		write_park(op, stripe_left_without);
+		return;
+	}
 	struct list anew;
 	list_init(&anew);
 	bool shared = list_first(&op->parts)->next != &op->parts.head;
@@ -249,7 +270,9 @@ static void parity_written(struct member_xfer *xfer, int err)
 {
 	struct slot_xfer *x = container_of(xfer, struct slot_xfer, xfer);
 	struct write_op *op = x->op;
-	(void)err; /* the writers hear of the first failure; scrub shows the rest */
+	/* The writers hear of the first failure; scrub shows the rest. */
+	if (member_error_is_its_own(err))
+		(void)engine_member_failed(op->eng, xfer->member, err);
 	if (--op->pending == 0)
 		stripe_left(op);
 }

@@ -8,6 +8,7 @@ void slot_xfer_init(struct stripe_engine *eng, struct slot_xfer *x, const struct
 	x->slot = slot;
 	x->row = row;
 	x->err = 0;
+	x->leaves = false;
 	x->xfer.member = view->member[slot];
 	x->xfer.block = geometry_member_block(&eng->config.geometry, view->stripe, row);
 	x->xfer.blocks = rows;
@@ -34,6 +35,7 @@ int slot_xfer_judge(struct stripe_engine *eng, const struct slot_xfer *x, struct
 		return x->err;
 	if (x->err < 0) {
 		emit_member_error(eng, x);
+		engine_read_failed(eng, x->xfer.member, x->err);
 		rows_add_range(bad, x->row, x->xfer.blocks);
 		return -EIO;
 	}
@@ -44,5 +46,7 @@ int slot_xfer_judge(struct stripe_engine *eng, const struct slot_xfer *x, struct
 		rows_add(bad, x->row + i);
 		err = -EILSEQ;
 	}
+	if (err)
+		engine_member_erred(eng, x->xfer.member, err);
 	return err;
 }

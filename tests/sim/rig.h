@@ -29,6 +29,10 @@ struct rig_config {
 	enum pi_check pi_check;
 	uint64_t seed;
 	const char *dir; /* members are files in there, on io_uring; NULL: simulated disks */
+	/* Members that fail are taken out, as a volume does it (rig_members.c); without it the
+	 * engine has no hooks, and who asks gets the errors. */
+	bool members_fail;
+	bool journal; /* with a partial-parity log */
 };
 
 struct rig {
@@ -39,13 +43,20 @@ struct rig {
 	struct io_engine *io;
 	struct member *members[RAID_MAX_MEMBERS]; /* open; also those that count as missing */
 	uint32_t missing;                         /* bit i: member i */
-	bool no_resync; /* rig_reboot() leaves marked regions as they are */
+	bool no_resync; /* rig_reboot() forgets which regions are marked */
+	bool on_demand; /* rig_reboot() leaves stripes in doubt to those who want them */
 	struct intent_log *intent;
 	struct stripe_engine *eng;
 	struct event_sink sink;
 	struct event events[RIG_MAX_EVENTS];
 	unsigned event_count; /* since the last rig_events_forget() */
 	struct random random;
+	/* rig_members.c: members that failed and are not out yet, those whose time has come, those
+	 * under rebuild; what the hooks were told. */
+	uint32_t failing, due, rebuilding;
+	uint64_t stale_since, generation;
+	struct io_req out_alarm;
+	unsigned erred[RAID_MAX_MEMBERS], failed[RAID_MAX_MEMBERS];
 };
 
 /* Create the members and open the engine over them. Regions of the intent log are as small as the
@@ -57,7 +68,8 @@ void rig_free(struct rig *rig); /* accepts NULL; nothing under way */
  * The members of the mask @missing count as missing. No marked region is resynced yet. */
 struct rig *rig_adopt(const struct rig_config *config, struct sim_world *world, uint32_t missing);
 
-/* Close everything in order and open it again: what is durable or in a disk's cache stays. */
+/* Close everything in order, without marks, and open it again: what is durable or in a disk's cache
+ * stays. */
 void rig_reopen(struct rig *rig);
 
 /* Cut the power when the @n-th write from now is about to reach a disk; that one is torn or lost.
@@ -65,7 +77,8 @@ void rig_reopen(struct rig *rig);
 void rig_power_cut_after(struct rig *rig, uint64_t n);
 
 /* The power comes back after a cut (or fails now); nothing may be under way. Regions that the log
- * has marked are brought into agreement (STRIPE_RESYNC), as at the start of a volume. */
+ * has marked are brought into agreement (STRIPE_RESYNC), as at the start of a volume; with on_demand
+ * each stripe only when it is wanted. */
 void rig_reboot(struct rig *rig);
 
 /* The same, with another cut at the @n-th write behind the start. The power may be off on return.
@@ -75,8 +88,34 @@ void rig_reboot_cut(struct rig *rig, uint64_t n);
 /* From now on @index counts as missing; what is under way ends first. */
 void rig_remove_member(struct rig *rig, unsigned index);
 
+/* Run the engine once, and do what the volume would have to do beside it: take members out. What
+ * pumps without it gets stuck where members fail. Returns what stripe_engine_run() does. */
+int rig_run(struct rig *rig, bool wait);
+
 /* Run the engine until nothing is under way. */
 void rig_settle(struct rig *rig);
+
+/* ---- members that fail and return (rig_members.c) ---- */
+
+/* Take @index out as a volume does, durably: it is missing after a reboot too. */
+void rig_fail_member(struct rig *rig, unsigned index);
+
+/* A member that was taken out comes back, stale where the log says so; an empty disk in its place,
+ * which is stale everywhere. */
+void rig_return_member(struct rig *rig, unsigned index);
+void rig_replace_member(struct rig *rig, unsigned index);
+
+/* Rebuild every stale stripe of @index; where nothing is left it is up to date, durably. The first
+ * error of a stripe. */
+int rig_rebuild(struct rig *rig, unsigned index);
+
+/* The part of a turn that belongs to the volume. */
+void rig_members_run(struct rig *rig);
+/* Set what the superblocks say of the members before the engine starts, the hooks; after it. */
+void rig_members_load(struct rig *rig, struct stripe_config *config);
+void rig_members_start(struct rig *rig);
+void rig_member_create(struct rig *rig, unsigned index); /* an empty disk */
+void rig_member_reopen(struct rig *rig, unsigned index); /* rig->members[] */
 
 /* ---- requests ---- */
 
