@@ -1,13 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Kill the daemon under load, mount again, and look: what fsync acknowledged must be there.
+"""Kill the daemon under load and take members away, mount again, and look: what fsync acknowledged
+must be there.
 
 Each round: writers append numbered records to files of their own, fsync now and then, and note how
-far an fsync got. The daemon is killed by SIGKILL at a random moment, the dead mount is taken away, the
-volume is mounted again (which resyncs it), every file is compared with what was acknowledged, and a
-scrub must find nothing. Usage: kill.py --stablefs PROGRAM [--rounds N] [--seed N]. Prints TAP.
+far an fsync got. Then one of these, at a random moment:
+  kill      the daemon gets SIGKILL; mount again (which resyncs), verify.
+  kill+lose the same, and a member is away at the next mount: verify, write on without it; it comes
+            back, is brought up to date, verify.
+  lose      the daemon ends in good order; a member is away for a while; as before.
+  fail      a member is failed by `stablefs fail` under load, and comes back by `stablefs replace`
+            (the same file, or a new one), sometimes with a kill in the middle of its rebuild.
+At the end of each a scrub must find nothing. Usage: kill.py --stablefs PROGRAM [--rounds N]
+[--seed N] [--only KIND]. Prints TAP; with --json a line of JSON at the end.
 """
 import argparse
+import json
 import os
 import random
 import shutil
@@ -21,6 +29,7 @@ import time
 RECORD = 4096
 WRITERS = 4
 GEOMETRIES = (("raid5", 4, "t10"), ("raid5", 3, "none"), ("raid1", 2, "crc32c"), ("single", 1, "t10"))
+SETTLE_S = 120  # a rebuild of these small volumes takes a second
 
 
 def record(writer, number):
@@ -35,14 +44,15 @@ class Writer(threading.Thread):
         super().__init__(daemon=True)
         self.path = os.path.join(directory, f"writer-{index}")
         self.index, self.random = index, random.Random(seed)
-        self.written = self.acknowledged = 0
+        self.written = self.acknowledged = self.verified = 0
+        self.stop = False
 
     def run(self):
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             fd = os.open(self.path, flags, 0o644)
             self.written = self.acknowledged = os.fstat(fd).st_size // RECORD
-            while True:
+            while not self.stop:
                 for _ in range(self.random.randint(1, 40)):
                     os.write(fd, record(self.index, self.written))
                     self.written += 1
@@ -56,17 +66,31 @@ class Writer(threading.Thread):
 class Volume:
     def __init__(self, args, scratch, level, members, pi):
         self.program, self.dir = args.stablefs, os.path.join(scratch, "volume")
-        self.mnt = os.path.join(scratch, "mnt")
+        self.mnt, self.away = os.path.join(scratch, "mnt"), os.path.join(scratch, "away")
+        self.members = members
         os.makedirs(self.mnt, exist_ok=True)
         shutil.rmtree(self.dir, ignore_errors=True)
         self.run("create", "--level", level, "--members", str(members), "--size", "256M", "--pi", pi,
                  self.dir)
-        self.daemon = None
+        self.daemon, self.lost = None, None
 
     def run(self, *argv):
-        done = subprocess.run([self.program, *argv], text=True, capture_output=True, timeout=120)
+        done = subprocess.run([self.program, *argv], text=True, capture_output=True, timeout=300)
         if done.returncode:
             raise RuntimeError(f"{' '.join(argv)}: status {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def member(self, index):
+        return os.path.join(self.dir, f"member-{index}")
+
+    def lose(self, index):
+        os.rename(self.member(index), self.away)
+        self.lost = index
+
+    def bring_back(self):
+        if self.lost is not None:
+            os.rename(self.away, self.member(self.lost))
+            self.lost = None
 
     def mount(self):
         self.daemon = subprocess.Popen([self.program, "mount", "-f", self.dir, self.mnt],
@@ -76,6 +100,17 @@ class Volume:
             if self.daemon.poll() is not None or time.time() > deadline:
                 raise RuntimeError(f"no mount; the daemon's status is {self.daemon.poll()}")
             time.sleep(0.02)
+
+    def wait_healthy(self):
+        """Until every member is up to date again."""
+        deadline = time.time() + SETTLE_S
+        while True:
+            members = json.loads(self.run("status", "--json", self.mnt))["members"]
+            if all(m["state"] == "active" for m in members):
+                return
+            if time.time() > deadline:
+                raise RuntimeError("no rebuild: " + ", ".join(m["state"] for m in members))
+            time.sleep(0.1)
 
     def kill(self):
         if self.daemon:
@@ -95,47 +130,190 @@ class Volume:
             raise RuntimeError(f"the daemon ended with status {status}")
 
 
-def verify(mnt, writers):
+def blocks_of(path, problems, torn_from):
+    """The records of a file; None for one that cannot be read, which may be from @torn_from on."""
+    if not os.path.exists(path):
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        for i in range(os.fstat(fd).st_size // RECORD):
+            try:
+                yield os.pread(fd, RECORD, i * RECORD)
+            except OSError as error:
+                if torn_from is None or i < torn_from:
+                    problems.append(f"{os.path.basename(path)}: record {i}: {error.strerror}")
+                yield None
+    finally:
+        os.close(fd)
+
+
+def verify(mnt, writers, lost_with_kill=False):
+    """What was acknowledged is there; behind it whole records, zeros never written, or nothing. Where
+    a member went together with the daemon, what was in flight there may be anything."""
     problems = []
     for w in writers:
-        try:
-            data = open(os.path.join(mnt, f"writer-{w.index}"), "rb").read()
-        except FileNotFoundError:
-            data = b""
-        if len(data) < w.acknowledged * RECORD:
-            problems.append(f"writer {w.index}: {len(data) // RECORD} records, "
-                            f"{w.acknowledged} were acknowledged")
-        for i in range(min(len(data) // RECORD, w.acknowledged)):
-            if data[i * RECORD:(i + 1) * RECORD] != record(w.index, i):
+        path = os.path.join(mnt, f"writer-{w.index}")
+        torn_from = w.acknowledged if lost_with_kill else None
+        count = 0
+        for i, block in enumerate(blocks_of(path, problems, torn_from)):
+            count += 1
+            wanted = record(w.index, i)
+            if block is None or block == wanted:
+                continue
+            if i < w.acknowledged:
                 problems.append(f"writer {w.index}: record {i} is not what was written")
                 break
-        # Behind what was acknowledged: whole records, zeros never written, or nothing.
-        for i in range(w.acknowledged, len(data) // RECORD):
-            block = data[i * RECORD:(i + 1) * RECORD]
-            if block != record(w.index, i) and block.strip(b"\0"):
+            if not lost_with_kill and block.strip(b"\0"):
                 problems.append(f"writer {w.index}: foreign bytes in record {i}")
                 break
+        if count < w.acknowledged:
+            problems.append(f"writer {w.index}: {count} records, {w.acknowledged} were acknowledged")
+        w.verified = count * RECORD
     return problems
 
 
-def one_round(volume, rng):
-    volume.mount()
+def load(volume, rng, seconds):
+    """Start the writers and let them work for a while."""
     writers = [Writer(volume.mnt, i, rng.random()) for i in range(WRITERS)]
     for w in writers:
         w.start()
-    time.sleep(rng.uniform(0.05, 1.0))
-    volume.kill()
+    time.sleep(seconds)
+    return writers
+
+
+def finish(volume, writers):
+    """Stop the writers by ending the mount in good order; what they wrote is acknowledged so far."""
     for w in writers:
-        w.join(30)
-    volume.mount()
-    problems = verify(volume.mnt, writers)
-    for w in writers:  # the next round begins behind what is there now
+        w.stop = True
+    for w in writers:
+        w.join(60)
+        if w.is_alive():
+            raise RuntimeError(f"writer {w.index} hangs")
+    volume.unmount()
+
+
+def cut_back(volume, writers):
+    """The next writers begin behind what was acknowledged."""
+    for w in writers:
         path = os.path.join(volume.mnt, f"writer-{w.index}")
         if os.path.exists(path):
             os.truncate(path, w.acknowledged * RECORD)
+
+
+def killed(volume, rng):
+    volume.mount()
+    writers = load(volume, rng, rng.uniform(0.05, 1.0))
+    volume.kill()
+    for w in writers:
+        w.join(30)
+    return writers
+
+
+def round_kill(volume, rng, tally):
+    writers = killed(volume, rng)
+    volume.mount()
+    problems = verify(volume.mnt, writers)
+    tally.look(writers, kills=1)
+    cut_back(volume, writers)
     volume.unmount()
-    volume.run("scrub", volume.dir)
     return problems
+
+
+def without_a_member(volume, rng, tally, writers, lost_with_kill):
+    """Mounted without it: verify, write on; then with it again: verify."""
+    volume.mount()
+    problems = verify(volume.mnt, writers, lost_with_kill)
+    tally.look(writers, losses=1)
+    cut_back(volume, writers)
+    writers = load(volume, rng, rng.uniform(0.05, 0.5))
+    if rng.random() < 0.5:
+        finish(volume, writers)
+    else:
+        volume.kill()
+        tally.kills += 1
+        for w in writers:
+            w.join(30)
+    volume.bring_back()
+    volume.mount()
+    problems += verify(volume.mnt, writers)  # while it is brought up to date
+    volume.wait_healthy()
+    problems += verify(volume.mnt, writers)
+    tally.look(writers, returns=1)
+    cut_back(volume, writers)
+    volume.unmount()
+    return problems
+
+
+def round_kill_lose(volume, rng, tally):
+    writers = killed(volume, rng)
+    tally.kills += 1
+    volume.lose(rng.randrange(volume.members))
+    return without_a_member(volume, rng, tally, writers, True)
+
+
+def round_lose(volume, rng, tally):
+    volume.mount()
+    writers = load(volume, rng, rng.uniform(0.05, 0.5))
+    finish(volume, writers)
+    volume.lose(rng.randrange(volume.members))
+    return without_a_member(volume, rng, tally, writers, False)
+
+
+def round_fail(volume, rng, tally):
+    volume.mount()
+    writers = load(volume, rng, rng.uniform(0.05, 0.5))
+    index = rng.randrange(volume.members)
+    volume.run("fail", volume.mnt, str(index))
+    time.sleep(rng.uniform(0.05, 0.5))
+    new = rng.random() < 0.5
+    if new:
+        os.unlink(volume.member(index))
+    volume.run("replace", volume.mnt, str(index), volume.member(index))
+    tally.losses += 1
+    killed_too = rng.random() < 0.4
+    if killed_too:
+        time.sleep(rng.uniform(0, 0.3))
+        volume.kill()
+        tally.kills += 1
+        for w in writers:
+            w.join(30)
+        volume.mount()
+        problems = verify(volume.mnt, writers)
+    else:
+        problems = []
+    volume.wait_healthy()
+    if not killed_too:
+        finish(volume, writers)
+        volume.mount()
+    problems += verify(volume.mnt, writers)
+    tally.look(writers, returns=1)
+    cut_back(volume, writers)
+    volume.unmount()
+    return problems
+
+
+ROUNDS = {"kill": round_kill, "kill+lose": round_kill_lose, "lose": round_lose, "fail": round_fail}
+
+
+class Tally:
+    def __init__(self):
+        self.kills = self.losses = self.returns = self.bytes = self.rounds = self.violations = 0
+
+    def look(self, writers, kills=0, losses=0, returns=0):
+        self.bytes += sum(w.verified for w in writers)
+        self.kills += kills
+        self.losses += losses
+        self.returns += returns
+
+
+def kinds_for(args, members):
+    kinds = ["kill"]
+    if members > 1:
+        kinds += ["kill+lose", "lose"]
+        verbs = [subprocess.run([args.stablefs, verb, "--help"], capture_output=True).returncode
+                 for verb in ("fail", "replace")]
+        kinds += ["fail"] * (verbs == [0, 0])
+    return [k for k in kinds if args.only in (None, k)]
 
 
 def main():
@@ -143,33 +321,42 @@ def main():
     p.add_argument("--stablefs", default=os.environ.get("STABLEFS", "build/src/cli/stablefs"))
     p.add_argument("--rounds", type=int, default=5, help="for each geometry")
     p.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
+    p.add_argument("--only", choices=sorted(ROUNDS))
+    p.add_argument("--json", action="store_true")
     args = p.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"# kill.py --seed {args.seed} --rounds {args.rounds}", flush=True)
-    rng, count, failed = random.Random(args.seed), 0, 0
+    rng, count, tally = random.Random(args.seed), 0, Tally()
     scratch = tempfile.mkdtemp(prefix="stablefs-kill-", dir=os.environ.get("TMPDIR", "/var/tmp"))
     volume = None
     try:
         for level, members, pi in GEOMETRIES:
             volume = Volume(args, scratch, level, members, pi)
+            kinds = kinds_for(args, members)
             for n in range(args.rounds):
+                kind = kinds[n % len(kinds)]
                 count += 1
+                tally.rounds += 1
                 try:
-                    problems = one_round(volume, rng)
-                except RuntimeError as error:
+                    problems = ROUNDS[kind](volume, rng, tally)
+                    volume.run("scrub", volume.dir)
+                except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
                     problems = [str(error)]
-                failed += bool(problems)
+                tally.violations += bool(problems)
                 print(f"{'not ok' if problems else 'ok'} {count} - {level} of {members}, PI {pi}: "
-                      f"what was acknowledged survives kill {n + 1}", flush=True)
+                      f"what was acknowledged survives: {kind}, round {n + 1}", flush=True)
                 for line in problems:
                     print("# " + line, flush=True)
                 volume.kill()
+                volume.bring_back()
     finally:
         if volume:
             volume.kill()
         shutil.rmtree(scratch, ignore_errors=True)
+    if args.json:
+        print(json.dumps({"sweep": "kill", "seed": args.seed, **vars(tally)}))
     print(f"1..{count}")
-    return 1 if failed else 0
+    return 1 if tally.violations else 0
 
 
 if __name__ == "__main__":
