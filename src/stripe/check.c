@@ -14,7 +14,6 @@
 #include "stripe/check.h"
 
 #include <stdlib.h>
-#include "raid/parity.h"
 #include "stripe/doubt.h"
 
 static void chunks_read(struct check_op *op);
@@ -274,23 +273,21 @@ static void examine_guards(struct check_op *op, unsigned slot)
 	}
 }
 
-/* True where every slot of the row was read. */
-static bool row_is_whole(const struct check_op *op, unsigned row)
+static bool is_readable(const struct check_op *op, unsigned slot, unsigned row)
 {
-	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		if (!check_is_present(op, slot) || rows_has(&op->check->unreadable[slot], row))
-			return false;
-	return true;
+	return check_is_present(op, slot) && !rows_has(&op->check->unreadable[slot], row);
 }
 
-const uint8_t *check_solve(struct check_op *op, unsigned row, unsigned without)
+const uint8_t *check_solve_without(
+	struct check_op *op, unsigned row, unsigned slot, uint32_t missing)
 {
-	const void *sources[RAID_MAX_SLOTS];
-	unsigned n = 0;
-	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		if (slot != without)
-			sources[n++] = check_block_at(op, slot, row);
-	parity_xor(sources, n, op->spare, BLOCK_BYTES);
+	const struct parity_code code = check_code(op);
+	void *blocks[RAID_MAX_SLOTS];
+	check_row(op, row, blocks);
+	blocks[slot] = op->spare;
+	int ret = parity_rebuild(&code, blocks, missing, 1u << slot, BLOCK_BYTES);
+	assert(ret == 0);
+	(void)ret;
 	return op->spare;
 }
 
@@ -299,7 +296,7 @@ static bool mirrors_agree(const struct check_op *op, unsigned row)
 {
 	const uint8_t *first = NULL;
 	for (unsigned copy = 0; copy < op->eng->slots; copy++) {
-		if (!check_is_present(op, copy) || rows_has(&op->check->unreadable[copy], row))
+		if (!is_readable(op, copy, row))
 			continue;
 		const uint8_t *block = check_block_at(op, copy, row);
 		first = first ? first : block;
@@ -309,11 +306,18 @@ static bool mirrors_agree(const struct check_op *op, unsigned row)
 	return true;
 }
 
+/* Every parity that could be read, where all data could be. */
 static bool parity_agrees(struct check_op *op, unsigned row)
 {
-	unsigned parity = op->eng->data_slots;
-	return !row_is_whole(op, row) ||
-	       check_blocks_equal(check_solve(op, row, parity), check_block_at(op, parity, row));
+	unsigned data = op->eng->data_slots;
+	for (unsigned slot = 0; slot < data; slot++)
+		if (!is_readable(op, slot, row))
+			return true;
+	for (unsigned slot = data; slot < op->eng->slots; slot++)
+		if (is_readable(op, slot, row) && !check_blocks_equal(check_solve(op, row, slot),
+							  check_block_at(op, slot, row)))
+			return false;
+	return true;
 }
 
 static void examine(struct check_op *op)

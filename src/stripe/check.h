@@ -5,6 +5,7 @@
 #define STABLEFS_STRIPE_CHECK_H
 
 #include <string.h>
+#include "raid/parity.h"
 #include "stripe/internal.h"
 
 struct check_op {
@@ -60,6 +61,34 @@ static inline bool check_is_bad(const struct check_op *op, unsigned slot, unsign
 	       rows_has(&op->check->guard_bad[slot], row);
 }
 
+/* The slots that are bad in @row. */
+static inline uint32_t check_bad_slots(const struct check_op *op, unsigned row)
+{
+	uint32_t bad = 0;
+	for (unsigned slot = 0; slot < op->eng->slots; slot++)
+		if (check_is_bad(op, slot, row))
+			bad |= 1u << slot;
+	return bad;
+}
+
+static inline struct parity_code check_code(const struct check_op *op)
+{
+	return parity_code_of(&op->eng->config.geometry);
+}
+
+/* May the parities bear that these slots are @missing? */
+static inline bool check_can_solve(const struct check_op *op, uint32_t missing)
+{
+	return (unsigned)__builtin_popcount(missing) <= check_code(op).parities;
+}
+
+/* The blocks of @row, for parity.h. */
+static inline void check_row(const struct check_op *op, unsigned row, void **blocks)
+{
+	for (unsigned slot = 0; slot < op->eng->slots; slot++)
+		blocks[slot] = check_block_at(op, slot, row);
+}
+
 static inline bool check_blocks_equal(const uint8_t *a, const uint8_t *b)
 {
 	return memcmp(a, b, BLOCK_BYTES) == 0;
@@ -67,8 +96,16 @@ static inline bool check_blocks_equal(const uint8_t *a, const uint8_t *b)
 
 /* ---- check.c ---- */
 
-/* What @slot must hold in @row, from all other slots; in the spare block. (Parity levels.) */
-const uint8_t *check_solve(struct check_op *op, unsigned row, unsigned slot);
+/* What @slot must hold in @row, from the others that are not @missing (@slot is, and no more slots
+ * than there are parities); in the spare block. (Parity levels.) */
+const uint8_t *check_solve_without(
+	struct check_op *op, unsigned row, unsigned slot, uint32_t missing);
+
+/* The same from all other slots. */
+static inline const uint8_t *check_solve(struct check_op *op, unsigned row, unsigned slot)
+{
+	return check_solve_without(op, row, slot, 1u << slot);
+}
 
 /* ---- check_mend.c ---- */
 

@@ -4,9 +4,10 @@
  * What counts as right, in this order: a block that passes its check; a rebuilt block that matches
  * the tuple of the damaged one, or equals the damaged one (then its tuple is at fault); after a
  * crash (RESYNC) also a block that had been overwritten when the power went: it fails its old
- * tuple, cannot be rebuilt, and gets a new one. Without PI data counts as right against parity, and
- * the first mirror against the others. A row with a lost block keeps its parity: it may be all that
- * is left.
+ * tuple, cannot be rebuilt, and gets a new one. Without PI the first mirror counts as right against
+ * the others, and data against parity; but where two parities agree that one block alone is wrong,
+ * it is that block. (Not after a crash, which leaves blocks that nobody was told of: data counts.) A
+ * row with a lost block keeps its parities: they may be all that is left.
  *
  * Owner thread: the engine's. */
 #include "stripe/check.h"
@@ -51,16 +52,31 @@ static bool accept_as_read(struct check_op *op, unsigned slot, unsigned row)
 	return true;
 }
 
-/* The bad blocks of a data slot: rebuilt if it is the only bad one of its row. */
-static bool mend_data_block(struct check_op *op, unsigned slot, unsigned row, unsigned bad_slots)
+/* Into op->spare: what the others say without the @bad slots, and where that is not right and
+ * parities are left, without one of those. */
+static bool solve_rightly(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
 {
-	if (bad_slots == 1) {
-		check_solve(op, row, slot);
-		if (rebuilt_is_right(op, slot, row)) {
-			memcpy(check_block_at(op, slot, row), op->spare, BLOCK_BYTES);
-			check_set_right(op, slot, row);
-			return true;
-		}
+	if (!check_can_solve(op, bad))
+		return false;
+	check_solve_without(op, row, slot, bad);
+	bool right = rebuilt_is_right(op, slot, row);
+	for (unsigned p = op->eng->data_slots; !right && p < op->eng->slots; p++) {
+		uint32_t without = bad | 1u << p;
+		if (without == bad || !check_can_solve(op, without))
+			continue;
+		check_solve_without(op, row, slot, without);
+		right = rebuilt_is_right(op, slot, row);
+	}
+	return right;
+}
+
+/* A bad block of a data slot. */
+static bool mend_data_block(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
+{
+	if (solve_rightly(op, slot, row, bad)) {
+		memcpy(check_block_at(op, slot, row), op->spare, BLOCK_BYTES);
+		check_set_right(op, slot, row);
+		return true;
 	}
 	if (accept_as_read(op, slot, row))
 		return true;
@@ -68,24 +84,48 @@ static bool mend_data_block(struct check_op *op, unsigned slot, unsigned row, un
 	return false;
 }
 
+/* From data that are right. */
+static void mend_parity_block(struct check_op *op, unsigned slot, unsigned row)
+{
+	if (!check_is_present(op, slot))
+		return;
+	if (check_blocks_equal(check_solve(op, row, slot), check_block_at(op, slot, row)) &&
+		!check_is_bad(op, slot, row))
+		return;
+	memcpy(check_block_at(op, slot, row), op->spare, BLOCK_BYTES);
+	check_set_right(op, slot, row);
+}
+
+/* Nothing but the parities says what is wrong in a row of which all blocks were read: where they
+ * agree on a data block, it is rebuilt. */
+static void mend_by_vote(struct check_op *op, unsigned row)
+{
+	const struct parity_code code = check_code(op);
+	void *blocks[RAID_MAX_SLOTS];
+	if (op->tuples || op->check->mode == STRIPE_RESYNC)
+		return;
+	check_row(op, row, blocks);
+	int wrong = parity_locate_error(&code, blocks, BLOCK_BYTES);
+	if (wrong < 0 || wrong >= (int)op->eng->data_slots)
+		return;
+	check_solve(op, row, (unsigned)wrong);
+	memcpy(check_block_at(op, (unsigned)wrong, row), op->spare, BLOCK_BYTES);
+	check_set_right(op, (unsigned)wrong, row);
+}
+
 static void mend_parity_row(struct check_op *op, unsigned row)
 {
-	unsigned parity = op->eng->data_slots, bad_slots = 0;
-	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		bad_slots += check_is_bad(op, slot, row);
-	if (!bad_slots && !rows_has(&op->check->parity_bad, row))
+	uint32_t bad = check_bad_slots(op, row);
+	if (!bad && !rows_has(&op->check->parity_bad, row))
 		return;
+	if (!bad)
+		mend_by_vote(op, row);
 	bool data_right = true;
 	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
-		if (check_is_bad(op, slot, row) && !mend_data_block(op, slot, row, bad_slots))
+		if (bad >> slot & 1 && !mend_data_block(op, slot, row, bad))
 			data_right = false;
-	if (!data_right || !check_is_present(op, parity))
-		return;
-	if (check_blocks_equal(check_solve(op, row, parity), check_block_at(op, parity, row)) &&
-		!check_is_bad(op, parity, row))
-		return;
-	memcpy(check_block_at(op, parity, row), op->spare, BLOCK_BYTES);
-	check_set_right(op, parity, row);
+	for (unsigned slot = op->eng->data_slots; data_right && slot < op->eng->slots; slot++)
+		mend_parity_block(op, slot, row);
 }
 
 /* The copy that counts: the first that passes its check; after a crash also the first that can be

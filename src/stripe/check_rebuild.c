@@ -19,19 +19,18 @@ static void fill_never_written(struct check_op *op, unsigned slot, unsigned row)
 	rows_add(&op->rewrite[slot], row);
 }
 
-/* From all other slots: every one of them must be right. */
+/* From the other slots that are right: as many as the parities ask for. */
 static bool fill_from_parity(struct check_op *op, unsigned slot, unsigned row)
 {
+	uint32_t missing = check_bad_slots(op, row) | 1u << slot;
 	bool written = !op->tuples;
-	for (unsigned other = 0; other < op->eng->slots; other++) {
-		if (other == slot)
-			continue;
-		if (check_is_bad(op, other, row))
-			return false;
-		written = written || !never_written(op, other, row);
-	}
+	if (!check_can_solve(op, missing))
+		return false;
+	for (unsigned other = 0; other < op->eng->slots; other++)
+		written = written || (!(missing >> other & 1) && !never_written(op, other, row));
 	if (written) {
-		memcpy(check_block_at(op, slot, row), check_solve(op, row, slot), BLOCK_BYTES);
+		memcpy(check_block_at(op, slot, row), check_solve_without(op, row, slot, missing),
+			BLOCK_BYTES);
 		check_set_right(op, slot, row);
 	} else {
 		fill_never_written(op, slot, row);

@@ -4,8 +4,9 @@
  *	stripe_read_start	cut the range into wants: one run of rows of one slot each
  *	want_start -> want_read		verified: done; a failed row becomes its own want
  *	want_start -> want_rebuild -> others_read
- *				D_m = P ^ xor of the others, compared with D_m's tuple;
- *				where that fails, each row becomes a want of its own
+ *				from the others (raid/parity.h), compared with its tuple;
+ *				where that fails, each row becomes a want of its own, and a
+ *				single row is tried again without what failed it
  *	want_lost		nothing verifies: the request fails, an event says where
  *	want_found		plain: that was it; with a sink: into the reader's memory and
  *				verified there as well (read_sink.c), a row that fails becomes
@@ -22,6 +23,7 @@
 #include "raid/parity.h"
 
 static void want_start(struct want *w);
+static void want_rebuild(struct want *w);
 static void read_finish(struct read_op *op);
 
 static bool has_parity(const struct read_op *op)
@@ -165,7 +167,7 @@ static void want_found(struct want *w, const struct rows *bad)
 	want_place(w, rows_without(good, *bad));
 }
 
-/* ---- rebuild: raid5 ---- */
+/* ---- rebuild: levels with parity ---- */
 
 /* The rebuilt row is at @rebuilt; the medium's doubtful one, if any, at its destination. Without a
  * tuple to compare with, the others have passed their checks. */
@@ -183,33 +185,58 @@ static bool rebuilt_is_right(const struct want *w, unsigned i, const uint8_t *re
 	return w->suspect && memcmp(rebuilt, w->dest + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == 0;
 }
 
-static bool xor_rows(struct want *w)
+static struct parity_code code_of(const struct want *w)
 {
-	struct stripe_engine *eng = w->op->eng;
-	uint8_t *rebuilt = w->others + (size_t)w->slot * w->rows * BLOCK_BYTES;
+	return parity_code_of(&w->op->eng->config.geometry);
+}
+
+static uint8_t *other_at(const struct want *w, unsigned slot)
+{
+	return w->others + (size_t)slot * w->rows * BLOCK_BYTES;
+}
+
+/* What is not to be used, and what is wanted. */
+static uint32_t missing_for(const struct want *w)
+{
+	return w->avoid | 1u << w->slot;
+}
+
+static bool rebuild_rows(struct want *w)
+{
+	const struct parity_code code = code_of(w);
+	const uint8_t *rebuilt = other_at(w, w->slot);
+	void *blocks[RAID_MAX_SLOTS];
+	for (unsigned slot = 0; slot < w->op->eng->slots; slot++)
+		blocks[slot] = other_at(w, slot);
+	if (parity_rebuild(&code, blocks, missing_for(w), 1u << w->slot, w->rows * BLOCK_BYTES) < 0)
+		return false;
 	for (unsigned i = 0; i < w->rows; i++) {
-		const void *sources[RAID_MAX_SLOTS];
-		unsigned n = 0;
-		for (unsigned slot = 0; slot < eng->slots; slot++)
-			if (slot != w->slot)
-				sources[n++] =
-					w->others + ((size_t)slot * w->rows + i) * BLOCK_BYTES;
-		uint8_t *row = rebuilt + (size_t)i * BLOCK_BYTES;
-		parity_xor(sources, n, row, BLOCK_BYTES);
-		if (!rebuilt_is_right(w, i, row))
+		size_t at = (size_t)i * BLOCK_BYTES;
+		if (!rebuilt_is_right(w, i, rebuilt + at))
 			return false;
-		memcpy(w->dest + (size_t)i * BLOCK_BYTES, row, BLOCK_BYTES);
+		memcpy(w->dest + at, rebuilt + at, BLOCK_BYTES);
 	}
 	return true;
 }
 
-static void rebuild_failed(struct want *w, int err)
+/* Where the blocks that were read gave a wrong one, one of them is at fault although it passed its
+ * check: a parity is what can be left out. */
+static uint32_t parity_to_suspect(const struct want *w)
+{
+	const struct parity_code code = code_of(w);
+	uint32_t parities = parity_sources(&code, missing_for(w)) >> code.data << code.data;
+	return parities & -parities;
+}
+
+/* @failed: the slots that failed it. */
+static void rebuild_failed(struct want *w, int err, uint32_t failed)
 {
 	if (err && err != -EIO && err != -EILSEQ) {
 		want_fail(w, err);
 	} else if (w->rows == 1) {
 		w->err = w->err == -EILSEQ || !err ? -EILSEQ : err;
-		want_lost(w);
+		w->avoid |= err ? failed : parity_to_suspect(w);
+		want_rebuild(w);
 	} else {
 		for (unsigned row = w->row; row < w->row + w->rows; row++)
 			want_again(w, row, 0, 0); /* to lose no more of them than must be */
@@ -221,16 +248,21 @@ static void others_read(struct want *w)
 {
 	struct read_op *op = w->op;
 	struct rows bad = {0};
+	uint32_t failed = 0;
 	int err = 0;
-	for (unsigned i = 0; i < w->others_count; i++)
-		err = worse_error(err, slot_xfer_judge(op->eng, &w->others_xfers[i], &bad));
-	if (err || !xor_rows(w)) {
-		rebuild_failed(w, err);
+	for (unsigned i = 0; i < w->others_count; i++) {
+		const struct slot_xfer *x = &w->others_xfers[i];
+		int failure = slot_xfer_judge(op->eng, x, &bad);
+		err = worse_error(err, failure);
+		failed |= failure ? 1u << x->slot : 0;
+	}
+	if (err || !rebuild_rows(w)) {
+		rebuild_failed(w, err, failed);
 		return;
 	}
 	if (slot_missing(&op->view, w->slot) || w->gone)
 		counter_add(&op->eng->count.degraded_reads, 1);
-	else
+	if (w->avoid & ~op->view.missing && !w->gone)
 		want_heal(w);
 	w->rebuilt = true;
 	want_found(w, &(struct rows){0});
@@ -248,6 +280,8 @@ static void other_read(struct member_xfer *xfer, int err)
 static bool allocate_others(struct want *w)
 {
 	struct stripe_engine *eng = w->op->eng;
+	if (w->others_xfers)
+		return true;
 	w->others = arena_get(eng->arena, eng->slots * w->rows * BLOCK_BYTES);
 	w->others_xfers = calloc(eng->slots, sizeof(*w->others_xfers));
 	if (eng->tuple_bytes)
@@ -261,8 +295,7 @@ static void read_other(struct want *w, unsigned slot)
 	struct slot_xfer *x = &w->others_xfers[w->others_count++];
 	slot_xfer_init(eng, x, &w->op->view, slot, w->row, w->rows);
 	x->op = w;
-	x->one = (struct iovec){
-		w->others + (size_t)slot * w->rows * BLOCK_BYTES, (size_t)w->rows * BLOCK_BYTES};
+	x->one = (struct iovec){other_at(w, slot), (size_t)w->rows * BLOCK_BYTES};
 	if (eng->tuple_bytes)
 		x->xfer.tuples = w->others_tuples + (size_t)slot * w->rows * eng->tuple_bytes;
 	x->xfer.done = other_read;
@@ -272,7 +305,9 @@ static void read_other(struct want *w, unsigned slot)
 
 static void want_rebuild(struct want *w)
 {
-	if (w->avoid & ~(1u << w->slot)) {
+	const struct parity_code code = code_of(w);
+	uint32_t sources = parity_sources(&code, missing_for(w));
+	if (!sources) {
 		want_lost(w);
 		return;
 	}
@@ -280,10 +315,10 @@ static void want_rebuild(struct want *w)
 		want_fail(w, -ENOMEM);
 		return;
 	}
+	w->others_count = 0;
 	w->pending = 1;
-	for (unsigned slot = 0; slot < w->op->eng->slots; slot++)
-		if (slot != w->slot)
-			read_other(w, slot);
+	for (; sources; sources &= sources - 1)
+		read_other(w, (unsigned)__builtin_ctz(sources));
 	if (--w->pending == 0)
 		others_read(w);
 }
