@@ -6,8 +6,8 @@
  * crash (RESYNC) also a block that had been overwritten when the power went: it fails its old
  * tuple, cannot be rebuilt, and gets a new one. Without PI the first mirror counts as right against
  * the others, and data against parity; but where two parities agree that one block alone is wrong,
- * it is that block. (Not after a crash, which leaves blocks that nobody was told of: data counts.) A
- * row with a lost block keeps its parities: they may be all that is left.
+ * it is that block. (Not after a crash, which leaves blocks that nobody was told of: data counts.)
+ * A row with a lost block keeps its parities: they may be all that is left.
  *
  * Owner thread: the engine's. */
 #include "stripe/check.h"

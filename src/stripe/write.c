@@ -27,7 +27,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "raid/parity.h"
 
 static void plan_and_read(struct write_op *op);
 static void old_data_read(struct write_op *op);
@@ -103,7 +102,7 @@ static int allocate(struct write_op *op)
 	}
 	if (!write_has_parity(op))
 		return 0;
-	op->parity = arena_get(eng->arena, op->row_count * BLOCK_BYTES);
+	op->parity = arena_get(eng->arena, write_parity_bytes(op));
 	return op->parity ? 0 : -ENOMEM;
 }
 
@@ -178,10 +177,10 @@ static bool plan_rebuilds(const struct write_op *op)
 	return false;
 }
 
-/* Old blocks are read where the plan says, and rebuilt for a missing slot. */
+/* Old blocks are read where the plan says, and rebuilt for missing data slots. */
 int write_allocate_old(struct write_op *op)
 {
-	uint32_t rebuilt = plan_rebuilds(op) ? op->view.missing : 0;
+	uint32_t rebuilt = plan_rebuilds(op) ? write_missing_data(op) : 0;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
 		bool wanted = !rows_empty(&op->plan.read[slot]) || rebuilt >> slot & 1;
 		if (op->old[slot] || !wanted)
@@ -299,15 +298,17 @@ static void old_data_read(struct write_op *op)
 		write_old_data_ready(op);
 }
 
-/* D_m = P ^ xor of the others, into old[m]. */
+/* D_m of every missing data slot, into old[m]. */
 static void rebuild_missing(struct write_op *op, unsigned row)
 {
-	unsigned lost = (unsigned)__builtin_ctz(op->view.missing), n = 0;
-	const void *sources[RAID_MAX_SLOTS];
+	const struct parity_code code = write_code(op);
+	void *blocks[RAID_MAX_SLOTS];
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		if (slot != lost)
-			sources[n++] = write_block_at(op, op->old[slot], row);
-	parity_xor(sources, n, write_block_at(op, op->old[lost], row), BLOCK_BYTES);
+		blocks[slot] = op->old[slot] ? write_block_at(op, op->old[slot], row) : NULL;
+	int ret = parity_rebuild(
+		&code, blocks, op->view.missing, write_missing_data(op), BLOCK_BYTES);
+	assert(ret == 0); /* the plan says that it can be done */
+	(void)ret;
 }
 
 /* The old block under a partial span: of its own slot, or (raid1) of the copy that was read. */
@@ -415,37 +416,50 @@ static const void *new_block(struct write_op *op, unsigned slot, unsigned row)
 	return s ? s->at_parity + (size_t)(row - s->row) * BLOCK_BYTES : NULL;
 }
 
-void write_parity_tuple(struct write_op *op, unsigned row)
+static void make_parity_tuple(struct write_op *op, unsigned slot, unsigned row)
 {
-	if (op->tuples)
-		pi_generate(op->eng->config.pi, write_block_at(op, op->parity, row), 1,
-			geometry_member_block(&op->eng->config.geometry, op->view.stripe, row),
-			write_tuple_at(op, op->tuples, op->eng->data_slots, row));
+	pi_generate(op->eng->config.pi, write_parity_at(op, slot, row), 1,
+		geometry_member_block(&op->eng->config.geometry, op->view.stripe, row),
+		write_tuple_at(op, op->tuples, slot, row));
 }
 
-/* P' of one row, in the notation of plan.h. */
-static void make_parity(struct write_op *op, unsigned row)
+void write_make_parities(
+	struct write_op *op, unsigned row, const struct parity_term *terms, unsigned count)
 {
-	const void *sources[PARITY_MAX_SOURCES];
-	unsigned n = 0, parity_slot = op->eng->data_slots;
+	const struct parity_code code = write_code(op);
+	void *dests[PARITY_MAX] = {NULL};
+	for (unsigned p = 0; p < code.parities; p++)
+		if (rows_has(&op->plan.write[code.data + p], row))
+			dests[p] = write_parity_at(op, code.data + p, row);
+	parity_sum(&code, terms, count, dests, BLOCK_BYTES);
+	for (unsigned p = 0; p < code.parities; p++)
+		if (dests[p] && op->tuples)
+			make_parity_tuple(op, code.data + p, row);
+}
+
+/* The new parities of one row, in the notation of plan.h. */
+static void make_parities(struct write_op *op, unsigned row)
+{
+	struct parity_term terms[PARITY_MAX_SOURCES];
+	unsigned n = 0, data = op->eng->data_slots;
 	bool rmw = op->plan.row[row] == PLAN_ROW_RMW;
-	if (rmw)
-		sources[n++] = write_block_at(op, op->old[parity_slot], row);
-	for (unsigned slot = 0; slot < op->eng->data_slots; slot++) {
-		const void *new = new_block(op, slot, row);
+	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
+		const void *new = slot < data ? new_block(op, slot, row) : NULL;
+		bool old = slot < data ? rmw == (new != NULL)
+				       : rmw && rows_has(&op->plan.read[slot], row);
 		if (new)
-			sources[n++] = new;
-		if (rmw ? new != NULL : new == NULL)
-			sources[n++] = write_block_at(op, op->old[slot], row);
+			terms[n++] = (struct parity_term){slot, new};
+		if (old)
+			terms[n++] =
+				(struct parity_term){slot, write_block_at(op, op->old[slot], row)};
 	}
-	uint8_t *parity = write_block_at(op, op->parity, row);
-	parity_xor(sources, n, parity, BLOCK_BYTES);
-	write_parity_tuple(op, row);
+	write_make_parities(op, row, terms, n);
 }
 
 static void sample_parity(struct write_op *op)
 {
-	if (write_has_parity(op) && !rows_empty(&op->plan.write[op->eng->data_slots]))
+	struct rows rows = write_parity_rows(op);
+	if (write_has_parity(op) && !rows_empty(&rows))
 		fetch(op, 0, parity_fetched);
 	else
 		mark_region(op);
@@ -453,13 +467,13 @@ static void sample_parity(struct write_op *op)
 
 static void parity_fetched(struct write_op *op)
 {
-	const struct rows *wanted = &op->plan.write[op->eng->data_slots];
+	struct rows wanted = write_parity_rows(op);
 	for (unsigned i = 0; i < op->span_count; i++)
 		op->spans[i].at_parity = span_sample(&op->spans[i], SAMPLE_PARITY, 0);
 	unsigned at = 0, row, rows;
-	while (rows_next_run(wanted, &at, &row, &rows))
+	while (rows_next_run(&wanted, &at, &row, &rows))
 		for (unsigned i = row; i < row + rows; i++)
-			make_parity(op, i);
+			make_parities(op, i);
 	mark_region(op);
 }
 
@@ -545,9 +559,8 @@ static unsigned send_run(
 	x->op = op;
 	x->xfer.iov = iov;
 	x->xfer.done = run_written;
-	if (has_parity && slot == op->eng->data_slots) {
-		iov[0] = (struct iovec){
-			write_block_at(op, op->parity, row), (size_t)rows * BLOCK_BYTES};
+	if (has_parity && slot >= op->eng->data_slots) {
+		iov[0] = (struct iovec){write_parity_at(op, slot, row), (size_t)rows * BLOCK_BYTES};
 		x->xfer.iov_count = 1;
 	} else {
 		x->xfer.iov_count =
@@ -706,7 +719,7 @@ static void op_free(struct write_op *op)
 		span_release(eng, &op->spans[i]);
 	for (unsigned slot = 0; slot < eng->slots; slot++)
 		arena_put(eng->arena, op->old[slot], op->row_count * BLOCK_BYTES);
-	arena_put(eng->arena, op->parity, op->row_count * BLOCK_BYTES);
+	arena_put(eng->arena, op->parity, write_parity_bytes(op));
 	write_mend_free(op);
 	stripe_view_end(&op->view);
 	free(op->spans);

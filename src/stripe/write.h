@@ -4,6 +4,7 @@
 #ifndef STABLEFS_STRIPE_WRITE_H
 #define STABLEFS_STRIPE_WRITE_H
 
+#include "raid/parity.h"
 #include "stripe/span.h"
 
 struct write_mend;
@@ -21,8 +22,8 @@ struct write_op {
 	uint8_t *old_tuples, *tuples;  /* [slot][row - row_first]; NULL without PI */
 	struct plan plan;
 	uint8_t *old[RAID_MAX_SLOTS]; /* arena: row_count blocks each, where read or rebuilt */
-	uint8_t *parity;              /* arena: row_count blocks; NULL: the level has none */
-	struct slot_xfer *xfers;      /* owned: of the current phase, with iovs behind */
+	uint8_t *parity;         /* arena: row_count blocks a parity; NULL: the level has none */
+	struct slot_xfer *xfers; /* owned: of the current phase, with iovs behind */
 	struct iovec *iovs;
 	unsigned xfer_count, pending;
 	uint64_t hold_ns;
@@ -63,6 +64,37 @@ static inline uint8_t *write_block_at(const struct write_op *op, uint8_t *blocks
 	return blocks + (size_t)(row - op->row_first) * BLOCK_BYTES;
 }
 
+static inline struct parity_code write_code(const struct write_op *op)
+{
+	return parity_code_of(&op->eng->config.geometry);
+}
+
+static inline uint32_t write_missing_data(const struct write_op *op)
+{
+	return op->view.missing & ((1u << op->eng->data_slots) - 1);
+}
+
+/* The new block of @row of a parity slot. */
+static inline uint8_t *write_parity_at(const struct write_op *op, unsigned slot, unsigned row)
+{
+	size_t chunk_bytes = (size_t)op->row_count * BLOCK_BYTES;
+	return write_block_at(op, op->parity + (slot - op->eng->data_slots) * chunk_bytes, row);
+}
+
+static inline uint32_t write_parity_bytes(const struct write_op *op)
+{
+	return geometry_parity_slots(&op->eng->config.geometry) * op->row_count * BLOCK_BYTES;
+}
+
+/* The rows in which a parity is to be written: the same ones for all parities that are there. */
+static inline struct rows write_parity_rows(const struct write_op *op)
+{
+	struct rows rows = {0};
+	for (unsigned slot = op->eng->data_slots; slot < op->eng->slots; slot++)
+		rows = rows_or(rows, op->plan.write[slot]);
+	return rows;
+}
+
 /* ---- write.c ---- */
 
 int write_plan(struct write_op *op, enum plan_preference preference); /* 0, -EIO */
@@ -83,8 +115,9 @@ void write_fetch(struct write_op *op, bool (*wanted)(const struct span *s), unsi
 /* Sample and store what the spans give, by the plan, from the old blocks in op->old. */
 void write_sample(struct write_op *op);
 
-/* The tuple of one finished parity block. */
-void write_parity_tuple(struct write_op *op, unsigned row);
+/* The parities of @row that are planned, from @terms, and their tuples. */
+void write_make_parities(
+	struct write_op *op, unsigned row, const struct parity_term *terms, unsigned count);
 
 /* What is stored is what is to stay, but for what failed. */
 void write_confirmed(struct write_op *op);

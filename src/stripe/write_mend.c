@@ -7,9 +7,10 @@
  *					wants nothing lost
  *	write_mend_stripe	refused or failed transfers: old blocks here, new ones there
  *		--> stripe_mended	healthy stripe: check.c makes parity and mirrors agree
- *		--> stripe_seen --> parity_anew --> parity_written
- *					a data slot is missing, and only the parity knows its block:
- *					P' = D_m ^ xor of what the members hold now
+ *		--> stripe_seen --> parities_anew --> parity_written
+ *					data slots are missing, and only the parities know their
+ *					blocks: they are made of these and of what the members
+ *					hold now
  *
  * Owner thread: the engine's; the stripe is held exclusively. Deliberately not done: a degraded
  * stripe in which a block besides the missing one cannot be read stays as it is. */
@@ -31,7 +32,7 @@ static uint32_t image_bytes(const struct stripe_engine *eng)
 	return eng->slots * eng->config.geometry.chunk_blocks * BLOCK_BYTES;
 }
 
-static const uint8_t *image_at(const struct write_mend *mend, unsigned slot, unsigned row)
+static uint8_t *image_at(const struct write_mend *mend, unsigned slot, unsigned row)
 {
 	unsigned chunk = mend->op->eng->config.geometry.chunk_blocks;
 	return mend->image + ((size_t)slot * chunk + row) * BLOCK_BYTES;
@@ -165,7 +166,7 @@ static void emit_write_failure(
 
 static bool span_in_xfer(const struct write_op *op, const struct span *s, const struct slot_xfer *x)
 {
-	if (write_has_parity(op) && x->slot == op->eng->data_slots)
+	if (write_has_parity(op) && x->slot >= op->eng->data_slots)
 		return true;
 	bool rows_meet = s->row < x->row + x->xfer.blocks && s->row + s->rows > x->row;
 	return rows_meet && (!write_has_parity(op) || s->slot == x->slot);
@@ -195,45 +196,68 @@ void write_blame(struct write_op *op, const struct slot_xfer *x)
 
 /* ---- a stripe that was written in part ---- */
 
-/* D_m of one row, into @out: what the writer wants there, else what it was: read while the member
- * was there, or by the old parity. */
-static void missing_block(
-	const struct write_mend *mend, unsigned missing, unsigned row, uint8_t *out)
+/* The block of the row as it was before the write; NULL where it was not read and has changed. */
+static uint8_t *block_before(const struct write_mend *mend, unsigned slot, unsigned row)
 {
 	const struct write_op *op = mend->op;
-	const struct span *s = *write_span_at(op, missing, row);
-	if (s) {
-		memcpy(out, s->at_parity + (size_t)(row - s->row) * BLOCK_BYTES, BLOCK_BYTES);
-		return;
-	}
-	if (rows_has(&op->plan.read[missing], row)) {
-		memcpy(out, write_block_at(op, op->old[missing], row), BLOCK_BYTES);
-		return;
-	}
-	const void *sources[RAID_MAX_SLOTS];
-	unsigned n = 0, parity = op->eng->data_slots;
-	sources[n++] = write_block_at(op, op->old[parity], row);
-	for (unsigned slot = 0; slot < parity; slot++)
-		if (slot != missing)
-			sources[n++] = *write_span_at(op, slot, row)
-					       ? write_block_at(op, op->old[slot], row)
-					       : image_at(mend, slot, row);
-	parity_xor(sources, n, out, BLOCK_BYTES);
+	bool rebuilt = op->plan.row[row] == PLAN_ROW_REBUILD && slot < op->eng->data_slots;
+	if (rows_has(&op->plan.read[slot], row) || (rebuilt && slot_missing(&op->view, slot)))
+		return write_block_at(op, op->old[slot], row);
+	if (slot >= op->eng->data_slots || slot_missing(&op->view, slot) ||
+		*write_span_at(op, slot, row))
+		return NULL;
+	return image_at(mend, slot, row);
 }
 
-static void parity_anew(const struct write_mend *mend, unsigned missing, unsigned row)
+/* Into the image: what the missing data slots held before the write, of those that it does not
+ * write. Read while the member was there, or by the old parities. */
+static void missing_blocks_before(const struct write_mend *mend, unsigned row, uint32_t wanted)
+{
+	const struct write_op *op = mend->op;
+	const struct parity_code code = write_code(op);
+	void *blocks[RAID_MAX_SLOTS];
+	uint32_t unknown = 0;
+	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
+		blocks[slot] = block_before(mend, slot, row);
+		if (!blocks[slot]) {
+			unknown |= 1u << slot;
+			blocks[slot] = image_at(mend, slot, row);
+		} else if (wanted >> slot & 1) {
+			memcpy(image_at(mend, slot, row), blocks[slot], BLOCK_BYTES);
+		}
+	}
+	int ret = parity_rebuild(&code, blocks, unknown, wanted & unknown, BLOCK_BYTES);
+	assert(ret == 0 || !(wanted & unknown));
+	(void)ret;
+}
+
+/* Into the image: what the missing data slots should hold now. */
+static void missing_blocks(const struct write_mend *mend, unsigned row)
+{
+	const struct write_op *op = mend->op;
+	uint32_t not_written = 0;
+	for (unsigned slot = 0; slot < op->eng->data_slots; slot++) {
+		const struct span *s = *write_span_at(op, slot, row);
+		if (!slot_missing(&op->view, slot))
+			continue;
+		if (s)
+			memcpy(image_at(mend, slot, row),
+				s->at_parity + (size_t)(row - s->row) * BLOCK_BYTES, BLOCK_BYTES);
+		else
+			not_written |= 1u << slot;
+	}
+	if (not_written)
+		missing_blocks_before(mend, row, not_written);
+}
+
+static void parities_anew(const struct write_mend *mend, unsigned row)
 {
 	struct write_op *op = mend->op;
-	uint8_t *parity = write_block_at(op, op->parity, row);
-	const void *sources[RAID_MAX_SLOTS];
-	unsigned n = 0;
-	missing_block(mend, missing, row, parity);
-	sources[n++] = parity;
+	struct parity_term terms[RAID_MAX_SLOTS];
+	missing_blocks(mend, row);
 	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
-		if (slot != missing)
-			sources[n++] = image_at(mend, slot, row);
-	parity_xor(sources, n, parity, BLOCK_BYTES);
-	write_parity_tuple(op, row);
+		terms[slot] = (struct parity_term){slot, image_at(mend, slot, row)};
+	write_make_parities(op, row, terms, op->eng->data_slots);
 }
 
 static void stripe_left(struct write_op *op);
@@ -277,41 +301,49 @@ static void parity_written(struct member_xfer *xfer, int err)
 		stripe_left(op);
 }
 
-/* The rows whose parity can be made: all present data of them can be read and is right. */
+/* The rows whose parities can be made: all present data of them can be read and is right. */
 static struct rows rows_to_mend(const struct write_mend *mend)
 {
 	const struct write_op *op = mend->op;
-	struct rows rows = op->plan.write[op->eng->data_slots];
+	struct rows rows = write_parity_rows(op);
 	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
 		rows = rows_without(rows, bad_rows(&mend->check, slot));
 	return rows;
+}
+
+static void send_parity(struct write_op *op, unsigned slot, const struct rows *mendable)
+{
+	unsigned at = 0, row, rows;
+	while (rows_next_run(mendable, &at, &row, &rows)) {
+		struct slot_xfer *x = &op->xfers[op->xfer_count++];
+		slot_xfer_init(op->eng, x, &op->view, slot, row, rows);
+		x->op = op;
+		x->one = (struct iovec){write_parity_at(op, slot, row), (size_t)rows * BLOCK_BYTES};
+		x->xfer.tuples = write_tuple_at(op, op->tuples, slot, row);
+		x->xfer.done = parity_written;
+		op->pending++;
+		member_write(&x->xfer);
+	}
 }
 
 static void stripe_seen(struct stripe_check *check, int err)
 {
 	struct write_mend *mend = container_of(check, struct write_mend, check);
 	struct write_op *op = mend->op;
-	unsigned missing = (unsigned)__builtin_ctz(op->view.missing), parity = op->eng->data_slots;
 	struct rows mendable = rows_to_mend(mend);
-	if (err < 0 || write_allocate_xfers(op, rows_runs(&mendable) + 1, 0) < 0) {
+	unsigned runs = write_code(op).parities * rows_runs(&mendable);
+	if (err < 0 || write_allocate_xfers(op, runs + 1, 0) < 0) {
 		stripe_left(op);
 		return;
 	}
 	op->pending = 1;
 	unsigned at = 0, row, rows;
-	while (rows_next_run(&mendable, &at, &row, &rows)) {
-		struct slot_xfer *x = &op->xfers[op->xfer_count++];
+	while (rows_next_run(&mendable, &at, &row, &rows))
 		for (unsigned i = row; i < row + rows; i++)
-			parity_anew(mend, missing, i);
-		slot_xfer_init(op->eng, x, &op->view, parity, row, rows);
-		x->op = op;
-		x->one = (struct iovec){
-			write_block_at(op, op->parity, row), (size_t)rows * BLOCK_BYTES};
-		x->xfer.tuples = write_tuple_at(op, op->tuples, parity, row);
-		x->xfer.done = parity_written;
-		op->pending++;
-		member_write(&x->xfer);
-	}
+			parities_anew(mend, i);
+	for (unsigned slot = op->eng->data_slots; slot < op->eng->slots; slot++)
+		if (!slot_missing(&op->view, slot))
+			send_parity(op, slot, &mendable);
 	if (--op->pending == 0)
 		stripe_left(op);
 }
@@ -326,8 +358,7 @@ void write_mend_stripe(struct write_op *op)
 {
 	if (op->xfer_count < 2)
 		stripe_left(op);
-	else if (op->view.missing && write_has_parity(op) &&
-		 !slot_missing(&op->view, op->eng->data_slots))
+	else if (write_has_parity(op) && write_missing_data(op))
 		mend_start(op, STRIPE_CHECK, 0, stripe_seen);
 	else
 		mend_start(op, STRIPE_REPAIR, 0, stripe_mended);
