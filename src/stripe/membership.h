@@ -3,8 +3,8 @@
  *
  *	an operation meets a failure --> engine_member_failed(): the volume is asked
  *		--> MEMBER_STAYS	who asked gets the error
- *		--> MEMBER_LEAVES	engine_park(): the operation keeps its stripe and waits (I8);
- *					meanwhile no write and no check begins
+ *		--> MEMBER_LEAVES	engine_park(): the operation keeps its stripe and waits
+ *					(I8); meanwhile no write and no check begins
  *	stripe_engine_set_member() --> membership_run(): the parked ones go on without the member
  *
  * What an operation knows of the members is its view, taken at its start; views are kept in order,

@@ -42,14 +42,14 @@ struct stripe_config {
 };
 
 struct stripe_member_hooks {
-	/* Member @index gave an error that redundancy is to make good: a read that failed (-EIO), or
-	 * one with blocks that failed their check (-EILSEQ); once a transfer. */
+	/* Member @index gave an error that redundancy is to make good: a read that failed (-EIO) or
+	 * had blocks that failed their check (-EILSEQ); once a transfer. */
 	void (*erred)(void *ctx, unsigned index, int err);
 	/* Member @index failed a write or a flush, or is gone or hangs (-EIO, -ENODEV, -ETIMEDOUT).
 	 * True: it will be taken out, stripe_engine_set_member(index, NULL) follows; until then no
-	 * write begins, and those that met the failure wait; then they run again without it. False:
-	 * the array cannot do without it, who asked gets the error. May be called again before
-	 * that. */
+	 * write or check begins, and those that met the failure wait; then they go on without it.
+	 * False: the array cannot do without it, who asked gets the error. May be called again
+	 * before that. */
 	bool (*failed)(void *ctx, unsigned index, int err);
 };
 

@@ -77,8 +77,8 @@ void rig_reopen(struct rig *rig);
 void rig_power_cut_after(struct rig *rig, uint64_t n);
 
 /* The power comes back after a cut (or fails now); nothing may be under way. Regions that the log
- * has marked are brought into agreement (STRIPE_RESYNC), as at the start of a volume; with on_demand
- * each stripe only when it is wanted. */
+ * has marked are brought into agreement (STRIPE_RESYNC), as at the start of a volume; with
+ * on_demand each stripe only when it is wanted. */
 void rig_reboot(struct rig *rig);
 
 /* The same, with another cut at the @n-th write behind the start. The power may be off on return.
