@@ -209,6 +209,8 @@ static void chunks_read(struct check_op *op)
 	for (unsigned i = 0; i < op->xfer_count; i++) {
 		failed[op->xfers[i].slot] = op->xfers[i].err < 0;
 		failures += op->xfers[i].err < 0;
+		if (member_error_is_its_own(op->xfers[i].err))
+			engine_read_failed(op->eng, op->xfers[i].xfer.member, op->xfers[i].err);
 		op->power_lost |= op->xfers[i].err == -ESHUTDOWN;
 	}
 	if (op->power_lost || !failures) {
@@ -237,8 +239,6 @@ static void tell_errors(struct check_op *op)
 {
 	const struct stripe_check *check = op->check;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
-		if (!rows_empty(&check->unreadable[slot]))
-			engine_member_erred(op->eng, op->view.member[slot], -EIO);
 		if (!rows_empty(&check->guard_bad[slot]) && check->mode != STRIPE_RESYNC)
 			engine_member_erred(op->eng, op->view.member[slot], -EILSEQ);
 	}
