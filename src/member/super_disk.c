@@ -155,6 +155,8 @@ static bool members_suit_level(const struct super *super)
 		return super->members >= 2 && super->members <= 8;
 	case 5:
 		return super->members >= 3 && super->members <= SUPER_MAX_MEMBERS;
+	case 6:
+		return super->members >= 4 && super->members <= SUPER_MAX_MEMBERS;
 	default:
 		return false;
 	}
