@@ -3,9 +3,10 @@
  *	1. perhaps the power goes once more while the volume recovers;
  *	2. blocks are read while others are still in doubt, then the rest is brought into agreement;
  *	3. every block is judged by the history;
- *	4. scrub finds nothing;
- *	5. it goes on working: writes are read back;
- *	6. started once more, it holds the same; and the same again without another member. */
+ *	4. a member that was being rebuilt is rebuilt; one that was out may come back, and is;
+ *	5. scrub finds nothing;
+ *	6. it goes on working: writes are read back;
+ *	7. started once more, it holds the same; and the same again without another member. */
 #include "cut.h"
 
 #include <string.h>
@@ -18,9 +19,10 @@ struct look {
 	const struct history *history;
 	struct rig *rig;
 	struct random random;
-	uint8_t *found; /* owned; what the volume held when it was first read in full */
-	uint8_t *again; /* owned */
-	uint8_t *lost;  /* owned; by block: it may not be readable, and was not */
+	uint8_t *found;  /* owned; what the volume held when it was first read in full */
+	uint8_t *again;  /* owned */
+	uint8_t *lost;   /* owned; by block: it may not be readable, and was not */
+	uint32_t absent; /* members that were not, or not wholly, there after the cut */
 	struct cut_found out;
 };
 
@@ -47,11 +49,12 @@ static unsigned spare_redundancy(const struct cut *cut, uint32_t missing)
 void cut_choose(struct cut *cut)
 {
 	struct random r = {seed_of(cut) ^ 1};
-	uint32_t missing = cut->life->rig->missing;
+	const struct rig *rig = cut->life->rig;
+	uint32_t half = rig->failing | rig->rebuilding, missing = rig->missing | half;
 	unsigned losses = spare_redundancy(cut, missing);
 	if (random_below(&r, 3) == 0)
 		losses = 0;
-	cut->lost = 0;
+	cut->lost = random_below(&r, 3) == 0 ? half : 0;
 	while (losses) {
 		uint32_t bit = 1u << random_below(&r, members_of(cut));
 		if ((missing | cut->lost) & bit)
@@ -86,7 +89,7 @@ static int read_into(struct rig *rig, uint64_t offset_bytes, uint8_t *data, uint
 				       .done = simple_done}};
 	stripe_submit(rig->eng, &s.req);
 	while (!s.ended)
-		assert_true(stripe_engine_run(rig->eng, true) >= 0);
+		assert_true(rig_run(rig, true) >= 0);
 	return s.err;
 }
 
@@ -119,8 +122,7 @@ static bool was_on_missing(const struct look *k, uint64_t block)
 {
 	const struct geometry *g = &k->history->geometry;
 	struct geometry_place p = geometry_locate(g, block);
-	return geometry_has_parity(g) &&
-	       k->rig->missing >> geometry_member(g, p.stripe, p.slot) & 1;
+	return geometry_has_parity(g) && k->absent >> geometry_member(g, p.stripe, p.slot) & 1;
 }
 
 /* What docs/reliability.md says can be lost when the power and a member go together: without the
@@ -179,23 +181,16 @@ static void same_again(struct look *k, const char *problem)
 static void settle_doubt(struct look *k)
 {
 	struct rig *rig = k->rig;
-	uint64_t stripes = rig->config.stripes;
-	if (k->cut->how == CUT_NO_RESYNC)
-		return;
-	uint64_t region_stripes =
-		member_super(rig->members[0])->region_blocks / rig->config.chunk_blocks;
-	for (uint64_t stripe = 0; stripe < stripes; stripe++) {
+	for (uint64_t stripe = stripe_engine_next_open(rig->eng, -1, 0);
+		stripe < rig->config.stripes;
+		stripe = stripe_engine_next_open(rig->eng, -1, stripe + 1)) {
 		struct stripe_check check;
-		uint64_t region = stripe / region_stripes;
-		if (!intent_is_marked(rig->intent, region))
-			continue;
 		int err = rig_check(rig, STRIPE_RESYNC, stripe, &check);
 		if (sim_world_power_is_cut(rig->world))
 			return;
 		if (err)
-			problem_at(k, "a stripe could not be brought into agreement", stripe);
-		if ((stripe + 1) % region_stripes == 0 || stripe + 1 == stripes)
-			intent_region_synced(rig->intent, region);
+			problem_at(k, "is where a stripe could not be brought into agreement",
+				geometry_volume_block(&rig->geometry, stripe, 0, 0));
 	}
 }
 
@@ -205,7 +200,7 @@ static void cut_again(struct look *k)
 	settle_doubt(k);
 	k->out.cut_twice = sim_world_power_is_cut(k->rig->world);
 	rig_settle(k->rig);
-	k->rig->no_resync = true;
+	k->rig->on_demand = true;
 	rig_reboot(k->rig);
 }
 
@@ -242,25 +237,106 @@ static void lose_another(struct look *k)
 	same_again(k, "is another without one more member");
 }
 
+static void rebuild(struct look *k, unsigned index)
+{
+	if (rig_rebuild(k->rig, index) && !k->out.unprotected)
+		problem_at(k, "is before a stripe that cannot be rebuilt", 0);
+}
+
+/* What was under rebuild is rebuilt; what was out and is still there may come back. */
+static void make_whole(struct look *k)
+{
+	uint32_t out = k->rig->missing & ~k->out.lost;
+	bool returns = random_below(&k->random, 2);
+	for (unsigned i = 0; i < members_of(k->cut); i++) {
+		if (returns && out >> i & 1)
+			rig_return_member(k->rig, i);
+		if (k->rig->rebuilding >> i & 1)
+			rebuild(k, i);
+	}
+}
+
 static void look_closely(struct look *k)
 {
 	if (k->cut->second)
 		cut_again(k);
+	k->absent = k->rig->missing | k->rig->rebuilding;
 	read_early(k);
 	settle_doubt(k);
 	read_all(k, k->found);
 	for (uint64_t b = 0; b < k->history->blocks; b++)
 		judge(k, b);
+	make_whole(k);
 	if (!rig_is_clean(k->rig))
-		problem_at(k, "scrub finds damage", 0);
+		problem_at(k, "is before what scrub finds", 0);
 	write_on(k);
 	if (rig_flush(k->rig))
-		problem_at(k, "flush fails", 0);
+		problem_at(k, "is before a flush that fails", 0);
 	if (random_below(&k->random, 2)) {
 		rig_reopen(k->rig);
 		same_again(k, "is another when started again");
 	}
 	lose_another(k);
+}
+
+/* Members of which some superblock says that they are not up to date. */
+static uint32_t half_there(const struct cut *cut, struct sim_world *world)
+{
+	uint32_t half = 0;
+	for (unsigned i = 0; i < members_of(cut); i++) {
+		uint64_t b = super_b_offset(member_super(cut->life->rig->members[i])->member_bytes);
+		for (unsigned copy = 0; copy < 2; copy++) {
+			uint8_t bytes[SUPER_BYTES];
+			struct super super;
+			sim_disk_peek(
+				world, rig_disk(i), copy ? b : SUPER_A_OFFSET, bytes, SUPER_BYTES);
+			if (super_decode(bytes, UINT64_MAX, &super, NULL) < 0)
+				continue;
+			for (unsigned k = 0; k < members_of(cut); k++)
+				half |= (super.states[k] != SUPER_MEMBER_ACTIVE) << k;
+		}
+	}
+	return half;
+}
+
+/* Whoever is not wholly there may go; of the others as many as the level bears without them. */
+static uint32_t losses_borne(const struct cut *cut, struct sim_world *world)
+{
+	const struct rig *rig = cut->life->rig;
+	uint32_t half = half_there(cut, world) | rig->missing | rig->failing | rig->rebuilding;
+	uint32_t lost = cut->lost & half, others = cut->lost & ~half;
+	for (unsigned n = spare_redundancy(cut, half); n && others; n--) {
+		lost |= others & -others;
+		others &= others - 1;
+	}
+	return lost;
+}
+
+/* A member that is lost takes its superblock along: what it says must not count. */
+static void forget_super(const struct cut *cut, struct sim_world *world, unsigned index)
+{
+	uint64_t b = super_b_offset(member_super(cut->life->rig->members[index])->member_bytes);
+	const uint8_t *super = cut->life->supers[index];
+	assert_int_equal(
+		sim_disk_poke(world, rig_disk(index), SUPER_A_OFFSET, super, SUPER_BYTES), 0);
+	assert_int_equal(sim_disk_poke(world, rig_disk(index), b, super, SUPER_BYTES), 0);
+}
+
+/* Controls. */
+static void be_careless(struct look *k)
+{
+	struct rig *rig = k->rig;
+	if (k->cut->how == CUT_NO_RESYNC)
+		rig_reopen(rig); /* as if it had been closed in order */
+	if (k->cut->how != CUT_BELIEVE_STALE)
+		return;
+	for (unsigned i = 0; i < members_of(k->cut); i++) {
+		if (!((rig->missing & ~k->out.lost) >> i & 1))
+			continue;
+		rig->missing &= ~(1u << i);
+		intent_set_member(rig->intent, i, rig->members[i]);
+		stripe_engine_set_member(rig->eng, i, rig->members[i], false, NULL);
+	}
 }
 
 struct cut_found cut_look(const struct cut *cut)
@@ -273,7 +349,13 @@ struct cut_found cut_look(const struct cut *cut)
 		.again = mem_alloc_blocks(cut->life->rig->volume_bytes),
 		.lost = calloc(1, cut->life->history.blocks)};
 	assert_true(world && k.found && k.again && k.lost);
-	k.rig = rig_adopt(&cut->life->config.rig, world, cut->life->rig->missing | cut->lost);
+	k.out.lost = losses_borne(cut, world);
+	for (unsigned i = 0; i < members_of(cut); i++) {
+		if (k.out.lost >> i & 1)
+			forget_super(cut, world, i);
+	}
+	k.rig = rig_adopt(&cut->life->config.rig, world, k.out.lost);
+	be_careless(&k);
 	look_closely(&k);
 	rig_free(k.rig);
 	free(k.found);

@@ -9,14 +9,15 @@
 
 enum cut_control {
 	CUT_CAREFUL,
-	CUT_NO_RESYNC, /* nobody looks at the marked regions */
+	CUT_NO_RESYNC,    /* nobody looks at the marked regions */
+	CUT_BELIEVE_STALE /* a member that was out counts as if it had been there */
 };
 
 struct cut {
 	const struct life *life;
 	uint64_t number; /* of the write in the life that the disk has just taken */
 	unsigned fate;   /* which fates, and what happens besides */
-	uint32_t lost;   /* mask of members that the cut takes along */
+	uint32_t lost;   /* mask of members that the cut takes along, as far as the level bears */
 	uint64_t second; /* the power goes again at that write of the recovery; 0: it stays */
 	enum cut_control how;
 	bool verbose;
@@ -24,6 +25,7 @@ struct cut {
 
 struct cut_found {
 	uint64_t bytes;       /* compared with the history */
+	uint32_t lost;        /* members that it did take along */
 	unsigned unprotected; /* blocks that the write hole took: wrong, as documented */
 	bool cut_twice;
 	const char *problem; /* the first; NULL: everything is as it should be */

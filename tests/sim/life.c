@@ -13,7 +13,8 @@ const char *life_kind_name(enum life_kind kind)
 
 const char *life_trouble_name(enum life_trouble trouble)
 {
-	static const char *const names[LIFE_TROUBLES] = {"healthy", "degraded"};
+	static const char *const names[LIFE_TROUBLES] = {
+		"healthy", "degraded", "failing", "returning", "replaced"};
 	return names[trouble];
 }
 
@@ -105,7 +106,7 @@ static void drain(struct life *life)
 	}
 	ended_collect(life);
 	while (life->flushing)
-		stripe_engine_run(life->rig->eng, true);
+		rig_run(life->rig, true);
 }
 
 static void say(const struct life *life, const char *what, struct range range)
@@ -175,7 +176,7 @@ static struct life_op *place_find(struct life *life)
 			if (!life->ops[i].io)
 				return &life->ops[i];
 		}
-		assert_true(stripe_engine_run(life->rig->eng, true) >= 0);
+		assert_true(rig_run(life->rig, true) >= 0);
 	}
 }
 
@@ -194,7 +195,70 @@ static void step(struct life *life)
 		write_start(life, place_find(life), range_choose(life));
 	}
 	for (unsigned turns = random_below(&life->random, 3) * 8; turns; turns--)
-		stripe_engine_run(life->rig->eng, false);
+		rig_run(life->rig, false);
+}
+
+/* ---- members in trouble ---- */
+
+static void member_fail(struct life *life)
+{
+	static const enum sim_fault_kind kinds[] = {SIM_WRITE_ERROR, SIM_FLUSH_ERROR, SIM_GONE};
+	enum sim_fault_kind kind = kinds[random_below(&life->random, 3)];
+	struct sim_fault fault = {.kind = kind, .name = rig_disk(life->victim), .per_mille = 1000};
+	if (life->config.verbose)
+		printf("# member %u: %s\n", life->victim, fault_kind_name((enum fault_kind)kind));
+	assert_int_equal(sim_world_arm(life->rig->world, &fault), 0);
+}
+
+static void member_return(struct life *life)
+{
+	drain(life);
+	rig_settle(life->rig);
+	sim_world_disarm_all(life->rig->world);
+	if (!(life->rig->missing >> life->victim & 1))
+		return;
+	if (life->config.verbose)
+		printf("# member %u comes back\n", life->victim);
+	rig_return_member(life->rig, life->victim);
+}
+
+static void rebuild_some(struct life *life)
+{
+	struct rig *rig = life->rig;
+	struct stripe_check check = {.mode = STRIPE_REBUILD, .member = life->victim};
+	if (!(rig->rebuilding >> life->victim & 1) || random_below(&life->random, 3) == 0)
+		return;
+	check.stripe = stripe_engine_next_open(rig->eng, (int)life->victim, 0);
+	int err = check.stripe < rig->config.stripes ? rig_check_run(rig, &check)
+						     : rig_rebuild(rig, life->victim);
+	life->errors += err != 0;
+}
+
+static void trouble_step(struct life *life, unsigned number)
+{
+	if (life->config.trouble == LIFE_FAILING && number == life->fails_at)
+		member_fail(life);
+	if (life->config.trouble == LIFE_FAILING && number == life->returns_at)
+		member_return(life);
+	rebuild_some(life);
+}
+
+static void trouble_begin(struct life *life)
+{
+	struct rig *rig = life->rig;
+	life->victim = random_below(&life->random, rig->config.members);
+	life->fails_at = random_below(&life->random, 8);
+	life->returns_at = life->fails_at + 1 + random_below(&life->random, 8);
+	if (life->config.trouble == LIFE_HEALTHY || life->config.trouble == LIFE_FAILING)
+		return;
+	rig_fail_member(rig, life->victim);
+	if (life->config.trouble == LIFE_REPLACED)
+		rig_replace_member(rig, life->victim);
+	if (life->config.trouble != LIFE_RETURNING)
+		return;
+	for (unsigned i = 0; i < 5; i++)
+		step(life);
+	member_return(life);
 }
 
 /* ---- from first to last ---- */
@@ -209,20 +273,26 @@ void life_begin(struct life *life, const struct life_config *config)
 	drain(life);
 	flush_start(life);
 	drain(life);
-	if (config->trouble == LIFE_DEGRADED)
-		rig_remove_member(life->rig, random_below(&life->random, life->config.rig.members));
+	for (unsigned i = 0; i < config->rig.members; i++)
+		assert_int_equal(sim_disk_peek(life->rig->world, rig_disk(i), SUPER_A_OFFSET,
+					 life->supers[i], SUPER_BYTES),
+			0);
+	trouble_begin(life);
 }
 
 void life_run(struct life *life, unsigned steps)
 {
-	for (unsigned i = 0; i < steps; i++)
+	for (unsigned i = 0; i < steps; i++) {
+		trouble_step(life, i);
 		step(life);
+	}
 	drain(life);
 }
 
 void life_end(struct life *life)
 {
 	drain(life);
+	rig_settle(life->rig);
 	history_fini(&life->history);
 	rig_free(life->rig);
 }

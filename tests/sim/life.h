@@ -17,9 +17,12 @@ enum life_kind {
 
 enum life_trouble {
 	LIFE_HEALTHY,
-	LIFE_DEGRADED, /* a member is missing from the start */
+	LIFE_DEGRADED,  /* a member is missing from the start */
+	LIFE_FAILING,   /* a member fails in the middle, and may come back later */
+	LIFE_RETURNING, /* a member was away for a while and is brought up to date */
+	LIFE_REPLACED,  /* a new disk has taken a member's place and is filled */
 };
-#define LIFE_TROUBLES 2u
+#define LIFE_TROUBLES 5u
 
 struct life_config {
 	struct rig_config rig;
@@ -49,8 +52,10 @@ struct life {
 	struct life_op ops[LIFE_DEPTH];
 	struct stripe_flush flush;
 	bool flushing;
-	uint64_t cursor; /* of the stream, in bytes */
+	uint64_t cursor;                       /* of the stream, in bytes */
+	unsigned victim, fails_at, returns_at; /* the member in trouble, steps */
 	unsigned errors, mismatches;
+	uint8_t supers[RAID_MAX_MEMBERS][SUPER_BYTES]; /* as they were at first */
 };
 
 /* A volume whose every block was written and flushed. */

@@ -47,7 +47,7 @@ struct sweep_case {
 	bool journal;
 	enum life_trouble trouble;
 	enum cut_control how;
-	bool lying_flush;
+	bool lying_flush, no_log;
 	struct sums sums;
 };
 
@@ -97,7 +97,7 @@ static void ended(void)
 
 static bool is_control(const struct sweep_case *c)
 {
-	return c->how != CUT_CAREFUL || c->lying_flush;
+	return c->how != CUT_CAREFUL || c->lying_flush || c->no_log;
 }
 
 static void account(struct run *run, const struct cut *cut, const struct cut_found *found)
@@ -105,7 +105,7 @@ static void account(struct run *run, const struct cut *cut, const struct cut_fou
 	struct sums *s = &run->c->sums;
 	s->cuts++;
 	s->second_cuts += found->cut_twice;
-	s->losses += (unsigned)__builtin_popcount(cut->lost);
+	s->losses += (unsigned)__builtin_popcount(found->lost);
 	s->bytes += found->bytes;
 	s->unprotected += found->unprotected;
 	s->violations += found->problem != NULL;
@@ -170,6 +170,7 @@ static struct life_config life_config_of(const struct sweep_case *c, uint64_t se
 			.chunk_blocks = chunk,
 			.stripes = 24 / chunk,
 			.pi = c->pi,
+			.members_fail = true,
 			.seed = random_u64(&r)}};
 }
 
@@ -186,6 +187,7 @@ static void live(struct run *run, uint64_t seed)
 	sim_world_on_write(run->life.rig->world, write_reached, run);
 	life_run(&run->life, STEPS);
 	sim_world_on_write(run->life.rig->world, NULL, NULL);
+	sim_world_disarm_all(run->life.rig->world);
 	if (run->life.errors || run->life.mismatches) {
 		printf("# seed %llu: %u requests failed, %u reads were wrong before any cut\n",
 			(unsigned long long)seed, run->life.errors, run->life.mismatches);
@@ -226,7 +228,9 @@ static unsigned cases_add(struct sweep_case *cases, unsigned n, const struct vol
 /* What must be noticed, else the rest proves nothing. */
 static unsigned controls_add(struct sweep_case *cases, unsigned n)
 {
-	static const struct sweep_case controls[] = {{.how = CUT_NO_RESYNC}, {.lying_flush = true}};
+	static const struct sweep_case controls[] = {{.how = CUT_NO_RESYNC}, {.lying_flush = true},
+		{.how = CUT_BELIEVE_STALE, .trouble = LIFE_FAILING},
+		{.no_log = true, .journal = true}};
 	for (unsigned i = 0; i < COUNT(controls); i++) {
 		cases[n] = controls[i];
 		cases[n].volume = (struct volume){RAID_RAID5, 4};
@@ -246,7 +250,12 @@ static unsigned cases_make(struct sweep_case *cases)
 
 static const char *control_name(const struct sweep_case *c)
 {
-	return c->lying_flush ? "a lying flush is noticed" : "a missing resync is noticed";
+	if (c->lying_flush)
+		return "a flush that lies is noticed";
+	if (c->no_log)
+		return "a log that does not log is noticed";
+	return c->how == CUT_NO_RESYNC ? "a missing resync is noticed"
+				       : "a stale member that is believed is noticed";
 }
 
 static const char *hole_name(const struct sweep_case *c)
