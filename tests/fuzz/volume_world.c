@@ -7,6 +7,7 @@
 #include "fuzz.h"
 #include "intent/intent.h"
 #include "io/sim_snapshot.h"
+#include "journal/journal.h"
 #include "volume/volume.h"
 
 #define SEED         UINT64_C(0x5eed)
@@ -17,10 +18,10 @@
 #define REWRITTEN    3u
 
 const struct vw_shape vw_shapes[] = {
-	{"raid5-t10", RAID_RAID5, 3, PI_T10},
-	{"raid1-crc32c", RAID_RAID1, 2, PI_CRC32C},
-	{"single-t10", RAID_SINGLE, 1, PI_T10},
-	{"raid5-none", RAID_RAID5, 3, PI_NONE},
+	{"raid5-t10", RAID_RAID5, 3, PI_T10, SUPER_HOLE_JOURNAL},
+	{"raid1-crc32c", RAID_RAID1, 2, PI_CRC32C, SUPER_HOLE_BITMAP},
+	{"single-t10", RAID_SINGLE, 1, PI_T10, SUPER_HOLE_BITMAP},
+	{"raid5-none", RAID_RAID5, 3, PI_NONE, SUPER_HOLE_BITMAP},
 };
 const unsigned vw_shape_count = sizeof(vw_shapes) / sizeof(*vw_shapes);
 
@@ -69,6 +70,7 @@ static struct super super_make(const struct vw_shape *shape, unsigned volume)
 		.chunk_blocks = CHUNK_BLOCKS,
 		.pi = shape->pi,
 		.pi_check = shape->pi ? PI_CHECK_DEVICE : PI_CHECK_NONE,
+		.write_hole = shape->write_hole,
 		.label = "fuzz"};
 	memset(super.volume_uuid, 0xa0 + (int)volume, 16);
 	for (unsigned i = 0; i < shape->members; i++) {
@@ -88,6 +90,7 @@ static void member_make(struct io_engine *io, const char *name, const struct sup
 	fuzz_demand(member_open(io, name, &probe, &m) == 0);
 	fuzz_demand(member_super_write(m) == 0);
 	fuzz_demand(intent_format(m) == 0);
+	fuzz_demand(journal_format(m) == 0);
 	member_free(m);
 }
 

@@ -22,6 +22,7 @@ struct vw_shape {
 	enum raid_level level;
 	unsigned members;
 	enum pi_type pi;
+	enum super_write_hole write_hole;
 };
 extern const struct vw_shape vw_shapes[];
 extern const unsigned vw_shape_count;
