@@ -20,12 +20,12 @@ struct journal_batch {
 	uint64_t ended_epoch; /* when the last of them ended */
 };
 
-/* A row found at load: what its newest record says. */
+/* A row found at load: what its newest records say. Blocks are owned. */
 struct journal_row {
 	struct journal_row *next; /* of the stripe */
 	unsigned row;
-	uint16_t written_slots;
-	_Alignas(64) uint8_t partial[BLOCK_BYTES];
+	uint8_t *parity;
+	uint8_t *data[JOURNAL_MAX_MEMBERS]; /* by slot; NULL: not written */
 };
 
 /* A stripe of which the ring of one member may show records after a crash. */
@@ -35,6 +35,7 @@ struct journal_stripe {
 	uint64_t stripe;
 	unsigned member;
 	uint64_t newest_seq;
+	unsigned waiting;                     /* appends that are in no batch yet */
 	uint64_t held[MAX_CHUNK_BLOCKS / 64]; /* rows whose newest record is not "superseded" */
 	struct journal_row *found;            /* owned; until forgotten */
 	uint64_t found_seq;                   /* the batch that is busy with them */
@@ -62,7 +63,6 @@ struct journal_member {
 	struct iovec iov[IO_MAX_IOV];
 
 	struct list stripes; /* of journal_stripe */
-	uint64_t blind_seq;  /* no memory to remember what batches up to this one hold */
 };
 
 struct journal_counters {
@@ -128,17 +128,20 @@ uint32_t journal_ring_used(const struct journal_member *jm);
 struct journal_stripe *journal_stripe_find(
 	const struct journal *j, unsigned member, uint64_t stripe);
 
-/* Batch @seq holds a record of @runs. Returns the stripe; NULL where the ring knows no rows of it,
- * or there was no memory (which is remembered). */
-struct journal_stripe *journal_stripe_note(struct journal_member *jm, uint64_t stripe,
+/* The same, or a new one, where any of the runs is not superseded. -ENOMEM; *@out may be NULL. */
+int journal_stripe_get(struct journal_member *jm, uint64_t stripe, const struct journal_run *runs,
+	unsigned run_count, struct journal_stripe **out);
+
+/* Batch @seq holds a record of @runs of it. */
+void journal_stripe_note(struct journal_member *jm, struct journal_stripe *s,
 	const struct journal_run *runs, unsigned run_count, uint64_t seq);
 
 /* What only batches before the durable tail said is no longer there. */
 void journal_stripes_release(struct journal_member *jm);
 
-/* All of a member's. */
+/* All of a member's, but that appends wait is kept. */
 void journal_stripes_drop(struct journal_member *jm);
 
-void journal_stripe_rows_free(struct journal_stripe *s);
+void journal_row_free(struct journal_row *row);
 
 #endif

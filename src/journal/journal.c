@@ -15,10 +15,8 @@
 #include <sys/random.h>
 #include "base/crc32c.h"
 
-/* A larger batch costs those in it more latency than it saves the ring; and the largest chunk. */
-#define BATCH_PAYLOAD_BLOCKS 256u
-
-_Static_assert(BATCH_PAYLOAD_BLOCKS >= MAX_CHUNK_BLOCKS, "every write fits into a batch");
+/* Appends share a batch up to this; a larger one has a batch for itself. */
+#define SHARED_PAYLOAD_BLOCKS 256u
 
 static void batch_start(struct journal_member *jm);
 
@@ -61,6 +59,21 @@ static void appends_end(struct list *appends, int err)
 		a->seq = err < 0 ? 0 : a->seq;
 		a->done(a, err);
 	}
+}
+
+/* None of those that wait will be in a batch. */
+static void waiting_end(struct journal_member *jm, int err)
+{
+	struct list waiting;
+	list_init(&waiting);
+	list_splice_back(&waiting, &jm->waiting);
+	list_for_each (n, &waiting) {
+		const struct journal_append *a = container_of(n, struct journal_append, node);
+		struct journal_stripe *s = journal_stripe_find(jm->j, jm->index, a->stripe);
+		if (s)
+			s->waiting--;
+	}
+	appends_end(&waiting, err);
 }
 
 /* What a failed batch may have left in the ring is as good as any other record, but nobody waits
@@ -108,10 +121,11 @@ struct gathering {
 static bool gathering_admits(
 	const struct journal_member *jm, struct gathering *g, const struct journal_append *a)
 {
-	uint32_t payload = g->payload_blocks + a->partial_blocks;
+	uint32_t payload = g->payload_blocks + a->payload_blocks;
 	uint32_t records = g->record_bytes + journal_disk_record_bytes(a->run_count);
-	uint32_t most = (uint32_t)min_u64(BATCH_PAYLOAD_BLOCKS, jm->j->batch_blocks - 1);
-	return payload <= most && g->count + 1 < IO_MAX_IOV &&
+	if (g->count && (payload > SHARED_PAYLOAD_BLOCKS || payload >= jm->j->batch_blocks))
+		return false;
+	return jm->io.iov_count + a->iov_count <= IO_MAX_IOV &&
 	       records <= JOURNAL_BATCH_RECORDS_MAX && journal_ring_place(jm, 1 + payload, &g->at);
 }
 
@@ -122,12 +136,15 @@ static void gather(struct journal_member *jm, struct gathering *g, struct journa
 	list_push_back(&jm->sent, &a->node);
 	a->seq = jm->next_seq;
 	g->record_bytes = journal_disk_record_encode(a, g->record_bytes, header);
-	g->payload_blocks += a->partial_blocks;
+	g->payload_blocks += a->payload_blocks;
 	g->count++;
-	if (a->partial_blocks)
-		jm->iov[jm->io.iov_count++] = (struct iovec){
-			(void *)(uintptr_t)a->partial, (size_t)a->partial_blocks * BLOCK_BYTES};
-	journal_stripe_note(jm, a->stripe, a->runs, a->run_count, a->seq);
+	memcpy(jm->iov + jm->io.iov_count, a->iov, a->iov_count * sizeof(*a->iov));
+	jm->io.iov_count += a->iov_count;
+	struct journal_stripe *s = journal_stripe_find(jm->j, jm->index, a->stripe);
+	if (s) {
+		s->waiting--;
+		journal_stripe_note(jm, s, a->runs, a->run_count, a->seq);
+	}
 }
 
 static void append_must_wait(struct journal_member *jm, struct journal_append *a)
@@ -210,6 +227,36 @@ static void batch_start(struct journal_member *jm)
 
 /* ---- appending ---- */
 
+uint32_t journal_max_blocks(const struct journal *j)
+{
+	return j->batch_blocks ? j->batch_blocks - 1 : 0;
+}
+
+static uint32_t payload_crc(const struct journal_append *a)
+{
+	uint32_t chain = 0;
+	for (unsigned i = 0; i < a->iov_count; i++)
+		for (size_t at = 0; at < a->iov[i].iov_len; at += BLOCK_BYTES)
+			chain = journal_disk_crc_add(
+				chain, (const uint8_t *)a->iov[i].iov_base + at);
+	return chain;
+}
+
+/* What can be said of @a before it waits. */
+static int append_check(struct journal_member *jm, const struct journal_append *a)
+{
+	struct journal_stripe *s;
+	if (!jm->member)
+		return -ENODEV;
+	if (a->payload_blocks > journal_max_blocks(jm->j) || a->iov_count > JOURNAL_MAX_IOV ||
+		journal_disk_record_bytes(a->run_count) > JOURNAL_BATCH_RECORDS_MAX)
+		return -EFBIG;
+	int err = journal_stripe_get(jm, a->stripe, a->runs, a->run_count, &s);
+	if (s)
+		s->waiting++;
+	return err;
+}
+
 void journal_append(struct journal *j, struct journal_append *a)
 {
 	struct journal_member *jm = &j->members[a->member];
@@ -217,16 +264,12 @@ void journal_append(struct journal *j, struct journal_append *a)
 	a->seq = 0;
 	a->waited = false;
 	counter_add(&j->counters.appends, 1);
-	if (!jm->member) {
-		refuse(j, a, -ENODEV);
+	int err = append_check(jm, a);
+	if (err < 0) {
+		refuse(j, a, err);
 		return;
 	}
-	if (a->partial_blocks >= j->batch_blocks ||
-		journal_disk_record_bytes(a->run_count) > JOURNAL_BATCH_RECORDS_MAX) {
-		refuse(j, a, -EFBIG);
-		return;
-	}
-	a->crc = crc32c(a->partial, (size_t)a->partial_blocks * BLOCK_BYTES);
+	a->crc = payload_crc(a);
 	list_push_back(&jm->waiting, &a->node);
 	batch_start(jm);
 }
@@ -258,6 +301,13 @@ void journal_flushed(struct journal *j, uint64_t epoch)
 			jm->oldest_seq++;
 		batch_start(jm);
 	}
+}
+
+void journal_flush_failed(struct journal *j, int err)
+{
+	for (unsigned i = 0; i < j->members_count; i++)
+		if (!j->members[i].writing)
+			waiting_end(&j->members[i], err);
 }
 
 static bool waits_for_room(const struct journal_member *jm)
@@ -314,14 +364,11 @@ void journal_set_member(struct journal *j, unsigned index, struct member *m)
 {
 	assert(index < j->members_count);
 	struct journal_member *jm = &j->members[index];
-	struct list waiting;
-	list_init(&waiting);
-	list_splice_back(&waiting, &jm->waiting);
 	jm->member = m;
 	jm->written_to = NULL; /* what is under way is for nobody any more */
 	jm->failed = false;
 	journal_member_renew(jm);
-	appends_end(&waiting, -ENODEV);
+	waiting_end(jm, -ENODEV);
 }
 
 bool journal_busy(const struct journal *j)

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* The partial-parity log: what closes the write hole of RAID5.
+/* The partial-write log: what closes the write hole of RAID5.
  *
  * While a stripe is written in part, a power cut can leave some of its members new and some old.
  * Whoever then loses a member rebuilds the blocks at rest of that stripe from parity that does not
- * fit. So before a partial write, the XOR of the data that it does *not* write (the partial parity
- * PP) goes durably to the stripe's parity member. After a crash P = PP ^ (what the written slots
- * hold now), whatever of the write arrived, and a member that is lost as well is rebuilt rightly.
- * The idea is md's (Linux, Documentation/driver-api/md/raid5-ppl.rst). Beyond it: a degraded stripe
- * is protected too. A missing slot counts as not written, with the data that it shall have: they
- * are in PP (old where the write leaves it alone, new where it does not), and nowhere else.
+ * fit. So before a partial write touches the members, the blocks that it is about to store, data
+ * and parity, go durably to a ring on the stripe's parity member. After a crash they are stored once
+ * more, and the stripe is as if the write had happened, whatever of it had arrived: a member that
+ * is lost as well is rebuilt rightly.
+ *
+ * Why the data too, where md logs the XOR of what is *not* written (its partial parity log, Linux,
+ * Documentation/driver-api/md/raid5-ppl.rst): that XOR is of use only as long as those blocks are
+ * on the medium as they were when it was made. A write that was answered and not yet flushed may be
+ * lost with the power; the next write of the same row has it in its XOR. docs/design.md has more.
  *
  * Owner thread: the engine's.
  * Invariants: I1 a record is durable before done() says so. I2 a record is kept until the members
- *   were flushed after the write that it protects had ended. I3 of several records of one row only
- *   the newest counts; a write that needs none (a full row) supersedes an older one that the rings
- *   still hold (journal_holds()): a record that has done its duty does no harm as long as what it
- *   calls unwritten stays as it was. I4 records of another volume, epoch or place never count, nor
+ *   were flushed after the write that it protects had ended. I3 of several records
+ *   the newest counts, for each slot of each row; a write that needs none (a full row) supersedes
+ *   older ones that the rings still hold (journal_holds()). A record that has done its duty does no
+ *   harm: what it says is what the members hold, until a newer one says otherwise.
+ *   I4 records of another volume, epoch or place never count, nor
  *   anything that a user's data could look like. I5 what is older than a damaged batch never
  *   counts: it may have been superseded there.
  * May use: member, io, base. Must not know: plans, parity arithmetic, tuples.
@@ -31,11 +35,13 @@
 struct journal;
 
 #define JOURNAL_MAX_MEMBERS 16u
+#define JOURNAL_MAX_IOV     (IO_MAX_IOV - 1) /* of an append: one is the header's */
 
 /* Read the rings of the present members (NULL: missing). Blocking, before the engine starts. After
  * a clean end (@clean) what they hold is ignored. Damage costs the damaged batch and those before
  * it on that member, with a warning; a torn newest batch is what a power cut leaves, costs nothing
- * else, and no write that it protects had begun. @count: members of the volume. */
+ * else, and no write that it protects had begun. @count: members of the volume. -EUCLEAN: the area
+ * is too small for the volume's stripes. */
 int journal_load(struct io_engine *io, struct member *const *members, unsigned count, bool clean,
 	struct journal **out, struct errmsg *why);
 void journal_free(struct journal *j); /* accepts NULL; nothing under way */
@@ -49,13 +55,14 @@ int journal_format(struct member *m);
  * what it holds: no begin. */
 int journal_begin(struct journal *j, uint64_t generation);
 
-/* Consecutive rows of a stripe that a write treats alike. */
+/* Consecutive rows of a stripe in which a write stores the same slots. */
 struct journal_run {
 	uint16_t row, rows;
-	/* The rows are written in full, which needs no protection; older records of them no longer
-	 * count. Else bit i of @written_slots: data slot i, which is present, is written (none: a
-	 * missing slot only). */
+	/* Older records of the rows no longer count, and there is nothing new to say: they are
+	 * written in full, which needs no protection, or what was said did not happen. */
 	bool superseded;
+	/* Else bit i: data slot i is written; also that of a missing member, so that older records
+	 * of it do not count. */
 	uint16_t written_slots;
 };
 
@@ -66,13 +73,15 @@ struct journal_append {
 	unsigned member;                /* the stripe's parity member */
 	const struct journal_run *runs; /* borrowed until done(); in order, apart, at least one */
 	unsigned run_count;
-	/* The PP of all rows of the runs that are not superseded, in order; page-aligned; borrowed
-	 * until done(). May be NULL where there are none. */
-	const uint8_t *partial;
-	uint32_t partial_blocks;
+	/* For each run that is not superseded, in order: its rows of the new parity, then those of
+	 * each written slot, ascending. Whole blocks, page-aligned; borrowed until done(). At most
+	 * JOURNAL_MAX_IOV pieces. */
+	const struct iovec *iov;
+	unsigned iov_count;
+	uint32_t payload_blocks;
 	/* Engine thread, never from within the call. An error: not durable; -ENODEV: the member is
-	 * not there, or was taken away, and with it the parity; -EFBIG: more than the ring holds
-	 * (no volume of super_layout()'s making has such a chunk). */
+	 * not there, or was taken away, and with it the parity; -EFBIG: more than
+	 * journal_max_blocks(); -ENOMEM. */
 	void (*done)(struct journal_append *a, int err);
 	/* The journal's. */
 	uint64_t seq; /* of its batch; 0: none */
@@ -81,14 +90,17 @@ struct journal_append {
 	bool waited;
 };
 
+/* The payload blocks that an append may have; a partial write of a whole stripe has no more. */
+uint32_t journal_max_blocks(const struct journal *j);
+
 /* The record is on its way. */
 void journal_append(struct journal *j, struct journal_append *a);
 
 /* The write that @a protects has ended, after done(): its record may go after the next flush. */
 void journal_ended(struct journal *j, struct journal_append *a);
 
-/* The newest record of @row of @stripe that the ring of @member may still show after a crash calls
- * some of it unwritten: who writes that without a record must supersede it first. */
+/* After a crash the ring of @member may still show a record of @row of @stripe that is not
+ * superseded: who writes the row without a record must supersede it first. */
 bool journal_holds(const struct journal *j, unsigned member, uint64_t stripe, unsigned row);
 
 /* As intent_epoch() and intent_flushed(): a flush of all members that began at @epoch has ended. */
@@ -97,6 +109,9 @@ void journal_flushed(struct journal *j, uint64_t epoch);
 
 /* A flush that begins now would free room, and a ring is more than half full or an append waits. */
 bool journal_wants_flush(const struct journal *j);
+
+/* A flush failed, and no other will be tried: appends that wait for room end with @err. */
+void journal_flush_failed(struct journal *j, int err);
 
 /* An append waits for room that a stripe holds which was found at load and is not yet forgotten. */
 bool journal_wants_resync(const struct journal *j, uint64_t *stripe);
@@ -110,10 +125,12 @@ uint32_t journal_failed_members(const struct journal *j); /* as intent_failed_me
 
 /* ---- recovery ---- */
 
-/* What was loaded for one row: the newest record. */
+/* What was loaded for one row: the newest parity, and the newest data of each slot that was
+ * written. Blocks, aligned to 64 bytes; the journal's, until forgotten. */
 struct journal_found {
 	uint16_t written_slots;
-	const uint8_t *partial; /* a block, aligned to 64 bytes; the journal's, until forgotten */
+	const uint8_t *parity;
+	const uint8_t *data[JOURNAL_MAX_MEMBERS]; /* of the written slots */
 };
 bool journal_find(const struct journal *j, unsigned member, uint64_t stripe, unsigned row,
 	struct journal_found *out);

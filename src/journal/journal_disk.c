@@ -6,10 +6,11 @@
  *	batch	0 magic, 8 CRC-32C, 12 payload blocks, 16 volume UUID, 32 cookie, 40 sequence
  *		number, 48 tail, 56 block of the ring, 60 bytes of records, 62 records, 64 zero,
  *		72 records, zeros
- *	record	0 stripe, 8 CRC-32C of its payload, 12 runs, 14 zero, 16 runs
- *	run	0 first row, 1 rows - 1, 2 written slots (bit 15: superseded, no payload)
+ *	record	0 stripe, 8 checksum of its payload, 12 runs, 14 zero, 16 runs
+ *	run	0 first row, 1 rows - 1, 2 written slots (only bit 15: superseded, no payload)
  *
- * Both checksums cover their whole block, with zeros in their own place. */
+ * Both headers' checksums cover their whole block, with zeros in their own place. That of a payload
+ * is a chain over its blocks: journal_disk_crc_add(). */
 #include "journal/journal_disk.h"
 
 #include <string.h>
@@ -67,6 +68,20 @@ uint32_t journal_disk_ring_blocks(const struct super *super)
 {
 	uint64_t blocks = super->journal.len_bytes / BLOCK_BYTES;
 	return blocks ? (uint32_t)min_u64(blocks - 1, JOURNAL_RING_MAX_BLOCKS) : 0;
+}
+
+uint32_t journal_disk_crc_add(uint32_t chain, const uint8_t *block)
+{
+	uint8_t link[8];
+	put_le32(link, chain);
+	put_le32(link + 4, crc32c(block, BLOCK_BYTES));
+	return crc32c(link, sizeof(link));
+}
+
+uint32_t journal_disk_run_blocks(const struct journal_run *run)
+{
+	unsigned slots = (unsigned)__builtin_popcount(run->written_slots);
+	return run->superseded ? 0 : run->rows * (1 + slots);
 }
 
 static uint32_t block_crc(const uint8_t *block, unsigned crc_at)
@@ -150,7 +165,7 @@ void journal_disk_batch_encode(const struct super *super, uint64_t cookie,
 
 /* ---- decoding ---- */
 
-/* The payload blocks of one run; -1 where the volume has no such rows or slots. */
+/* The payload blocks of a run; -1 where the volume has no such rows or slots. */
 static int run_check(const struct super *super, const uint8_t *in)
 {
 	unsigned rows = in[RUN_ROWS] + 1u;
@@ -159,7 +174,9 @@ static int run_check(const struct super *super, const uint8_t *in)
 		return -1;
 	if (written == RUN_SUPERSEDED)
 		return 0;
-	return written >> (super->members - 1) ? -1 : (int)rows;
+	if (!written || written >> (super->members - 1))
+		return -1;
+	return (int)(rows * (1 + (unsigned)__builtin_popcount(written)));
 }
 
 /* Where the record at @at ends in the block; 0 where it is impossible. Adds its payload. */
@@ -174,10 +191,10 @@ static uint32_t record_check(const struct super *super, const uint8_t *block, ui
 	if (!runs || bytes > end - at || get_le64(in + RECORD_STRIPE) >= super->stripes)
 		return 0;
 	for (unsigned i = 0; i < runs; i++) {
-		int rows = run_check(super, in + RECORD_RUN + i * RUN_BYTES);
-		if (rows < 0)
+		int blocks = run_check(super, in + RECORD_RUN + i * RUN_BYTES);
+		if (blocks < 0)
 			return 0;
-		*payload += (unsigned)rows;
+		*payload += (unsigned)blocks;
 	}
 	return at + bytes;
 }
@@ -233,7 +250,7 @@ void journal_disk_record_decode(
 		.runs = in + RECORD_RUN};
 	for (unsigned i = 0; i < out->run_count; i++) {
 		struct journal_run run = journal_disk_run(out, i);
-		out->payload_blocks += run.superseded ? 0 : run.rows;
+		out->payload_blocks += journal_disk_run_blocks(&run);
 	}
 	*at_bytes += journal_disk_record_bytes(out->run_count);
 }

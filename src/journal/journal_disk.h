@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The bytes of the journal area (docs/format.md, "Partial-parity log"): a header block, then the
+/* The bytes of the journal area (docs/format.md, "Partial-write log"): a header block, then the
  * ring. A batch is a header block with records and, behind it, the records' payload blocks. Only
  * journal_disk.c knows the bytes; pure, no I/O. Decoders trust nothing. */
 #ifndef STABLEFS_JOURNAL_JOURNAL_DISK_H
@@ -40,6 +40,12 @@ static inline uint32_t journal_disk_record_bytes(unsigned run_count)
 {
 	return 16 + 4 * run_count;
 }
+
+/* The checksum of a payload: 0, then this for each block. */
+uint32_t journal_disk_crc_add(uint32_t chain, const uint8_t *block);
+
+/* Payload blocks of a run. */
+uint32_t journal_disk_run_blocks(const struct journal_run *run);
 
 /* Append @a's record to the records in the batch header @block, from @at_bytes on (0 first), where
  * there is room. Returns where the next goes. @a->crc is of its payload. */

@@ -7,7 +7,7 @@
  *	newest_find	the newest whose payload is whole; one behind it may be torn
  *	run_trace	down from there, number by number, to its tail: where one is missing or
  *			damaged, whatever is older does not count (I5)
- *	batch_apply	of that run, oldest first: the newest record of each row stays
+ *	batch_apply	of that run, oldest first: the newest block of each slot stays
  *
  * What an image can cost is bounded by the size of its ring, which is 64 MiB at most. */
 #include "journal/internal.h"
@@ -107,6 +107,14 @@ static void headers_scan(struct ring_load *load)
 	qsort(load->batches, load->count, sizeof(*load->batches), compare_seq);
 }
 
+static uint32_t payload_crc(const uint8_t *payload, uint32_t blocks)
+{
+	uint32_t chain = 0;
+	for (uint32_t i = 0; i < blocks; i++)
+		chain = journal_disk_crc_add(chain, payload + (size_t)i * BLOCK_BYTES);
+	return chain;
+}
+
 static bool batch_is_whole(const struct ring_load *load, const struct journal_disk_batch *b)
 {
 	const uint8_t *header = ring_block(load, b->at), *payload = header + BLOCK_BYTES;
@@ -114,10 +122,9 @@ static bool batch_is_whole(const struct ring_load *load, const struct journal_di
 	for (unsigned i = 0; i < b->record_count; i++) {
 		struct journal_disk_record record;
 		journal_disk_record_decode(header, &at, &record);
-		size_t bytes = (size_t)record.payload_blocks * BLOCK_BYTES;
-		if (crc32c(payload, bytes) != record.crc)
+		if (payload_crc(payload, record.payload_blocks) != record.crc)
 			return false;
-		payload += bytes;
+		payload += (size_t)record.payload_blocks * BLOCK_BYTES;
 	}
 	return true;
 }
@@ -176,22 +183,30 @@ static void row_remove(struct journal_stripe *s, struct journal_row *row)
 	while (*at != row)
 		at = &(*at)->next;
 	*at = row->next;
-	free(row);
+	journal_row_free(row);
 }
 
-static int row_put(struct journal_stripe *s, unsigned row, uint16_t written, const uint8_t *partial)
+static struct journal_row *row_get(struct journal_stripe *s, unsigned row)
 {
 	struct journal_row *r = row_of(s, row);
-	if (!r) {
-		r = aligned_alloc(_Alignof(struct journal_row), sizeof(*r));
-		if (!r)
-			return -ENOMEM;
-		r->row = row;
-		r->next = s->found;
-		s->found = r;
-	}
-	r->written_slots = written;
-	memcpy(r->partial, partial, BLOCK_BYTES);
+	if (r)
+		return r;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return NULL;
+	r->row = row;
+	r->next = s->found;
+	s->found = r;
+	return r;
+}
+
+static int block_put(uint8_t **copy, const uint8_t *block)
+{
+	if (!*copy)
+		*copy = mem_alloc_blocks(BLOCK_BYTES);
+	if (!*copy)
+		return -ENOMEM;
+	memcpy(*copy, block, BLOCK_BYTES);
 	return 0;
 }
 
@@ -204,25 +219,50 @@ static void rows_supersede(struct journal_stripe *s, const struct journal_run *r
 	}
 }
 
-/* Before the stripe is noted as of @seq: its rows found so far are those of older batches. */
+static int rows_put(struct journal_stripe *s, const struct journal_run *run, const uint8_t *payload)
+{
+	for (unsigned i = 0; i < run->rows; i++) {
+		struct journal_row *r = row_get(s, run->row + i);
+		const uint8_t *block = payload + (size_t)i * BLOCK_BYTES;
+		if (!r || block_put(&r->parity, block) < 0)
+			return -ENOMEM;
+		for (unsigned slot = 0; run->written_slots >> slot; slot++) {
+			if (!(run->written_slots >> slot & 1))
+				continue;
+			block += (size_t)run->rows * BLOCK_BYTES;
+			if (block_put(&r->data[slot], block) < 0)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int run_apply(struct journal_member *jm, uint64_t seq,
+	const struct journal_disk_record *record, const struct journal_run *run,
+	const uint8_t *payload)
+{
+	struct journal_stripe *s;
+	int err = journal_stripe_get(jm, record->stripe, run, 1, &s);
+	if (err < 0 || !s)
+		return err;
+	journal_stripe_note(jm, s, run, 1, seq);
+	if (run->superseded) {
+		rows_supersede(s, run);
+		return 0;
+	}
+	s->found_seq = s->found ? s->found_seq : seq;
+	return rows_put(s, run, payload);
+}
+
 static int record_apply(struct journal_member *jm, uint64_t seq,
 	const struct journal_disk_record *record, const uint8_t *payload)
 {
 	for (unsigned i = 0; i < record->run_count; i++) {
 		struct journal_run run = journal_disk_run(record, i);
-		struct journal_stripe *s = journal_stripe_note(jm, record->stripe, &run, 1, seq);
-		if (!s && run.superseded)
-			continue;
-		if (!s)
-			return -ENOMEM;
-		if (run.superseded) {
-			rows_supersede(s, &run);
-			continue;
-		}
-		s->found_seq = s->found ? s->found_seq : seq;
-		for (unsigned r = 0; r < run.rows; r++, payload += BLOCK_BYTES)
-			if (row_put(s, run.row + r, run.written_slots, payload) < 0)
-				return -ENOMEM;
+		int err = run_apply(jm, seq, record, &run, payload);
+		if (err < 0)
+			return err;
+		payload += (size_t)journal_disk_run_blocks(&run) * BLOCK_BYTES;
 	}
 	return 0;
 }
@@ -243,7 +283,7 @@ static int batch_apply(const struct ring_load *load, const struct journal_disk_b
 }
 
 /* The log goes on behind the newest; the batches that stripes were found in are kept. */
-static int run_apply(struct ring_load *load)
+static int batches_apply(struct ring_load *load)
 {
 	struct journal_member *jm = load->jm;
 	const struct journal_disk_batch *newest = &load->batches[load->newest];
@@ -295,13 +335,13 @@ static int ring_load(struct journal_member *jm)
 	if (found)
 		run_trace(&load);
 	if (load.damaged || (load.count && !found) || (found && !run_is_possible(&load)))
-		log_warn("%s: the partial-parity log is damaged: older records do not count",
+		log_warn("%s: the partial-write log is damaged: older records do not count",
 			member_path(jm->member));
 	if (!found || !run_is_possible(&load)) {
 		journal_member_renew(jm);
 		return 0;
 	}
-	return run_apply(&load);
+	return batches_apply(&load);
 }
 
 static int member_load(struct journal_member *jm, bool clean)
@@ -317,7 +357,7 @@ static int member_load(struct journal_member *jm, bool clean)
 	int err = io_sync_read(
 		member_file(jm->member), super->journal.offset_bytes, block, BLOCK_BYTES);
 	if (err < 0 || !journal_disk_header_decode(super, block, &header)) {
-		log_warn("%s: the partial-parity log's header is damaged: its records do not count",
+		log_warn("%s: the partial-write log's header is damaged: its records do not count",
 			member_path(jm->member));
 		return 0;
 	}
@@ -380,14 +420,17 @@ int journal_load(struct io_engine *io, struct member *const *members, unsigned c
 	struct journal **out, struct errmsg *why)
 {
 	if (count > JOURNAL_MAX_MEMBERS || !first_present(members, count))
-		return errmsg_set(why, -EINVAL, "no member to load the partial-parity log from");
+		return errmsg_set(why, -EINVAL, "no member to load the partial-write log from");
 	cleanup(journal_freep) struct journal *j = NULL;
 	int err = journal_new(io, members, count, &j);
+	if (err == 0 && journal_max_blocks(j) < j->super.chunk_blocks * j->super.members)
+		return errmsg_set(why, -EUCLEAN,
+			"the journal area is too small for a partial write of a whole stripe");
 	for (unsigned i = 0; i < count && err == 0; i++)
 		if (members[i])
 			err = member_load(&j->members[i], clean);
 	if (err < 0)
-		return errmsg_set(why, err, "no memory for the partial-parity log");
+		return errmsg_set(why, err, "no memory for the partial-write log");
 	*out = take_ptr(&j);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "journal/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct journal_stripe **bucket_of(const struct journal *j, unsigned member, uint64_t stripe)
 {
@@ -31,18 +32,27 @@ static struct journal_stripe *stripe_new(struct journal_member *jm, uint64_t str
 	struct journal_stripe **bucket = bucket_of(jm->j, jm->index, stripe);
 	s->stripe = stripe;
 	s->member = jm->index;
-	list_node_init(&s->node);
+	s->newest_seq = jm->next_seq;
+	list_push_back(&jm->stripes, &s->node);
 	s->next = *bucket;
 	*bucket = s;
 	return s;
 }
 
-void journal_stripe_rows_free(struct journal_stripe *s)
+void journal_row_free(struct journal_row *row)
+{
+	free(row->parity);
+	for (unsigned i = 0; i < JOURNAL_MAX_MEMBERS; i++)
+		free(row->data[i]);
+	free(row);
+}
+
+static void rows_free(struct journal_stripe *s)
 {
 	while (s->found) {
 		struct journal_row *row = s->found;
 		s->found = row->next;
-		free(row);
+		journal_row_free(row);
 	}
 }
 
@@ -53,7 +63,7 @@ static void stripe_free(struct journal *j, struct journal_stripe *s)
 		at = &(*at)->next;
 	*at = s->next;
 	list_remove(&s->node);
-	journal_stripe_rows_free(s);
+	rows_free(s);
 	free(s);
 }
 
@@ -74,33 +84,34 @@ static bool any_partial(const struct journal_run *runs, unsigned run_count)
 	return false;
 }
 
-struct journal_stripe *journal_stripe_note(struct journal_member *jm, uint64_t stripe,
-	const struct journal_run *runs, unsigned run_count, uint64_t seq)
+int journal_stripe_get(struct journal_member *jm, uint64_t stripe, const struct journal_run *runs,
+	unsigned run_count, struct journal_stripe **out)
 {
-	struct journal_stripe *s = journal_stripe_find(jm->j, jm->index, stripe);
-	if (!s && any_partial(runs, run_count)) {
-		s = stripe_new(jm, stripe);
-		if (!s)
-			jm->blind_seq = seq;
-	}
-	if (!s)
-		return NULL;
+	*out = journal_stripe_find(jm->j, jm->index, stripe);
+	if (*out || !any_partial(runs, run_count))
+		return 0;
+	*out = stripe_new(jm, stripe);
+	return *out ? 0 : -ENOMEM;
+}
+
+static void stripe_is_of(struct journal_member *jm, struct journal_stripe *s, uint64_t seq)
+{
 	s->newest_seq = seq;
 	list_remove(&s->node);
 	list_push_back(&jm->stripes, &s->node);
+}
+
+void journal_stripe_note(struct journal_member *jm, struct journal_stripe *s,
+	const struct journal_run *runs, unsigned run_count, uint64_t seq)
+{
+	stripe_is_of(jm, s, seq);
 	for (unsigned i = 0; i < run_count; i++)
 		for (unsigned r = 0; r < runs[i].rows; r++)
 			row_set(s, runs[i].row + r, !runs[i].superseded);
-	return s;
 }
 
 bool journal_holds(const struct journal *j, unsigned member, uint64_t stripe, unsigned row)
 {
-	const struct journal_member *jm = &j->members[member];
-	if (!jm->member)
-		return false;
-	if (jm->blind_seq && jm->blind_seq >= jm->durable_tail)
-		return true;
 	const struct journal_stripe *s = journal_stripe_find(j, member, stripe);
 	return s && (s->held[row / 64] >> (row % 64) & 1);
 }
@@ -112,19 +123,38 @@ void journal_stripes_release(struct journal_member *jm)
 		struct journal_stripe *s = container_of(n, struct journal_stripe, node);
 		if (s->newest_seq >= jm->durable_tail)
 			return;
-		stripe_free(jm->j, s);
+		if (s->waiting)
+			stripe_is_of(jm, s, jm->next_seq);
+		else
+			stripe_free(jm->j, s);
 	}
 }
 
 void journal_stripes_drop(struct journal_member *jm)
 {
-	struct list_node *n;
-	while ((n = list_first(&jm->stripes)))
-		stripe_free(jm->j, container_of(n, struct journal_stripe, node));
-	jm->blind_seq = 0;
+	list_for_each_safe (n, &jm->stripes) {
+		struct journal_stripe *s = container_of(n, struct journal_stripe, node);
+		if (!s->waiting) {
+			stripe_free(jm->j, s);
+			continue;
+		}
+		rows_free(s);
+		memset(s->held, 0, sizeof(s->held));
+		s->newest_seq = jm->next_seq;
+	}
 }
 
 /* ---- found at load ---- */
+
+static void row_show(const struct journal_row *row, struct journal_found *out)
+{
+	*out = (struct journal_found){.parity = row->parity};
+	for (unsigned i = 0; i < JOURNAL_MAX_MEMBERS; i++) {
+		out->data[i] = row->data[i];
+		if (row->data[i])
+			out->written_slots |= (uint16_t)(1u << i);
+	}
+}
 
 bool journal_find(const struct journal *j, unsigned member, uint64_t stripe, unsigned row,
 	struct journal_found *out)
@@ -133,7 +163,7 @@ bool journal_find(const struct journal *j, unsigned member, uint64_t stripe, uns
 	for (const struct journal_row *r = s ? s->found : NULL; r; r = r->next) {
 		if (r->row != row)
 			continue;
-		*out = (struct journal_found){r->written_slots, r->partial};
+		row_show(r, out);
 		return true;
 	}
 	return false;
@@ -143,7 +173,7 @@ static void stripe_forget(struct journal *j, struct journal_stripe *s)
 {
 	if (!s->found)
 		return;
-	journal_stripe_rows_free(s);
+	rows_free(s);
 	batch_part_ended(&j->members[s->member], s->found_seq);
 }
 

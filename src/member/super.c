@@ -18,6 +18,7 @@
 #define INTENT_END        MIB
 #define JOURNAL_MIN_BYTES (256 * KIB)
 #define JOURNAL_MAX_BYTES (64 * MIB)
+#define JOURNAL_RECORDS   3 /* the largest that fit at least: a partial write of a whole stripe */
 #define JOURNAL_SHARE     16 /* of the data: one sixteenth, within the bounds above */
 #define DATA_ALIGN_BYTES  MIB
 
@@ -28,10 +29,19 @@
 _Static_assert(INTENT_END - INTENT_OFFSET >= SUPER_INTENT_MIN_BYTES, "room for the intent log");
 _Static_assert(REGIONS_ONE_BLOCK <= SUPER_MAX_REGIONS, "the layout keeps to the format");
 
-static uint64_t journal_bytes(uint64_t data_bytes)
+/* A record is a header and every block of a stripe; the ring has a header too. Only levels with
+ * parity keep one. */
+static uint64_t journal_least_bytes(const struct super *super)
+{
+	uint64_t record = 1 + (uint64_t)super->chunk_blocks * super->members;
+	uint64_t least = round_up_u64((1 + JOURNAL_RECORDS * record) * BLOCK_BYTES, 64 * KIB);
+	return super->level > 1 ? max_u64(least, JOURNAL_MIN_BYTES) : JOURNAL_MIN_BYTES;
+}
+
+static uint64_t journal_bytes(const struct super *super, uint64_t data_bytes)
 {
 	uint64_t share = round_up_u64(data_bytes / JOURNAL_SHARE, 64 * KIB);
-	return min_u64(max_u64(share, JOURNAL_MIN_BYTES), JOURNAL_MAX_BYTES);
+	return min_u64(max_u64(share, journal_least_bytes(super)), JOURNAL_MAX_BYTES);
 }
 
 /* REGION_MIN_BLOCKS is a multiple of every chunk size, so no stripe lies in two regions. */
@@ -66,7 +76,7 @@ int super_layout(struct super *super, uint64_t stripes, uint64_t system_bytes, s
 	super->stripes = stripes;
 	super->region_blocks = region_blocks(data_blocks);
 	uint64_t at = area_place(&super->intent, INTENT_OFFSET, INTENT_END - INTENT_OFFSET);
-	at = area_place(&super->journal, at, journal_bytes(data_blocks * BLOCK_BYTES));
+	at = area_place(&super->journal, at, journal_bytes(super, data_blocks * BLOCK_BYTES));
 	at = area_place(&super->system, at, round_up_u64(system_bytes, BLOCK_BYTES));
 	at = area_place(&super->tuples, at, tuple_bytes);
 	at = area_place(

@@ -445,6 +445,8 @@ static int stripe_settle(struct check_op *op, int err)
 	const struct stripe_check *check = op->check;
 	if (check->mode == STRIPE_RESYNC)
 		doubt_settle(eng, check->stripe, err);
+	if (check->mode == STRIPE_RESYNC && !err && eng->config.journal)
+		journal_forget(eng->config.journal, check->stripe);
 	if (check->mode != STRIPE_REBUILD)
 		return err;
 	if (!err && op->rebuild_failed)

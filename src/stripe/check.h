@@ -107,6 +107,11 @@ static inline const uint8_t *check_solve(struct check_op *op, unsigned row, unsi
 	return check_solve_without(op, row, slot, 1u << slot);
 }
 
+/* ---- check_log.c ---- */
+
+/* RESYNC: what the partial-write log knows of @row is in memory, right, and will be written. */
+void check_log_replay(struct check_op *op, unsigned row);
+
 /* ---- check_mend.c ---- */
 
 /* The block in memory is right now: it gets a tuple, and will be written. */

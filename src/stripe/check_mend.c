@@ -167,9 +167,11 @@ static void mend_mirror_row(struct check_op *op, unsigned row)
 void check_mend_rows(struct check_op *op)
 {
 	for (unsigned row = 0; row < check_rows(op); row++) {
-		if (check_with_parity(op))
+		if (check_with_parity(op)) {
+			check_log_replay(op, row);
 			mend_parity_row(op, row);
-		else
+		} else {
 			mend_mirror_row(op, row);
+		}
 	}
 }

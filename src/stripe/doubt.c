@@ -4,6 +4,11 @@
 
 #include <stdlib.h>
 
+static bool is_in_doubt(void *ctx, uint64_t stripe)
+{
+	return doubt_has(ctx, stripe);
+}
+
 int doubt_init(struct stripe_engine *eng)
 {
 	uint64_t stripes = eng->config.geometry.stripes;
@@ -13,6 +18,8 @@ int doubt_init(struct stripe_engine *eng)
 	for (uint64_t region = 0; region < eng->doubt.regions && !eng->config.read_only; region++)
 		if (intent_is_marked(eng->config.intent, region))
 			stripe_set_add_region(&eng->doubt, region);
+	if (eng->config.journal)
+		journal_forget_unless(eng->config.journal, is_in_doubt, eng);
 	return 0;
 }
 

@@ -241,10 +241,12 @@ int stripe_engine_run(struct stripe_engine *eng, bool wait)
 	accept_posted(eng);
 	membership_run(eng);
 	stripe_lock_settle(eng);
+	write_log_run(eng);
 	bool may_block = list_empty(&eng->to_settle) && !membership_is_due(eng);
 	int ran = io_run(eng->config.io, wait && may_block);
 	membership_run(eng);
 	stripe_lock_settle(eng);
+	write_log_run(eng);
 	return ran;
 }
 

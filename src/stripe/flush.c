@@ -27,6 +27,8 @@ static void flush_finished(struct stripe_flush *leader)
 	int err = leader->err;
 	if (!err && !eng->config.read_only)
 		intent_flushed(eng->config.intent, leader->epoch);
+	if (!err && eng->config.journal)
+		journal_flushed(eng->config.journal, eng->log.epoch);
 	struct list sharing;
 	list_init(&sharing);
 	list_splice_back(&sharing, &eng->flushes_sharing);
@@ -96,6 +98,8 @@ void flush_start(struct stripe_engine *eng)
 	leader->pending = 1;
 	eng->flush_number = eng->membership.changes;
 	leader->epoch = intent_epoch(eng->config.intent);
+	if (eng->config.journal)
+		eng->log.epoch = journal_epoch(eng->config.journal);
 	for (unsigned i = 0; i < eng->config.geometry.members; i++) {
 		if (!eng->config.members[i])
 			continue;

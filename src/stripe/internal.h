@@ -58,6 +58,15 @@ struct engine_counters {
 	_Atomic uint64_t false_pi_errors, repairs_unneeded;
 };
 
+/* What the engine does for the partial-write log's room. */
+struct engine_log {
+	struct stripe_engine *eng;
+	uint64_t epoch; /* of the flush under way */
+	bool flushing, resyncing;
+	struct stripe_flush flush;
+	struct stripe_check resync;
+};
+
 struct stripe_engine {
 	struct stripe_config config; /* members[] change through stripe_engine_set_member() */
 	unsigned slots, data_slots;
@@ -83,6 +92,7 @@ struct stripe_engine {
 	struct engine_parked flush_parked;
 	uint64_t last_tick_ns;
 	_Atomic uint64_t last_request_ns;
+	struct engine_log log;
 	atomic_bool has_owner;
 	pthread_t owner;
 	struct engine_counters count;
@@ -166,6 +176,11 @@ void stripe_check_start(
  * operation.) */
 void stripe_check_held(
 	struct stripe_engine *eng, const struct stripe_view *view, struct stripe_check *check);
+
+/* ---- write_log.c ---- */
+
+/* Flush or resync where the partial-write log wants room. Run loop only. */
+void write_log_run(struct stripe_engine *eng);
 
 /* ---- flush.c ---- */
 

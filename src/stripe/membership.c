@@ -193,6 +193,8 @@ static void tell_log_failures(struct stripe_engine *eng)
 {
 	struct membership *ms = &eng->membership;
 	uint32_t failed = eng->config.read_only ? 0 : intent_failed_members(eng->config.intent);
+	if (eng->config.journal)
+		failed |= journal_failed_members(eng->config.journal);
 	failed &= ~(ms->told | ms->leaving);
 	for (unsigned i = 0; failed >> i; i++) {
 		if (!(failed >> i & 1) || !eng->config.members[i])

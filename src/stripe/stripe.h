@@ -22,6 +22,7 @@
 #include "inflight/sink.h"
 #include "inflight/source.h"
 #include "intent/intent.h"
+#include "journal/journal.h"
 #include "raid/geometry.h"
 
 struct stripe_engine;

@@ -6,7 +6,8 @@
  *	old_data_read		check its PI; on damage mend the stripe		write_mend.c
  *	guards_fetched		sample(GUARD) -> tuples
  *	parity_fetched		sample(PARITY) -> parity and its tuples
- *	region_marked		I2: nothing is written before the intent log says so durably
+ *	promise			I2: nothing is written before the intent log says so durably; nor
+ *				in part, before the partial-write log has it	write_log.c
  *	hold_over		`hold=`: the write was kept open for that long
  *	slot_fetched		sample(DATA), once for each member that stores it -> members
  *	data_written		do the writers' memories hold what was sampled?	write_confirm.c
@@ -33,7 +34,7 @@ static void old_data_read(struct write_op *op);
 static void guards_fetched(struct write_op *op);
 static void sample_parity(struct write_op *op);
 static void parity_fetched(struct write_op *op);
-static void mark_region(struct write_op *op);
+static void promise(struct write_op *op);
 static void region_marked(struct intent_wait *wait, int err);
 static void hold(struct write_op *op, void (*over)(struct io_req *alarm, int err));
 static void hold_over(struct io_req *alarm, int err);
@@ -462,7 +463,7 @@ static void sample_parity(struct write_op *op)
 	if (write_has_parity(op) && !rows_empty(&rows))
 		fetch(op, 0, parity_fetched);
 	else
-		mark_region(op);
+		promise(op);
 }
 
 static void parity_fetched(struct write_op *op)
@@ -474,35 +475,55 @@ static void parity_fetched(struct write_op *op)
 	while (rows_next_run(&wanted, &at, &row, &rows))
 		for (unsigned i = row; i < row + rows; i++)
 			make_parities(op, i);
-	mark_region(op);
+	promise(op);
 }
 
-/* ---- I2: the region is marked; hold ---- */
+/* ---- I2: the region is marked, and what is to be stored is logged; hold ---- */
 
 static void mark_region(struct write_op *op)
 {
 	struct stripe_engine *eng = op->eng;
-	if (op->marking) {
-		hold(op, hold_over);
-		return;
-	}
 	op->intent.region = intent_region_of(eng->config.intent,
 		geometry_member_block(&eng->config.geometry, op->view.stripe, 0));
 	op->intent.marked = region_marked;
 	op->marking = true;
 	if (intent_write_begin(eng->config.intent, &op->intent))
-		region_marked(&op->intent, 0);
+		op->pending--;
+}
+
+/* Mark and record go to the members side by side. */
+static void promise(struct write_op *op)
+{
+	op->promise_err = 0;
+	op->pending = 2;
+	int logging = write_log_start(op);
+	if (logging == -E2BIG && !op->again) {
+		write_split(op);
+		return;
+	}
+	if (op->marking)
+		op->pending--;
+	else
+		mark_region(op);
+	if (logging <= 0)
+		write_promised(op, logging);
 }
 
 static void region_marked(struct intent_wait *wait, int err)
 {
-	struct write_op *op = container_of(wait, struct write_op, intent);
+	write_promised(container_of(wait, struct write_op, intent), err);
+}
+
+void write_promised(struct write_op *op, int err)
+{
 	assert_engine_thread(op->eng);
-	if (err < 0) {
-		write_finish(op, err);
-	} else {
+	op->promise_err = op->promise_err ? op->promise_err : err;
+	if (--op->pending)
+		return;
+	if (op->promise_err < 0)
+		write_finish(op, op->promise_err);
+	else
 		hold(op, hold_over);
-	}
 }
 
 /* Go on with @over after hold_ns; at once where there is none. */
@@ -721,6 +742,7 @@ static void op_free(struct write_op *op)
 		arena_put(eng->arena, op->old[slot], op->row_count * BLOCK_BYTES);
 	arena_put(eng->arena, op->parity, write_parity_bytes(op));
 	write_mend_free(op);
+	write_log_end(op);
 	stripe_view_end(&op->view);
 	free(op->spans);
 	free(op->tables);
@@ -732,6 +754,8 @@ static void op_free(struct write_op *op)
 void write_finish(struct write_op *op, int err)
 {
 	struct stripe_engine *eng = op->eng;
+	if (write_log_cancel(op, err))
+		return;
 	struct list parts;
 	list_init(&parts);
 	list_splice_back(&parts, &op->parts);

@@ -8,6 +8,7 @@
 #include "stripe/span.h"
 
 struct write_mend;
+struct write_log;
 
 struct write_op {
 	struct stripe_engine *eng;
@@ -37,7 +38,10 @@ struct write_op {
 	struct engine_call call;
 	struct intent_wait intent;
 	struct io_req alarm;
+	int promise_err;
 	struct write_mend *mend; /* owned; where damage was met */
+	struct write_log *log;   /* owned; where the write is logged */
+	int finish_err;          /* what write_finish() was called with, during write_log_cancel() */
 	struct engine_parked parked;
 };
 
@@ -131,6 +135,24 @@ void write_finish(struct write_op *op, int err);
 /* Run the parts anew, each in an operation of its own: one that cannot be done shall not fail the
  * others. Takes @op. */
 void write_split(struct write_op *op);
+
+/* The region's mark or the log's record is durable, or will not be (@err). */
+void write_promised(struct write_op *op, int err);
+
+/* ---- write_log.c ---- */
+
+/* The parity is made: log what is to be stored. 1: write_promised() follows; 0: nothing to log;
+ * -E2BIG: the parts are too scattered to be logged together; -ENOMEM. The second time (op->again)
+ * it needs no memory. */
+int write_log_start(struct write_op *op);
+
+/* The operation ends with @err, or with the errors of its parts: where what was logged must not come
+ * back after a crash, say so in the log. True: write_finish() is called again, with op->finish_err.
+ */
+bool write_log_cancel(struct write_op *op, int err);
+
+/* The record of the operation is needed no more after a flush. Also without one. */
+void write_log_end(struct write_op *op);
 
 /* ---- write_confirm.c ---- */
 
