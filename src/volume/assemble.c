@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Assembly: from paths to the members of one volume, or a refusal that says which path is wrong.
  *
- *	given twice?  readable, a member?  one volume, one shape?  doubled index?
- *	out of date?  enough?
+ *	given twice?  readable, a member?  one volume, one shape?  spares apart.  the newest
+ *	replaced meanwhile?  doubled index?  out of date?  enough?
  *
- * A refusal changes nothing, and neither does success: generation_advance() is the first to write.
- * With options->degraded a path that cannot serve is left out with a warning, where leaving out can
- * be right; members of another volume or in use are refused all the same. */
+ * A member that is out of date comes back: where its generation is not before stale_since, the
+ * intent log's stale regions are all that it lacks, else it lacks everything. One that has gone
+ * apart (generation.h) is refused: what is in it and nowhere else is for people to judge.
+ *
+ * A refusal changes nothing, and neither does success. With options->degraded a path that cannot
+ * serve is left out with a warning, where leaving out can be right; members of another volume or in
+ * use are refused all the same. */
 #include "volume/internal.h"
 
 #include <errno.h>
@@ -22,6 +26,9 @@ struct candidate {
 	const char *path; /* borrowed */
 	struct member_probe probe;
 	bool taken; /* probed, and not left out */
+	bool spare;
+	bool stale; /* to be rebuilt: all of it, or where it differs */
+	bool all;
 };
 
 struct assembly {
@@ -32,6 +39,12 @@ struct assembly {
 	struct candidate *newest; /* the first taken one with the highest generation */
 	struct errmsg *why;
 };
+
+/* It is up to date, as far as is known. */
+static bool serves(const struct candidate *c)
+{
+	return c->taken && !c->spare && !c->stale;
+}
 
 static const struct super *super_of(const struct candidate *c)
 {
@@ -169,7 +182,7 @@ static bool same_shape(const struct super *x, const struct super *y)
 	       x->pi_check == y->pi_check && x->region_blocks == y->region_blocks &&
 	       same_area(&x->intent, &y->intent) && same_area(&x->journal, &y->journal) &&
 	       same_area(&x->system, &y->system) && same_area(&x->tuples, &y->tuples) &&
-	       same_area(&x->data, &y->data);
+	       same_area(&x->data, &y->data) && x->write_hole == y->write_hole;
 }
 
 static int check_together(struct assembly *a)
@@ -199,7 +212,7 @@ static int refuse_doubled(const struct assembly *a)
 	const struct candidate *holder[RAID_MAX_MEMBERS] = {NULL};
 	for (unsigned i = 0; i < a->count; i++) {
 		const struct candidate *c = &a->list[i];
-		if (!c->taken)
+		if (!c->taken || c->spare)
 			continue;
 		const struct candidate **h = &holder[super_of(c)->index];
 		if (*h)
@@ -211,23 +224,96 @@ static int refuse_doubled(const struct assembly *a)
 	return 0;
 }
 
-/* ---- out of date? ---- */
+/* ---- spares, the newest, those that were replaced ---- */
 
-static void find_newest(struct assembly *a)
+static void find_spares(struct assembly *a)
 {
 	for (unsigned i = 0; i < a->count; i++) {
 		struct candidate *c = &a->list[i];
-		if (c->taken &&
+		c->spare = c->taken && super_of(c)->index == SUPER_INDEX_SPARE;
+	}
+}
+
+static int find_newest(struct assembly *a)
+{
+	for (unsigned i = 0; i < a->count; i++) {
+		struct candidate *c = &a->list[i];
+		if (serves(c) &&
 			(!a->newest || super_of(c)->generation > super_of(a->newest)->generation))
 			a->newest = c;
 	}
+	if (a->newest)
+		return 0;
+	return errmsg_set(a->why, -ENODEV, "none of the %u members given can be used", a->count);
 }
+
+static bool is_its_own_peer(const struct candidate *c, const struct super *says)
+{
+	const struct super *s = super_of(c);
+	return memcmp(says->peers[s->index], s->member_uuid, sizeof(s->member_uuid)) == 0;
+}
+
+static int leave_out_replaced(struct assembly *a)
+{
+	const struct super *newest = super_of(a->newest);
+	if (!is_its_own_peer(a->newest, newest))
+		return errmsg_set(a->why, -EUCLEAN,
+			"%s: the superblock does not list its own member", a->newest->path);
+	for (unsigned i = 0; i < a->count; i++) {
+		struct candidate *c = &a->list[i];
+		if (!serves(c) || is_its_own_peer(c, newest))
+			continue;
+		log_warn("%s is left out: another disk has replaced it as member %u; 'stablefs "
+			 "add --force' makes it a spare",
+			c->path, super_of(c)->index);
+		leave_out(c);
+	}
+	return 0;
+}
+
+/* ---- out of date? ---- */
 
 /* Two halves that were each mounted without the other both look new. */
 static bool went_apart(const struct super *super, const struct super *newest)
 {
-	return super->generation == newest->generation && generation_is_committed(super) &&
-	       super->states[newest->index] == SUPER_MEMBER_MISSING;
+	if (super->generation == newest->generation)
+		return generation_is_committed(super) &&
+		       super->states[newest->index] == SUPER_MEMBER_MISSING;
+	return generation_is_stale(super, newest) && generation_went_apart(super, newest);
+}
+
+static int refuse_apart(struct assembly *a, struct candidate *c)
+{
+	const struct super *super = super_of(c), *newest = super_of(a->newest);
+	struct errmsg why = {0};
+	errmsg_set(&why, -ESTALE,
+		"%s (member %u) was written without %s (member %u), and that without it: generations "
+		"%" PRIu64 " and %" PRIu64
+		"; leave one of them away, or make it a new member: stablefs replace --force",
+		c->path, super->index, a->newest->path, newest->index, super->generation,
+		newest->generation);
+	if (!a->options->degraded)
+		return errmsg_set(a->why, -ESTALE, "%s", why.text);
+	log_warn("left out: %s", why.text);
+	leave_out(c);
+	return 0;
+}
+
+/* What the volume last recorded of a member that is up to date. What is announced and not committed
+ * (generation.h) takes nobody out. */
+static bool was_rebuilding(const struct super *super, const struct super *newest)
+{
+	enum super_member_state state = newest->states[super->index];
+	if (state == SUPER_MEMBER_MISSING)
+		state = super->states[super->index];
+	return state == SUPER_MEMBER_REBUILDING;
+}
+
+static void mark_stale(struct candidate *c, const struct super *newest)
+{
+	const struct super *super = super_of(c);
+	c->stale = true;
+	c->all = !newest->stale_since || super->generation < newest->stale_since;
 }
 
 static int handle_stale(struct assembly *a)
@@ -235,22 +321,16 @@ static int handle_stale(struct assembly *a)
 	const struct super *newest = super_of(a->newest);
 	for (unsigned i = 0; i < a->count; i++) {
 		struct candidate *c = &a->list[i];
-		const struct super *super = super_of(c);
-		if (!c->taken || c == a->newest)
+		int err = 0;
+		if (!serves(c))
 			continue;
-		bool apart = went_apart(super, newest);
-		if (!apart && !generation_is_stale(super, newest))
-			continue;
-		struct errmsg why = {0};
-		errmsg_set(&why, -ESTALE,
-			"%s (member %u) %s %s (member %u): generations %" PRIu64 " and %" PRIu64,
-			c->path, super->index,
-			apart ? "was written without" : "is out of date beside", a->newest->path,
-			newest->index, super->generation, newest->generation);
-		if (!a->options->degraded)
-			return errmsg_set(a->why, -ESTALE, "%s", why.text);
-		log_warn("left out: %s", why.text);
-		leave_out(c);
+		if (c != a->newest && went_apart(super_of(c), newest))
+			err = refuse_apart(a, c);
+		else if (generation_is_stale(super_of(c), newest) ||
+			 was_rebuilding(super_of(c), newest))
+			mark_stale(c, newest);
+		if (err < 0)
+			return err;
 	}
 	return 0;
 }
@@ -273,10 +353,25 @@ static void list_missing(const struct assembly *a, char *out, size_t size)
 	for (unsigned index = 0; index < super_of(a->newest)->members; index++) {
 		bool here = false;
 		for (unsigned i = 0; i < a->count; i++)
-			here |= a->list[i].taken && super_of(&a->list[i])->index == index;
+			here |= serves(&a->list[i]) && super_of(&a->list[i])->index == index;
 		if (!here && len < size)
 			len += (size_t)snprintf(
 				out + len, size - len, "%s%u", len ? ", " : "", index);
+	}
+}
+
+/* "; out of date: d0 (member 0, 12 of 1000 stripes), d1 (member 1, all stripes)" */
+static void list_stale(const struct assembly *a, char *out, size_t size)
+{
+	size_t len = 0;
+	out[0] = '\0';
+	for (unsigned i = 0; i < a->count && len < size; i++) {
+		const struct candidate *c = &a->list[i];
+		if (!c->taken || !c->stale)
+			continue;
+		len += (size_t)snprintf(out + len, size - len, "%s%s (member %u, %s)",
+			len ? ", " : "; out of date: ", c->path, super_of(c)->index,
+			c->all ? "all stripes" : "in part");
 	}
 }
 
@@ -285,19 +380,20 @@ static int check_enough(const struct assembly *a)
 	struct geometry g = geometry_of(super_of(a->newest));
 	unsigned here = 0;
 	for (unsigned i = 0; i < a->count; i++)
-		here += a->list[i].taken;
+		here += serves(&a->list[i]);
 	if (here == g.members)
 		return 0;
-	char missing[80];
+	char missing[80], stale[300];
 	list_missing(a, missing, sizeof(missing));
+	list_stale(a, stale, sizeof(stale));
 	unsigned needed = g.members - geometry_redundancy(&g);
 	if (here < needed)
 		return errmsg_set(a->why, -ENODEV,
 			"the volume of %s has too few members: %u of %u can be used, %s needs %u; "
-			"missing: %s",
-			a->newest->path, here, g.members, raid_level_name(g.level), needed,
-			missing);
-	log_warn("the volume of %s goes on without member %s", a->newest->path, missing);
+			"missing: %s%s",
+			a->newest->path, here, g.members, raid_level_name(g.level), needed, missing,
+			stale);
+	log_warn("the volume of %s goes on without member %s%s", a->newest->path, missing, stale);
 	return 0;
 }
 
@@ -310,12 +406,16 @@ static int assembly_judge(struct assembly *a)
 		err = probe_all(a);
 	if (err == 0)
 		err = check_together(a);
-	if (err == 0)
-		err = refuse_doubled(a);
 	if (err < 0)
 		return err;
-	find_newest(a);
-	err = handle_stale(a);
+	find_spares(a);
+	err = find_newest(a);
+	if (err == 0)
+		err = leave_out_replaced(a);
+	if (err == 0)
+		err = refuse_doubled(a);
+	if (err == 0)
+		err = handle_stale(a);
 	return err < 0 ? err : check_enough(a);
 }
 
@@ -331,24 +431,74 @@ static int open_one(struct assembly *a, struct candidate *c, struct member **out
 	return err < 0 ? errmsg_set(a->why, err, "%s: %s", c->path, strerror(-err)) : 0;
 }
 
-static int open_taken(struct assembly *a, struct member *members[RAID_MAX_MEMBERS])
+/* Spares are opened again by those who use them: their files are closed here. */
+static int take_spare(struct candidate *c, struct assembled *out)
 {
+	if (out->spare_count == SPARES_MAX) {
+		log_warn("%s is left out: one spare too many", c->path);
+		return 0;
+	}
+	struct assembled_spare *s = &out->spares[out->spare_count];
+	s->super = *super_of(c);
+	s->path = strdup(c->path);
+	out->spare_count += s->path != NULL;
+	leave_out(c);
+	return s->path ? 0 : -ENOMEM;
+}
+
+/* A volume that writes nothing has no use for a member that would have to be rebuilt. */
+static int take_stale(struct assembly *a, struct candidate *c, struct assembled *out)
+{
+	unsigned index = super_of(c)->index;
+	if (a->options->read_only || a->options->unlocked) {
+		out->absent[index] = strdup("out of date");
+		leave_out(c);
+		return out->absent[index] ? 0 : -ENOMEM;
+	}
+	out->returning[index].all = c->all;
+	return open_one(a, c, &out->returning[index].m);
+}
+
+static int open_taken(struct assembly *a, struct assembled *out)
+{
+	out->newest = *super_of(a->newest);
 	for (unsigned i = 0; i < a->count; i++) {
 		struct candidate *c = &a->list[i];
-		int err = c->taken ? open_one(a, c, &members[super_of(c)->index]) : 0;
+		int err = 0;
+		if (!c->taken)
+			continue;
+		if (c->spare)
+			err = take_spare(c, out);
+		else if (c->stale)
+			err = take_stale(a, c, out);
+		else
+			err = open_one(a, c, &out->members[super_of(c)->index]);
 		if (err < 0)
 			return err;
 	}
 	return 0;
 }
 
+void assembled_release(struct assembled *a)
+{
+	for (unsigned i = 0; i < RAID_MAX_MEMBERS; i++) {
+		member_free(a->members[i]);
+		member_free(a->returning[i].m);
+		free(a->absent[i]);
+	}
+	for (unsigned i = 0; i < a->spare_count; i++)
+		free(a->spares[i].path);
+	*a = (struct assembled){0};
+}
+
 int assemble_members(struct io_engine *io, const struct volume_open_options *options,
-	struct member *members[RAID_MAX_MEMBERS], struct errmsg *why)
+	struct assembled *out, struct errmsg *why)
 {
 	cleanup(assembly_release) struct assembly a = {.io = io,
 		.options = options,
 		.list = calloc(options->count + 1, sizeof(*a.list)),
 		.why = why};
+	*out = (struct assembled){0};
 	if (!a.list)
 		return -ENOMEM;
 	a.count = options->count;
@@ -356,10 +506,8 @@ int assemble_members(struct io_engine *io, const struct volume_open_options *opt
 		a.list[i].path = options->paths[i];
 	int err = assembly_judge(&a);
 	if (err == 0)
-		err = open_taken(&a, members);
-	for (unsigned i = 0; i < RAID_MAX_MEMBERS && err < 0; i++) {
-		member_free(members[i]);
-		members[i] = NULL;
-	}
+		err = open_taken(&a, out);
+	if (err < 0)
+		assembled_release(out);
 	return err;
 }

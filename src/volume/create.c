@@ -224,8 +224,10 @@ static int shape(struct creation *c)
 	c->super.created_ns = clock_read_ns(CLOCK_REALTIME);
 	c->super.generation = GENERATION_FIRST;
 	c->super.clean = true;
-	for (unsigned i = 0; i < c->count; i++)
+	for (unsigned i = 0; i < c->count && err == 0; i++) {
 		c->super.states[i] = SUPER_MEMBER_ACTIVE;
+		err = random_bytes(c->super.peers[i], sizeof(c->super.peers[i]));
+	}
 	return err;
 }
 
@@ -254,10 +256,8 @@ static int open_target(struct creation *c, struct target *t, unsigned index)
 	struct member_probe probe = {.super = c->super};
 	unsigned flags = IO_OPEN_CREATE | IO_OPEN_LOCK | (t->exists ? IO_OPEN_REPLACE : 0);
 	probe.super.index = index;
-	int err = random_bytes(probe.super.member_uuid, sizeof(probe.super.member_uuid));
-	if (err < 0)
-		return err;
-	err = io_open(c->io, t->path, flags, size_for(c, t), &probe.file, c->why);
+	memcpy(probe.super.member_uuid, c->super.peers[index], sizeof(probe.super.member_uuid));
+	int err = io_open(c->io, t->path, flags, size_for(c, t), &probe.file, c->why);
 	if (err < 0)
 		return err;
 	t->opened = true;
@@ -315,6 +315,8 @@ static int make_member(struct creation *c, unsigned index)
 		err = zero_device(c, t);
 	if (err == 0)
 		err = intent_format(t->member);
+	if (err == 0)
+		err = hole_format(t->member);
 	if (err == 0)
 		err = io_sync_flush(member_file(t->member));
 	return err < 0 ? errmsg_set(c->why, err, "cannot prepare %s: %s", t->path, strerror(-err))

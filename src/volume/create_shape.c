@@ -49,6 +49,21 @@ static int check_pi(const struct volume_create_options *o, struct errmsg *why)
 	return 0;
 }
 
+enum super_write_hole volume_default_write_hole(enum raid_level level)
+{
+	return level == RAID_RAID5 ? SUPER_HOLE_JOURNAL : SUPER_HOLE_BITMAP;
+}
+
+static int check_write_hole(const struct volume_create_options *o, struct errmsg *why)
+{
+	if (o->write_hole == SUPER_HOLE_BITMAP || o->level == RAID_RAID5)
+		return 0;
+	return errmsg_set(why, -EINVAL,
+		"the partial-parity log is for raid5: %s has %s (write-hole bitmap)",
+		raid_level_name(o->level),
+		o->level == RAID_SINGLE || o->level == RAID_RAID1 ? "no parity" : "no such log");
+}
+
 static int check_size(const struct volume_create_options *o, struct errmsg *why)
 {
 	if (o->size_bytes && o->size_bytes < VOLUME_MIN_BYTES)
@@ -73,7 +88,8 @@ int shape_begin(
 	*super = (struct super){.level = options->level,
 		.members = options->members,
 		.pi = options->pi,
-		.pi_check = options->pi_check};
+		.pi_check = options->pi_check,
+		.write_hole = options->write_hole};
 	int err = check_chunk(options->chunk_bytes, why);
 	if (err < 0)
 		return err;
@@ -82,6 +98,8 @@ int shape_begin(
 	err = geometry_check(&g, why);
 	if (err == 0)
 		err = check_pi(options, why);
+	if (err == 0)
+		err = check_write_hole(options, why);
 	if (err == 0)
 		err = check_size(options, why);
 	return err < 0 ? err : set_label(options, super, why);

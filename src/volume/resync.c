@@ -1,115 +1,74 @@
 /* SPDX-License-Identifier: MIT */
-/* After an unclean end: the stripes of every region that was marked are made consistent.
- *
- * Which regions they are is read before the engine thread owns the log. A region's mark goes when
- * the last of its stripes was checked without an error (on the engine thread, as the log demands);
- * until then a second crash finds it again. */
-#include "volume/internal.h"
-
+/* After an unclean end: the stripes that are in doubt are brought into agreement, in the background.
+ * A stripe that somebody wants is settled before its turn; the engine says what is left. Marks of
+ * regions whose stripes are all settled go by themselves; of others they stay for the next open. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include "base/log.h"
+#include "volume/internal.h"
 
-struct resync_region {
-	bool marked;
-	uint32_t left; /* stripes to check; the engine thread's once the sweep runs */
-};
-
-struct resync {
-	struct sweep sweep;
-	uint64_t region_count;
-	uint64_t region_stripes; /* of a whole region: regions end with stripes (member/super.h) */
-	uint64_t stripes, rebuilt, lost, failed;
-	int first_err;
-	struct resync_region regions[];
-};
-
-static struct resync *resync_of(struct sweep *sweep)
+bool resync_is_wanted(struct volume *v)
 {
-	return container_of(sweep, struct resync, sweep);
+	return !v->work.resync_failed && stripe_engine_in_doubt(v->eng) > 0;
 }
 
 static uint64_t next_stripe(struct sweep *sweep, uint64_t from)
 {
-	const struct resync *r = resync_of(sweep);
-	uint64_t region = from / r->region_stripes;
-	while (region < r->region_count && !r->regions[region].marked)
-		from = ++region * r->region_stripes;
-	return from;
+	return stripe_engine_next_open(sweep->volume->eng, -1, from);
 }
 
-static void stripe_checked(struct sweep *sweep, const struct stripe_check *check, int err)
+static enum sweep_step step(struct sweep *sweep, unsigned under_way)
 {
-	struct resync *r = resync_of(sweep);
-	uint64_t region = check->stripe / r->region_stripes;
-	if (err == 0 && --r->regions[region].left == 0)
-		intent_region_synced(sweep->volume->intent, region);
+	uint64_t bytes = (uint64_t)sweep->volume->geometry.chunk_blocks * BLOCK_BYTES;
+	return work_pace(sweep->volume, VOLUME_RESYNC, bytes, under_way);
 }
 
+/* A stripe that cannot be settled is no reason to stop: the engine counts it. */
 static int take_result(struct sweep *sweep, const struct stripe_check *check, int err)
 {
-	struct resync *r = resync_of(sweep);
-	r->stripes++;
-	for (unsigned slot = 0; slot < RAID_MAX_SLOTS; slot++) {
-		r->rebuilt += rows_count(&check->rebuilt[slot]);
-		r->lost += rows_count(&check->lost[slot]);
-	}
-	if (err != -EIO && err != -EILSEQ)
-		return err;
-	r->failed++;
-	r->first_err = r->first_err ? r->first_err : err;
-	return 0;
+	work_piece_done(sweep->volume);
+	work_count_blocks(sweep->volume, VOLUME_RESYNC, check);
+	return err == -ESHUTDOWN || err == -ENOMEM ? err : 0;
 }
 
-int resync_collect(struct volume *v, struct resync **out)
+void resync_announce(struct volume *v)
 {
-	*out = NULL;
-	if (intent_marked_count(v->intent) == 0)
-		return 0;
-	if (v->read_only) {
-		log_warn("the volume was not closed cleanly: %" PRIu64
-			 " regions may be inconsistent until it is opened for writing",
-			intent_marked_count(v->intent));
-		return 0;
-	}
-	uint64_t count = intent_regions(v->intent);
-	struct resync *r = calloc(1, sizeof(*r) + count * sizeof(r->regions[0]));
-	if (!r)
-		return -ENOMEM;
-	r->sweep = (struct sweep){.volume = v,
+	uint64_t stripes = stripe_engine_in_doubt(v->eng);
+	if (!stripes)
+		return;
+	log_info("the volume was not closed cleanly: %" PRIu64
+		 " stripes are brought into agreement",
+		stripes);
+	work_begun(v, VOLUME_RESYNC, stripes);
+}
+
+static void tell(struct volume *v, int err)
+{
+	struct volume_work_info info = volume_work_info(v, VOLUME_RESYNC);
+	uint64_t unsettled = stripe_engine_unsettled(v->eng);
+	log_info("marked regions are in agreement again: %" PRIu64 " stripes, %" PRIu64
+		 " blocks written anew, %" PRIu64 " lost",
+		info.total, info.repaired, info.lost);
+	if (unsettled)
+		log_warn("%" PRIu64 " stripes could not be brought into agreement: they are "
+			 "examined again at the next open",
+			unsettled);
+	work_ended(v, VOLUME_RESYNC, err ? err : unsettled ? -EIO : 0);
+}
+
+void resync_run(struct volume *v)
+{
+	struct sweep sweep = {.volume = v,
 		.mode = STRIPE_RESYNC,
 		.next = next_stripe,
-		.checked = stripe_checked,
-		.result = take_result};
-	r->region_count = count;
-	r->region_stripes = volume_super(v)->region_blocks / v->geometry.chunk_blocks;
-	for (uint64_t i = 0; i < count; i++) {
-		uint64_t left = v->geometry.stripes - i * r->region_stripes;
-		r->regions[i].marked = intent_is_marked(v->intent, i);
-		r->regions[i].left = (uint32_t)min_u64(left, r->region_stripes);
-	}
-	*out = r;
-	return 0;
-}
-
-int resync_run(struct resync *r, struct errmsg *why)
-{
-	struct volume *v = r->sweep.volume;
-	int err = sweep_run(&r->sweep);
+		.step = step,
+		.result = take_result,
+		.wait = volume_wait_working};
+	int err = sweep_run(&sweep);
+	if (err == 0 && !work_may_go_on(v, VOLUME_RESYNC) && stripe_engine_in_doubt(v->eng))
+		return; /* later */
+	v->work.resync_failed = err < 0 || stripe_engine_in_doubt(v->eng) > 0;
 	if (err == 0)
-		err = volume_flush(v);
-	if (err < 0)
-		return errmsg_set(why, err, "cannot bring the marked regions into agreement: %s",
-			strerror(-err));
-	log_info("the volume was not closed cleanly: %" PRIu64 " stripes examined, %" PRIu64
-		 " blocks written anew, %" PRIu64 " lost",
-		r->stripes, r->rebuilt, r->lost);
-	if (r->failed) {
-		log_warn("%" PRIu64 " stripes could not be brought into agreement (%s): they are "
-			 "examined again at the next open",
-			r->failed, strerror(-r->first_err));
-		v->resync_failed = true;
-	}
-	return 0;
+		err = work_flush(v);
+	tell(v, err);
 }

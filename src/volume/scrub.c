@@ -11,14 +11,6 @@
 
 #define PROGRESS_STRIPES 64u
 
-struct scrub {
-	struct sweep sweep;
-	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
-	void *ctx;
-	struct scrub_result *out;
-	uint64_t room; /* entries allocated in out->damage */
-};
-
 static struct scrub *scrub_of(struct sweep *sweep)
 {
 	return container_of(sweep, struct scrub, sweep);
@@ -31,7 +23,7 @@ static const struct geometry *shape_of(const struct scrub *s)
 
 static bool has_pi(const struct scrub *s)
 {
-	return volume_super(s->sweep.volume)->pi != PI_NONE;
+	return s->sweep.volume->super.pi != PI_NONE;
 }
 
 /* ---- the list ---- */
@@ -185,9 +177,8 @@ static int report_progress(struct scrub *s)
 	return s->progress(s->ctx, done, total) ? 0 : -ECANCELED;
 }
 
-static int take_result(struct sweep *sweep, const struct stripe_check *check, int err)
+int scrub_take(struct scrub *s, const struct stripe_check *check, int err)
 {
-	struct scrub *s = scrub_of(sweep);
 	if (err < 0)
 		return err;
 	struct rows damaged = count_stripe(shape_of(s), check, s->out);
@@ -196,6 +187,15 @@ static int take_result(struct sweep *sweep, const struct stripe_check *check, in
 		err = add_damage(s, check, row);
 		row = row + 1 < ROWS_MAX ? rows_find(&damaged, row + 1, true) : ROWS_MAX;
 	}
+	return err;
+}
+
+/* ---- all of them, while the caller waits ---- */
+
+static int take_result(struct sweep *sweep, const struct stripe_check *check, int err)
+{
+	struct scrub *s = scrub_of(sweep);
+	err = scrub_take(s, check, err);
 	return err < 0 ? err : report_progress(s);
 }
 
@@ -214,7 +214,8 @@ int volume_scrub(struct volume *v, bool repair,
 	struct scrub s = {.sweep = {.volume = v,
 				  .mode = repair ? STRIPE_REPAIR : STRIPE_CHECK,
 				  .next = next_stripe,
-				  .result = take_result},
+				  .result = take_result,
+				  .wait = volume_wait},
 		.progress = progress,
 		.ctx = ctx,
 		.out = out};

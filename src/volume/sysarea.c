@@ -10,30 +10,34 @@
  * changing the part and writing it back to the same copy: bytes beside the write never travel from
  * one copy to another, which may be the only good one. I5 `last` is a block whose bytes are known
  * to be the same on all copies; appending in small steps (a log) then reads nothing. I6 a member
- * that fails a write is out, durably (drop()), before the caller learns that the write succeeded:
- * else its old bytes, whose checksums are right, could be believed at the next open. The last copy
- * is never dropped. */
+ * that fails a write is out, durably (config.failed()), before the caller learns that the write
+ * succeeded: else its old bytes, whose checksums are right, could be believed at the next open. I7
+ * a copy that is being filled takes every write, and no read comes from it before it is whole.
+ *
+ * `lock` protects all of this, the I/O engine included: it is held across I/O, and by the volume
+ * while it writes superblocks. */
 #include "volume/sysarea_open.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "volume/generation.h"
 
-#define BOUNCE_BYTES UINT64_C(131072)
+#define BOUNCE_BYTES SYSAREA_PIECE_BYTES
 
 struct sysarea {
-	struct io_engine *io; /* owned */
-	struct member
-		*copies[RAID_MAX_MEMBERS]; /* owned, by member index; NULL: missing or dropped */
+	pthread_mutex_t lock;
+	struct sysarea_config config;
+	struct io_engine *io;                    /* owned */
+	struct member *copies[RAID_MAX_MEMBERS]; /* owned, by member index; NULL: none */
+	uint32_t filling;                        /* bit i: copy i is not whole yet */
+	uint32_t fresh;                          /* bit i: it held zeros when its filling began */
+	uint64_t filled_to[RAID_MAX_MEMBERS];
 	unsigned count;
 	struct super_area area;
 	bool read_only;
-	uint32_t dropped;
 	uint8_t *bounce; /* owned: BOUNCE_BYTES, page-aligned */
 	uint8_t *edge;   /* owned: one block */
 	uint8_t *last;   /* owned: one block, valid where last_block is not UINT64_MAX */
@@ -52,11 +56,18 @@ uint64_t sysarea_size_bytes(const struct sysarea *area)
 	return area->area.len_bytes;
 }
 
-unsigned sysarea_copies(const struct sysarea *area)
+static bool is_whole(const struct sysarea *area, unsigned index)
+{
+	return area->copies[index] && !(area->filling >> index & 1);
+}
+
+unsigned sysarea_copies(struct sysarea *area)
 {
 	unsigned n = 0;
+	pthread_mutex_lock(&area->lock);
 	for (unsigned i = 0; i < area->count; i++)
-		n += area->copies[i] != NULL;
+		n += is_whole(area, i);
+	pthread_mutex_unlock(&area->lock);
 	return n;
 }
 
@@ -65,41 +76,29 @@ bool sysarea_is_read_only(const struct sysarea *area)
 	return area->read_only;
 }
 
-uint32_t sysarea_dropped(const struct sysarea *area)
-{
-	return area->dropped;
-}
-
 static struct member *copy_at(const struct sysarea *area, unsigned copy)
 {
 	for (unsigned i = 0; i < area->count; i++) {
-		if (area->copies[i] && copy-- == 0)
+		if (is_whole(area, i) && copy-- == 0)
 			return area->copies[i];
 	}
 	return NULL;
 }
 
-uint64_t sysarea_generation(const struct sysarea *area)
-{
-	return member_super(copy_at(area, 0))->generation;
-}
-
 /* ---- opening and closing ---- */
 
-static int open_copy(
-	struct sysarea *area, unsigned index, struct member *original, struct errmsg *why)
+int sysarea_open_member(struct sysarea *area, const char *path, const struct super *super,
+	unsigned flags, struct member **out, struct errmsg *why)
 {
-	struct member_probe probe;
-	const char *path = member_path(original);
-	unsigned flags = area->read_only ? IO_OPEN_READONLY : 0;
-	int err = member_probe(area->io, path, flags, &probe, why);
+	struct member_probe probe = {.super = *super};
+	int err = io_open(area->io, path, flags, 0, &probe.file, why);
 	if (err < 0)
 		return err;
-	err = member_open(area->io, path, &probe, &area->copies[index]);
+	io_set_timeout(probe.file, area->config.timeout_ns);
+	err = member_open(area->io, path, &probe, out);
 	if (err < 0)
 		return errmsg_set(why, err, "%s: %s", path, strerror(-err));
-	member_set_tuple_cache(area->copies[index], 1);
-	area->area = member_super(original)->system;
+	member_set_tuple_cache(*out, 1);
 	return 0;
 }
 
@@ -121,17 +120,23 @@ int sysarea_open(const struct sysarea_config *config, struct sysarea **out, stru
 	cleanup(sysarea_closep) struct sysarea *area = calloc(1, sizeof(*area));
 	if (!area)
 		return -ENOMEM;
+	pthread_mutex_init(&area->lock, NULL);
+	area->config = *config;
 	area->count = config->count;
 	area->read_only = config->read_only;
 	area->last_block = UINT64_MAX;
 	int err = allocate(area);
 	if (err == 0)
 		err = config->factory->engine_new(config->factory, &area->io, why);
-	if (err == 0) /* whoever holds the database's lock uses it: many threads, in turn */
+	if (err == 0) /* whoever holds the lock uses it: many threads, in turn */
 		err = io_share(area->io);
 	for (unsigned i = 0; i < config->count && err == 0; i++) {
-		if (config->members[i])
-			err = open_copy(area, i, config->members[i], why);
+		struct member *m = config->members[i];
+		if (!m)
+			continue;
+		area->area = member_super(m)->system;
+		err = sysarea_open_member(area, member_path(m), member_super(m),
+			area->read_only ? IO_OPEN_READONLY : 0, &area->copies[i], why);
 	}
 	if (err < 0)
 		return err;
@@ -149,7 +154,43 @@ void sysarea_close(struct sysarea *area)
 	free(area->bounce);
 	free(area->edge);
 	free(area->last);
+	pthread_mutex_destroy(&area->lock);
 	free(area);
+}
+
+/* ---- for the volume: members that come and go ---- */
+
+void sysarea_lock(struct sysarea *area)
+{
+	pthread_mutex_lock(&area->lock);
+}
+
+void sysarea_unlock(struct sysarea *area)
+{
+	pthread_mutex_unlock(&area->lock);
+}
+
+struct member *sysarea_member(struct sysarea *area, unsigned index)
+{
+	return area->copies[index];
+}
+
+void sysarea_attach(struct sysarea *area, unsigned index, struct member *m, bool fresh)
+{
+	assert(!area->copies[index]);
+	area->copies[index] = m;
+	area->filling |= 1u << index;
+	area->fresh = fresh ? area->fresh | 1u << index : area->fresh & ~(1u << index);
+	area->filled_to[index] = 0;
+	area->last_block = UINT64_MAX; /* it does not hold that block yet */
+}
+
+struct member *sysarea_detach(struct sysarea *area, unsigned index)
+{
+	struct member *m = area->copies[index];
+	area->copies[index] = NULL;
+	area->filling &= ~(1u << index);
+	return m;
 }
 
 /* ---- pieces ---- */
@@ -225,21 +266,23 @@ static int read_member(
 int sysarea_read_copy(
 	struct sysarea *area, unsigned copy, uint64_t offset_bytes, void *buf, uint64_t len_bytes)
 {
+	pthread_mutex_lock(&area->lock);
 	struct member *m = copy_at(area, copy);
 	int err = m ? check_range(area, offset_bytes, len_bytes) : -EINVAL;
-	return err < 0 ? err : read_member(area, m, offset_bytes, buf, len_bytes);
+	if (err == 0)
+		err = read_member(area, m, offset_bytes, buf, len_bytes);
+	pthread_mutex_unlock(&area->lock);
+	return err;
 }
 
-int sysarea_read(struct sysarea *area, uint64_t offset_bytes, void *buf, uint64_t len_bytes)
+/* From the first whole copy that gives no error. */
+static int read_any(struct sysarea *area, uint64_t offset, uint8_t *out, uint64_t len)
 {
-	int err = check_range(area, offset_bytes, len_bytes);
-	if (err < 0)
-		return err;
 	int first = 0;
 	for (unsigned i = 0; i < area->count; i++) {
-		if (!area->copies[i])
+		if (!is_whole(area, i))
 			continue;
-		err = read_member(area, area->copies[i], offset_bytes, buf, len_bytes);
+		int err = read_member(area, area->copies[i], offset, out, len);
 		if (err == 0)
 			return 0;
 		first = first ? first : err;
@@ -247,26 +290,22 @@ int sysarea_read(struct sysarea *area, uint64_t offset_bytes, void *buf, uint64_
 	return first ? first : -EIO;
 }
 
-/* ---- members that fail ---- */
-
-/* Leave out member @index; the others' superblocks say so before anything goes on (I6). */
-static int drop(struct sysarea *area, unsigned index, int err)
+int sysarea_read(struct sysarea *area, uint64_t offset_bytes, void *buf, uint64_t len_bytes)
 {
-	struct member *failed = area->copies[index];
-	log_error("%s (member %u) failed in the system area and is left out: %s",
-		member_path(failed), index, strerror(-err));
-	area->copies[index] = NULL;
-	area->dropped |= 1u << index;
-	member_free(failed);
-	struct errmsg why = {0};
-	err = generation_advance(area->copies, area->count, &why);
+	int err = check_range(area, offset_bytes, len_bytes);
 	if (err < 0)
-		log_error("%s", why.text);
+		return err;
+	pthread_mutex_lock(&area->lock);
+	err = read_any(area, offset_bytes, buf, len_bytes);
+	pthread_mutex_unlock(&area->lock);
 	return err;
 }
 
-/* What the results of a write or flush on all copies come to: 0 where one copy at least has it and
- * those that have not are out. Without power, or where every copy fails, none is dropped. */
+/* ---- members that fail ---- */
+
+/* What the results of a write or flush on all copies come to: 0 where one whole copy at least has
+ * it and those that have not are out (I6). Without power, where every copy fails, or where the
+ * volume cannot do without one of them, none is left out. */
 static int settle(struct sysarea *area, const int *errs)
 {
 	int first = 0;
@@ -274,7 +313,7 @@ static int settle(struct sysarea *area, const int *errs)
 	for (unsigned i = 0; i < area->count; i++) {
 		if (!area->copies[i])
 			continue;
-		any_good |= errs[i] == 0;
+		any_good |= errs[i] == 0 && is_whole(area, i);
 		if (errs[i] < 0 && !first)
 			first = errs[i];
 	}
@@ -282,8 +321,11 @@ static int settle(struct sysarea *area, const int *errs)
 		return first;
 	int err = 0;
 	for (unsigned i = 0; i < area->count && err == 0; i++) {
-		if (area->copies[i] && errs[i] < 0)
-			err = errs[i] == -ESHUTDOWN ? errs[i] : drop(area, i, errs[i]);
+		if (!area->copies[i] || errs[i] == 0)
+			continue;
+		bool out = errs[i] != -ESHUTDOWN && area->config.failed &&
+			   area->config.failed(area->config.ctx, i, errs[i]);
+		err = out ? 0 : errs[i];
 	}
 	return err;
 }
@@ -384,6 +426,7 @@ int sysarea_write(struct sysarea *area, uint64_t offset_bytes, const void *buf, 
 {
 	int err = check_writable(area, offset_bytes, len_bytes);
 	const uint8_t *in = buf;
+	pthread_mutex_lock(&area->lock);
 	while (len_bytes > 0 && err == 0) {
 		struct piece p = next_piece(offset_bytes, len_bytes);
 		err = p.is_edge ? write_edge(area, &p, in) : write_run(area, &p, in);
@@ -391,6 +434,7 @@ int sysarea_write(struct sysarea *area, uint64_t offset_bytes, const void *buf, 
 		in += p.len_bytes;
 		len_bytes -= p.len_bytes;
 	}
+	pthread_mutex_unlock(&area->lock);
 	return err;
 }
 
@@ -412,9 +456,10 @@ static int repair_run(
 int sysarea_repair(struct sysarea *area, unsigned copy, uint64_t offset_bytes, const void *buf,
 	uint64_t len_bytes)
 {
+	const uint8_t *in = buf;
+	pthread_mutex_lock(&area->lock);
 	struct member *m = copy_at(area, copy);
 	int err = m ? check_writable(area, offset_bytes, len_bytes) : -EINVAL;
-	const uint8_t *in = buf;
 	forget_last(area, offset_bytes, len_bytes);
 	while (len_bytes > 0 && err == 0) {
 		struct piece p = next_piece(offset_bytes, len_bytes);
@@ -424,6 +469,7 @@ int sysarea_repair(struct sysarea *area, unsigned copy, uint64_t offset_bytes, c
 		in += p.len_bytes;
 		len_bytes -= p.len_bytes;
 	}
+	pthread_mutex_unlock(&area->lock);
 	return err;
 }
 
@@ -433,9 +479,12 @@ int sysarea_flush(struct sysarea *area)
 	int errs[RAID_MAX_MEMBERS];
 	if (area->read_only)
 		return 0;
+	pthread_mutex_lock(&area->lock);
 	copy_files(area, files);
 	io_sync_flush_all(files, area->count, errs);
-	return settle(area, errs);
+	int err = settle(area, errs);
+	pthread_mutex_unlock(&area->lock);
+	return err;
 }
 
 static int zero_run(struct sysarea *area, const struct piece *p)
@@ -454,11 +503,61 @@ int sysarea_zero(struct sysarea *area, uint64_t offset_bytes, uint64_t len_bytes
 {
 	static const uint8_t zeros[BLOCK_BYTES];
 	int err = check_writable(area, offset_bytes, len_bytes);
+	pthread_mutex_lock(&area->lock);
 	while (len_bytes > 0 && err == 0) {
 		struct piece p = next_piece(offset_bytes, len_bytes);
 		err = p.is_edge ? write_edge(area, &p, zeros) : zero_run(area, &p);
 		offset_bytes += p.len_bytes;
 		len_bytes -= p.len_bytes;
 	}
+	pthread_mutex_unlock(&area->lock);
 	return err;
+}
+
+/* ---- filling a copy ---- */
+
+static bool is_zero(const uint8_t *bytes, uint64_t len)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
+}
+
+/* The lock is held from the read to the write: no write comes between them. */
+static int fill_piece(struct sysarea *area, unsigned index, uint64_t offset, uint64_t len)
+{
+	int err = read_any(area, offset, area->bounce, len);
+	if (err < 0 || ((area->fresh >> index & 1) && is_zero(area->bounce, len)))
+		return err;
+	struct member *m = area->copies[index];
+	err = io_sync_write(member_file(m), medium_offset(area, offset), area->bounce, len);
+	if (err < 0 && err != -ESHUTDOWN)
+		(void)area->config.failed(area->config.ctx, index, err);
+	return err;
+}
+
+int sysarea_fill(struct sysarea *area, unsigned index)
+{
+	pthread_mutex_lock(&area->lock);
+	uint64_t *at = &area->filled_to[index];
+	bool wanted = area->copies[index] && (area->filling >> index & 1);
+	uint64_t len = min_u64(area->area.len_bytes - *at, BOUNCE_BYTES);
+	int err = wanted ? fill_piece(area, index, *at, len) : -ENODEV;
+	if (err == 0)
+		*at += len;
+	if (err == 0 && *at == area->area.len_bytes) {
+		err = io_sync_flush(member_file(area->copies[index]));
+		if (err == 0)
+			area->filling &= ~(1u << index);
+		else
+			*at = 0;
+	}
+	pthread_mutex_unlock(&area->lock);
+	return err;
+}
+
+bool sysarea_is_filling(struct sysarea *area, unsigned index)
+{
+	pthread_mutex_lock(&area->lock);
+	bool filling = area->filling >> index & 1;
+	pthread_mutex_unlock(&area->lock);
+	return filling;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The system area: a range of bytes mirrored on every member, for the file system's database.
- * Owner thread: one caller at a time (the database lock); it has an I/O engine of its own, so it
- * never meets the engine thread. Blocking.
+ * Owner thread: any but the engine's; a lock of its own lets one in at a time (but a copy's number
+ *   means the same copy only as long as no member goes or comes). It has an I/O engine of its own, so
+ *   it never meets the engine thread. Blocking.
  * Invariants: I1 a write has reached every present member before it returns; a member that fails it
- *   is reported once and left out from then on. I2 a read comes from one copy; the caller, whose
+ *   has failed for the whole volume then, and is out, as long as the volume can do without it. I2 a read comes from one copy; the caller, whose
  *   pages carry their own checksums, asks for another where it does not verify. I3 at open after an
  *   unclean end the copies may differ where writes were under way: whoever reads must tolerate
  *   either, and sysarea_repair() makes them agree.
@@ -17,7 +18,7 @@
 struct sysarea;
 
 uint64_t sysarea_size_bytes(const struct sysarea *area);
-unsigned sysarea_copies(const struct sysarea *area); /* present ones */
+unsigned sysarea_copies(struct sysarea *area); /* whole ones: not those still being filled */
 bool sysarea_is_read_only(const struct sysarea *area);
 
 /* Any offset and length (block-aligned ones are faster). @copy: 0 .. sysarea_copies() - 1.

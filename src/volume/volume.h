@@ -46,6 +46,9 @@ struct volume_create_options {
 	void *progress_ctx;
 };
 
+/* How a new volume of @level protects stripes that a crash interrupts, where nothing is asked for. */
+enum super_write_hole volume_default_write_hole(enum raid_level level);
+
 /* Make the members: files member-0 .. in a directory, or the given files and devices. One argument
  * that is a directory, or nothing yet, is a directory (made if need be). Refuses what holds a
  * volume or anything that libblkid knows unless @force (-EEXIST). Undoes what it made when it
@@ -61,14 +64,15 @@ struct volume_open_options {
 	char *const *paths;               /* of members */
 	unsigned count;
 	bool read_only;
-	bool degraded; /* leave unusable and stale members out; too few are refused in any case */
+	bool degraded; /* leave out members that cannot be used (unreadable, damaged, gone apart);
+			* too few are refused in any case */
 	bool unlocked; /* do not lock the members: to look at a volume in use (implies read_only) */
 	bool threaded; /* start threads for the engine and background work; else volume_wait()
 			* runs the engine and volume_work() the rest (tests) */
 	struct event_sink *events; /* borrowed; may be NULL */
 	/* 0: a default. A member is failed that does not answer for so long (30 s; UINT64_MAX: it
-	 * may take for ever), or after so many errors that redundancy made good (20; see
-	 * docs/reliability). */
+	 * may take for ever), or after so many errors that redundancy made good (20, where errors
+	 * count for half every hour). */
 	uint64_t member_timeout_ns;
 	unsigned max_errors;
 	/* Of resync, rebuild and scrub each, bytes a second of every member; 0: as fast as they
@@ -79,10 +83,14 @@ struct volume_open_options {
 /* Assemble and start. Members that are absent or doubled are said in @why, by path and index; a
  * volume that goes on without a member says so by log_warn(). A member that is out of date comes
  * back as one to be rebuilt: only where it differs, if the stale regions reach back to its
- * generation, else everywhere. Spares among the paths are kept in hand. After an unclean end the
+ * generation, else everywhere. Refused (or, with @degraded, left out) is one that was written
+ * without the others. One that was replaced is left out, and so is one that is out of date where
+ * the volume is read-only. Spares among the paths are kept in hand; where an earlier mount lost a
+ * member for good, the first takes its place. After an unclean end the
  * marked regions are brought into agreement in the background; a stripe that is used before its
  * turn is brought into agreement first.
- * -EBUSY (in use), -ENODEV (too few), -ESTALE, -EINVAL (foreign, doubled), -EUCLEAN (damaged). */
+ * -EBUSY (in use), -ENODEV (too few), -ESTALE (gone apart), -EINVAL (foreign, doubled), -EUCLEAN
+ * (damaged). */
 int volume_open(const struct volume_open_options *options, struct volume **out, struct errmsg *why);
 
 /* Stop: flush, clear marks, mark clean (unless read-only or a write failed for good), release.
@@ -91,7 +99,7 @@ int volume_close(struct volume *v);
 
 struct stripe_engine *volume_engine(struct volume *v);
 struct sysarea *volume_sysarea(struct volume *v);
-const struct super *volume_super(const struct volume *v); /* of the first present member */
+const struct super *volume_super(const struct volume *v); /* as it was when it was opened */
 const struct geometry *volume_geometry(const struct volume *v);
 uint64_t volume_blocks(const struct volume *v);
 bool volume_is_read_only(const struct volume *v);
@@ -123,7 +131,7 @@ enum volume_member_state {
 const char *volume_member_state_name(enum volume_member_state state);
 
 struct volume_member_info {
-	char path[4096]; /* "" where missing */
+	char path[4096]; /* "" where MISSING */
 	bool present;    /* ACTIVE or REBUILDING */
 	enum volume_member_state state;
 	char reason[128]; /* why it failed; "" */
@@ -133,7 +141,7 @@ struct volume_member_info {
 	uint64_t stale_stripes; /* still to be rebuilt */
 };
 struct volume_member_info volume_member(struct volume *v, unsigned index); /* any thread */
-/* NULL where that member is missing. As it was when the volume was opened or last written. */
+/* NULL where that member was missing or out of date. As it was when the volume was opened. */
 const struct super *volume_member_super(const struct volume *v, unsigned index);
 /* How many members are missing, failed or being rebuilt; any thread. */
 unsigned volume_missing(const struct volume *v);
@@ -184,11 +192,12 @@ int volume_work_set_rate(struct volume *v, enum volume_work_kind kind, uint64_t 
 /* Scrub in the background; -EBUSY: one is under way. What it found: volume_scrub_found(), a copy to
  * be freed with scrub_result_free(). @every_ns: again that long after each end (0: once). */
 int volume_scrub_start(struct volume *v, bool repair, uint64_t every_ns, struct errmsg *why);
-int volume_scrub_stop(struct volume *v);
+int volume_scrub_stop(struct volume *v); /* and none again; -ESRCH: there was none */
 struct scrub_result;
 int volume_scrub_found(struct volume *v, struct scrub_result *out);
 
-/* Unthreaded: do what background work there is until it is done (or cannot go on). */
+/* Unthreaded: do what background work there is until it is done (or cannot go on). 0, or what a piece
+ * of it ended with. Threaded: -EBUSY, the work thread does it. */
 int volume_work(struct volume *v);
 
 /* Scrub: every stripe, a bounded number at a time, beside foreground I/O. Blocking; any thread but
