@@ -79,6 +79,8 @@ void rig_member_create(struct rig *rig, unsigned index)
 	assert_int_equal(member_open(rig->io, member_file_path(rig, index), &probe, &m), 0);
 	assert_int_equal(member_super_write(m), 0);
 	assert_int_equal(intent_format(m), 0);
+	if (rig->config.journal)
+		assert_int_equal(journal_format(m), 0);
 	member_free(m);
 }
 
@@ -92,6 +94,19 @@ void rig_member_reopen(struct rig *rig, unsigned index)
 	assert_int_equal(
 		member_open(rig->io, member_file_path(rig, index), &probe, &rig->members[index]),
 		0);
+}
+
+static struct journal *journal_open(struct rig *rig, struct member *const *members)
+{
+	struct errmsg why = {0};
+	if (!rig->config.journal)
+		return NULL;
+	if (journal_load(
+		    rig->io, members, rig->config.members, rig->clean_end, &rig->journal, &why) < 0)
+		fail_msg("%s", why.text);
+	if (rig->clean_end)
+		assert_int_equal(journal_begin(rig->journal, 1), 0);
+	return rig->journal;
 }
 
 static void open_all(struct rig *rig)
@@ -112,6 +127,7 @@ static void open_all(struct rig *rig)
 	if (rig->no_resync)
 		assert_int_equal(intent_clear_all(rig->intent), 0);
 	config.intent = rig->intent;
+	config.journal = journal_open(rig, config.members);
 	assert_int_equal(stripe_engine_new(&config, &rig->eng), 0);
 	rig_members_start(rig);
 }
@@ -121,6 +137,8 @@ static void close_all(struct rig *rig)
 	rig_settle(rig);
 	stripe_engine_free(rig->eng);
 	intent_free(rig->intent);
+	journal_free(rig->journal);
+	rig->journal = NULL;
 	for (unsigned i = 0; i < rig->config.members; i++)
 		member_free(rig->members[i]);
 	io_engine_free(rig->io);
@@ -150,6 +168,7 @@ struct rig *rig_new(const struct rig_config *config)
 	struct rig *rig = rig_make(config, config->dir ? NULL : sim_world_new(config->seed));
 	for (unsigned i = 0; i < config->members; i++)
 		rig_member_create(rig, i);
+	rig->clean_end = true;
 	open_all(rig);
 	return rig;
 }
@@ -176,7 +195,8 @@ void rig_free(struct rig *rig)
 void rig_reopen(struct rig *rig)
 {
 	rig_settle(rig);
-	if (!rig->world || !sim_world_power_is_cut(rig->world))
+	rig->clean_end = !rig->world || !sim_world_power_is_cut(rig->world);
+	if (rig->clean_end)
 		assert_int_equal(intent_clear_all(rig->intent), 0);
 	close_all(rig);
 	engine_make(rig);
@@ -204,6 +224,7 @@ static void resync(struct rig *rig)
 
 void rig_reboot_cut(struct rig *rig, uint64_t n)
 {
+	rig->clean_end = false;
 	close_all(rig);
 	sim_world_reboot(rig->world);
 	engine_make(rig);
@@ -227,6 +248,9 @@ void rig_remove_member(struct rig *rig, unsigned index)
 	rig->missing |= 1u << index;
 	stripe_engine_set_member(rig->eng, index, NULL, false, NULL);
 	intent_set_member(rig->intent, index, NULL);
+	if (rig->journal)
+		journal_set_member(rig->journal, index, NULL);
+	rig_settle(rig);
 }
 
 int rig_run(struct rig *rig, bool wait)
@@ -237,6 +261,11 @@ int rig_run(struct rig *rig, bool wait)
 	return ran;
 }
 
+static bool logs_are_busy(const struct rig *rig)
+{
+	return intent_busy(rig->intent) || (rig->journal && journal_busy(rig->journal));
+}
+
 static void turn(struct rig *rig, unsigned n)
 {
 	assert_true(rig_run(rig, true) >= 0);
@@ -245,8 +274,8 @@ static void turn(struct rig *rig, unsigned n)
 
 void rig_settle(struct rig *rig)
 {
-	for (unsigned n = 0;
-		!stripe_engine_idle(rig->eng) || intent_busy(rig->intent) || rig->failing; n++)
+	for (unsigned n = 0; !stripe_engine_idle(rig->eng) || logs_are_busy(rig) || rig->failing;
+		n++)
 		turn(rig, n);
 }
 
@@ -378,6 +407,24 @@ bool rig_reads(struct rig *rig, uint64_t volume_block, unsigned tag)
 	rig_fill_block(wanted, volume_block, tag);
 	return rig_read(rig, volume_block * BLOCK_BYTES, got, BLOCK_BYTES) == 0 &&
 	       memcmp(wanted, got, BLOCK_BYTES) == 0;
+}
+
+static void time_passed(struct io_req *alarm, int err)
+{
+	(void)err;
+	alarm->done = NULL;
+}
+
+void rig_pass_time(struct rig *rig)
+{
+	struct io_req alarm = {.kind = IO_ALARM,
+		.due_ns = io_now_ns(rig->io) + UINT64_C(2000000000),
+		.done = time_passed};
+	io_submit(rig->io, &alarm);
+	for (unsigned n = 0; alarm.done; n++)
+		turn(rig, n);
+	(void)rig_flush(rig);
+	rig_settle(rig);
 }
 
 /* ---- whole stripes ---- */

@@ -32,7 +32,7 @@ struct rig_config {
 	/* Members that fail are taken out, as a volume does it (rig_members.c); without it the
 	 * engine has no hooks, and who asks gets the errors. */
 	bool members_fail;
-	bool journal; /* with a partial-parity log */
+	bool journal; /* with a partial-write log */
 };
 
 struct rig {
@@ -45,7 +45,9 @@ struct rig {
 	uint32_t missing;                         /* bit i: member i */
 	bool no_resync; /* rig_reboot() forgets which regions are marked */
 	bool on_demand; /* rig_reboot() leaves stripes in doubt to those who want them */
+	bool clean_end; /* the rig was closed in order before it was opened */
 	struct intent_log *intent;
+	struct journal *journal; /* NULL: none */
 	struct stripe_engine *eng;
 	struct event_sink sink;
 	struct event events[RIG_MAX_EVENTS];
@@ -95,6 +97,9 @@ int rig_run(struct rig *rig, bool wait);
 /* Run the engine until nothing is under way. */
 void rig_settle(struct rig *rig);
 
+/* Two seconds go by, with a flush at their end: marks that are not needed are taken away. */
+void rig_pass_time(struct rig *rig);
+
 /* ---- members that fail and return (rig_members.c) ---- */
 
 /* Take @index out as a volume does, durably: it is missing after a reboot too. */
@@ -108,6 +113,9 @@ void rig_replace_member(struct rig *rig, unsigned index);
 /* Rebuild every stale stripe of @index; where nothing is left it is up to date, durably. The first
  * error of a stripe. */
 int rig_rebuild(struct rig *rig, unsigned index);
+
+/* Tell the intent log of the regions that have been rebuilt, and flushed since. */
+void rig_rebuild_note(struct rig *rig);
 
 /* The part of a turn that belongs to the volume. */
 void rig_members_run(struct rig *rig);

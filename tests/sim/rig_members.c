@@ -85,9 +85,9 @@ static bool member_failed(void *ctx, unsigned index, int err)
 	struct rig *rig = ctx;
 	assert_true(err < 0);
 	rig->failed[index]++;
-	if ((rig->failing | rig->rebuilding) >> index & 1)
+	if (rig->failing >> index & 1)
 		return true;
-	if (absent(rig) + 1 > redundancy(rig))
+	if (!(rig->rebuilding >> index & 1) && absent(rig) + 1 > redundancy(rig))
 		return false;
 	bool waits = rig->failing;
 	rig->failing |= 1u << index;
@@ -119,6 +119,16 @@ void rig_members_start(struct rig *rig)
 	for (unsigned i = 0; stale >> i; i++)
 		if (stale >> i & 1)
 			stripe_engine_set_member(rig->eng, i, rig->members[i], true, NULL);
+}
+
+static void logs_set_member(struct rig *rig, unsigned index, struct member *m)
+{
+	intent_set_member(rig->intent, index, m);
+	if (!rig->journal)
+		return;
+	if (m)
+		assert_int_equal(journal_format(m), 0);
+	journal_set_member(rig->journal, index, m);
 }
 
 /* ---- taking out ---- */
@@ -165,20 +175,23 @@ static void set_member(struct rig *rig, unsigned index, struct member *m, bool s
 	}
 }
 
+/* Without power nothing comes of it: what the superblocks say after the next start counts. */
 static void take_out(struct rig *rig, uint32_t out)
 {
 	uint64_t before = rig->generation;
+	uint32_t missing = rig->missing;
 	rig->missing |= out;
 	rig->rebuilding &= ~out;
 	rig->stale_since = rig->stale_since ? rig->stale_since : before;
 	supers_write(rig);
 	for (unsigned i = 0; out >> i; i++)
 		if (out >> i & 1)
-			intent_set_member(rig->intent, i, NULL);
+			logs_set_member(rig, i, NULL);
 	intent_stale_collect(rig->intent, false);
 	sync_log(rig);
 	bool cut = power_is_cut(rig);
 	rig->failing &= ~out;
+	rig->missing = cut ? missing : rig->missing;
 	for (unsigned i = 0; out >> i; i++)
 		if (out >> i & 1)
 			stripe_engine_set_member(
@@ -206,7 +219,7 @@ static void come_back(struct rig *rig, unsigned index)
 	rig->missing &= ~(1u << index);
 	rig->rebuilding |= 1u << index;
 	supers_write(rig);
-	intent_set_member(rig->intent, index, rig->members[index]);
+	logs_set_member(rig, index, rig->members[index]);
 	sync_log(rig);
 	set_member(rig, index, rig->members[index], true);
 	if (!rig->missing)
@@ -240,8 +253,7 @@ static bool region_is_current(const struct rig *rig, uint64_t region)
 	return true;
 }
 
-/* A flush has ended since the last stripe was rebuilt. */
-static void regions_are_current(struct rig *rig)
+void rig_rebuild_note(struct rig *rig)
 {
 	for (uint64_t region = 0; region < intent_regions(rig->intent); region++)
 		if (!rig->missing && intent_is_stale(rig->intent, region) &&
@@ -262,7 +274,7 @@ int rig_rebuild(struct rig *rig, unsigned index)
 	}
 	if (first == -ESHUTDOWN || rig_flush(rig) < 0 || rig->missing >> index & 1)
 		return first;
-	regions_are_current(rig);
+	rig_rebuild_note(rig);
 	if (stripe_engine_stale(rig->eng, index))
 		return first;
 	rig->rebuilding &= ~(1u << index);
