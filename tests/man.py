@@ -20,7 +20,7 @@ PAGES = TOP / "man"
 
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]*|-[a-zA-Z])(?![\w-])")
 # Options of -o in --help stand alone at the start of a line, deeper than its dashed ones.
-MOUNT_OPTION = re.compile(r"^ {9,}([a-z_-]+)(?:=[A-Z]+)?  ")
+MOUNT_OPTION = re.compile(r"^ {5,10}([a-z_-]+)(?:=[A-Z]+)?  ")
 
 
 def help_of(*words):
@@ -53,9 +53,10 @@ def unescape(text):
 
 
 def page_options(path):
-    """Options are the tags of .TP paragraphs (and .It Fl of mdoc)."""
-    found, tag_next = set(), False
+    """Options are the tags of .TP paragraphs. Plain words inside .RS are values of an option."""
+    found, tag_next, depth = set(), False, 0
     for line in path.read_text(encoding="utf-8").splitlines():
+        depth += line.startswith(".RS") - line.startswith(".RE")
         if line.startswith((".TP", ".TQ")):
             tag_next = True
             continue
@@ -64,7 +65,7 @@ def page_options(path):
             text = unescape(re.sub(r"^\.(BR?|BI|IR?|IB|RB|RI|SM|OP)\s+", "", line)).replace('"', "")
             text = re.sub(r"(?<=\S) (?=[=,])", "", text)
             found |= set(OPTION.findall(text))
-            if not text.startswith("-"):
+            if not text.startswith("-") and depth == 0:
                 found |= set(re.findall(r"(?:^|, *)([a-z_-]+)(?==|,|$|\s*$)", text))
     return found
 

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/shape.h"
+#include "fuse/volume_json.h"
 #include "report/json.h"
 #include "report/size.h"
 
@@ -18,6 +19,8 @@ static const char usage[] =
 	"  --chunk SIZE       4K to 1M, a power of two (default 64K)\n"
 	"  --pi TYPE          none, t10 (default), crc32c or crc64\n"
 	"  --pi-check WHO     device: members refuse what does not match its guard; or none\n"
+	"  --write-hole HOW   journal (default for raid5): a log, so that a crash and then a lost\n"
+	"                     member cost nothing that was at rest; bitmap: marks alone\n"
 	"  --system SIZE      of the area for names and extents (default: a sixteenth of --size)\n"
 	"  --label TEXT       a name for people, to 31 bytes\n"
 	"  --force            overwrite a volume or file system that is there\n"
@@ -73,6 +76,7 @@ static void print_made(const struct create_args *args, bool json, char *const *p
 		json_field_string(&j, "pi", pi_name(o->pi));
 		json_field_string(
 			&j, "pi_check", o->pi_check == PI_CHECK_DEVICE ? "device" : "none");
+		json_field_string(&j, "write_hole", volume_json_write_hole(o->write_hole));
 		json_object_end(&j);
 		json_finish(&j);
 		return;

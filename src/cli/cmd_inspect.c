@@ -30,6 +30,18 @@ static void print_scalar(const struct json_value *v)
 		printf("%s\n", v->text ? v->text : "-");
 }
 
+static void print_peers(const struct json_value *peers)
+{
+	putchar('\n');
+	json_for_each(peer, peers)
+	{
+		printf("  member %-5llu %s, %s\n",
+			(unsigned long long)json_get_u64(peer, "index", 0),
+			json_get_string(peer, "member_uuid", "?"),
+			json_get_string(peer, "state", "?"));
+	}
+}
+
 static void print_super(const struct json_value *doc)
 {
 	json_for_each(super, json_get(doc, "superblocks"))
@@ -41,6 +53,8 @@ static void print_super(const struct json_value *doc)
 				printf("at %llu, %llu bytes\n",
 					(unsigned long long)json_get_u64(field, "offset", 0),
 					(unsigned long long)json_get_u64(field, "length", 0));
+			else if (field->kind == JSON_ARRAY)
+				print_peers(field);
 			else
 				print_scalar(field);
 		}

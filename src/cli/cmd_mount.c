@@ -15,13 +15,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/serve.h"
 #include "fuse/front.h"
 #include "report/size.h"
 
-#define MAX_EVENT_RATE 1000000u
+#define MAX_EVENT_RATE        1000000u
+#define MAX_MAX_ERRORS        1000000000u
+#define MIN_MEMBER_TIMEOUT_NS (10 * NS_PER_MS)
 
 static const char usage[] =
 	"Usage: stablefs mount [-f] [-o OPTION,...] VOLUME... MOUNTPOINT\n"
@@ -43,8 +46,16 @@ static const char usage[] =
 	"      hold=TIME          keep direct writes open that long before their data is sampled\n"
 	"                         (200us, 1ms; default 0)\n"
 	"      dio-align=BYTES    direct I/O must be aligned to that (default 512)\n"
+	"      member-timeout=TIME  a member that does not answer for so long is failed (default\n"
+	"                         30s; never: it may take for ever)\n"
+	"      max-errors=N       so is one after so many errors that the others made good\n"
+	"                         (default 20)\n"
+	"      background-rate=SIZE  of resync, rebuild and scrub each, a second and member\n"
+	"                         (default: as fast as they go beside the volume's users)\n"
+	"      scrub-every=TIME   scrub in the background, and again that long after each end\n"
+	"                         (24h; default: not)\n"
 	"      ro                 read-only\n"
-	"      degraded           leave members out that are out of date\n"
+	"      degraded           leave members out that cannot be used\n"
 	"      allow_other        other users may use it (default where root mounts)\n"
 	"      noallow_other      they may not\n"
 	"      writethrough       do without the kernel's write-back cache\n"
@@ -57,7 +68,8 @@ static const char usage[] =
 
 struct mount_args {
 	struct front_options front;
-	bool foreground, degraded;
+	struct serve_config serve; /* but for front and paths */
+	bool foreground;
 	char kernel_opts[512];
 	char fsname[256];
 	char mountpoint[PATH_MAX];
@@ -123,6 +135,45 @@ static int option_workers(struct mount_args *a, const char *value)
 	return -1;
 }
 
+static int option_timeout(struct mount_args *a, const char *value)
+{
+	struct errmsg why = {0};
+	a->serve.member_timeout_ns = UINT64_MAX;
+	if (!strcmp(value, "never"))
+		return -1;
+	if (duration_parse(value, &a->serve.member_timeout_ns, &why) < 0)
+		return cli_usage("member-timeout: %s", why.text);
+	if (a->serve.member_timeout_ns < MIN_MEMBER_TIMEOUT_NS)
+		return cli_usage("member-timeout=%s is too short: 10ms and more, or never", value);
+	return -1;
+}
+
+static int option_max_errors(struct mount_args *a, const char *value)
+{
+	struct errmsg why = {0};
+	uint64_t n;
+	if (count_parse(value, &n, &why) < 0 || n < 1 || n > MAX_MAX_ERRORS)
+		return cli_usage("max-errors takes 1 to 1000000000, not '%s'", value);
+	a->serve.max_errors = (unsigned)n;
+	return -1;
+}
+
+static int option_rate(struct mount_args *a, const char *value)
+{
+	struct errmsg why = {0};
+	if (size_parse(value, &a->serve.background_rate, &why) < 0)
+		return cli_usage("background-rate: %s", why.text);
+	return -1;
+}
+
+static int option_scrub_every(struct mount_args *a, const char *value)
+{
+	struct errmsg why = {0};
+	if (duration_parse(value, &a->serve.scrub_every_ns, &why) < 0)
+		return cli_usage("scrub-every: %s", why.text);
+	return -1;
+}
+
 static int option_fsname(struct mount_args *a, const char *value)
 {
 	snprintf(a->fsname, sizeof(a->fsname), "%s", value);
@@ -134,7 +185,9 @@ static const struct valued_option {
 	int (*take)(struct mount_args *a, const char *value);
 } valued_options[] = {{"dio", option_dio}, {"dio-weaken", option_weaken},
 	{"event-rate", option_event_rate}, {"hold", option_hold}, {"dio-align", option_align},
-	{"workers", option_workers}, {"fsname", option_fsname}};
+	{"workers", option_workers}, {"fsname", option_fsname}, {"member-timeout", option_timeout},
+	{"max-errors", option_max_errors}, {"background-rate", option_rate},
+	{"scrub-every", option_scrub_every}};
 
 /* What the kernel or fusermount3 understands by itself. */
 static bool is_kernel_option(const char *name)
@@ -153,7 +206,7 @@ static int take_flag(struct mount_args *a, const char *name)
 	if (!strcmp(name, "ro"))
 		a->front.read_only = true;
 	else if (!strcmp(name, "degraded"))
-		a->degraded = true;
+		a->serve.degraded = true;
 	else if (!strcmp(name, "allow_other"))
 		a->front.allow_other = true;
 	else if (!strcmp(name, "noallow_other"))
@@ -264,11 +317,11 @@ static void on_ready(void *ctx)
 static int serve(struct daemon *d)
 {
 	struct errmsg why = {0};
-	struct serve_config config = {.front = d->args->front,
-		.paths = &d->args->paths,
-		.degraded = d->args->degraded,
-		.ready = on_ready,
-		.ctx = d};
+	struct serve_config config = d->args->serve;
+	config.front = d->args->front;
+	config.paths = &d->args->paths;
+	config.ready = on_ready;
+	config.ctx = d;
 	int err = serve_volume(&config, &why);
 	if (err < 0) {
 		if (d->ready)

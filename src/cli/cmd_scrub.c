@@ -8,26 +8,30 @@
 #include <string.h>
 #include <time.h>
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
+#include "cli/scrub_print.h"
 #include "cli/target.h"
 #include "report/json_copy.h"
 #include "report/json_read.h"
 #include "report/size.h"
-#include "report/table.h"
 
 static const char usage[] =
 	"Usage: stablefs scrub [OPTION]... VOLUME...|MOUNTPOINT\n"
 	"Compare parity, mirrors and guards of every stripe, mounted or not. Exit status 3 where\n"
 	"something is wrong and was not repaired.\n\n"
-	"  --repair     put right what can be: PI decides; without PI data counts as right\n"
-	"               against parity, and the first mirror against the others\n"
-	"  --json       the report as JSON (parity_mismatches, mirror_mismatches,\n"
-	"               guard_mismatches, files, ...)\n"
-	"  -h, --help   this text\n";
-
-#define FILES_SHOWN 20u
+	"  --repair       put right what can be. With PI the side that fits it is right. Without\n"
+	"                 PI nobody can know which side is right: data is taken for right against\n"
+	"                 parity, and the first mirror against the others\n"
+	"  --json         the report as JSON (parity_mismatches, mirror_mismatches,\n"
+	"                 guard_mismatches, files, ...)\n"
+	"  -h, --help     this text\n\n"
+	"Of a mounted volume (see stablefs work for progress, pause and rate):\n"
+	"  --background   begin, and return\n"
+	"  --every TIME   the same, and again that long after each end, until the volume is\n"
+	"                 unmounted\n"
+	"  --stop         end the one that is under way, and what --every has begun\n"
+	"  --last         the report of the last one that has ended\n";
 
 static volatile sig_atomic_t interrupted;
 
@@ -37,80 +41,16 @@ static void on_interrupt(int sig)
 	interrupted = 1;
 }
 
-/* ---- the report for people ---- */
+enum scrub_action { SCRUB_WATCH, SCRUB_BEGIN, SCRUB_STOP, SCRUB_LAST };
 
-static void print_files(const struct json_value *report)
-{
-	struct table *t = table_new("lrrl", (const char *[]){"  file", "blocks", "lost", "where"});
-	unsigned shown = 0, total = 0;
-	json_for_each(file, json_get(report, "files"))
-	{
-		char offset[SIZE_TEXT_BYTES];
-		const struct json_value *ranges = json_get(file, "ranges");
-		uint64_t blocks = json_get_u64(file, "parity_blocks", 0) +
-				  json_get_u64(file, "mirror_blocks", 0) +
-				  json_get_u64(file, "guard_blocks", 0) +
-				  json_get_u64(file, "unreadable_blocks", 0);
-		if (++total > FILES_SHOWN)
-			continue;
-		shown++;
-		size_format(json_get_u64(ranges ? ranges->first : NULL, "offset", 0), offset);
-		table_add_cell(t, "  %s", json_get_string(file, "path", "?"));
-		table_add_cell(t, "%llu", (unsigned long long)blocks);
-		table_add_cell(t, "%llu", (unsigned long long)json_get_u64(file, "lost_blocks", 0));
-		table_add_cell(t, "from %s on, %llu places", offset,
-			(unsigned long long)json_get_u64(file, "ranges_found", 0));
-	}
-	if (shown)
-		printf("Files concerned (4K blocks):\n");
-	if (shown && t)
-		table_print(t, stdout);
-	if (total > shown)
-		printf("  ... and %u more: see --json\n", total - shown);
-	table_free(t);
-}
-
-static void print_members(const struct json_value *report)
-{
-	json_for_each(m, json_get(report, "members"))
-	{
-		uint64_t wrong = json_get_u64(m, "wrong_blocks", 0);
-		if (!json_get_bool(m, "present", true))
-			printf("  member %llu is missing\n",
-				(unsigned long long)json_get_u64(m, "index", 0));
-		else if (wrong)
-			printf("  member %llu (%s): %llu blocks are wrong\n",
-				(unsigned long long)json_get_u64(m, "index", 0),
-				json_get_string(m, "path", "?"), (unsigned long long)wrong);
-	}
-}
-
-static void print_count(const struct json_value *report, const char *key, const char *what)
-{
-	printf("  %-28s %llu\n", what, (unsigned long long)json_get_u64(report, key, 0));
-}
-
-static void print_report(const struct json_value *report)
-{
-	printf("Scrubbed %llu stripes, %llu rows of 4K, in %.1f s (%s, PI %s).\n",
-		(unsigned long long)json_get_u64(report, "stripes", 0),
-		(unsigned long long)json_get_u64(report, "rows", 0),
-		json_get_double(report, "seconds", 0), json_get_string(report, "level", "?"),
-		json_get_string(report, "pi", "?"));
-	print_count(report, "parity_mismatches", "parity rows wrong");
-	print_count(report, "mirror_mismatches", "mirrored blocks that differ");
-	print_count(report, "guard_mismatches", "blocks that fail their guard");
-	print_count(report, "unreadable", "blocks the media cannot read");
-	if (json_get_u64(report, "repaired", 0) || json_get_u64(report, "lost", 0)) {
-		print_count(report, "repaired", "repaired");
-		print_count(report, "lost", "lost: nothing can rebuild");
-	}
-	print_members(report);
-	print_files(report);
-	uint64_t unowned = json_get_u64(report, "blocks_without_file", 0);
-	if (unowned)
-		printf("  %llu of the blocks belong to no file\n", (unsigned long long)unowned);
-}
+struct scrub_args {
+	char *const *paths;
+	unsigned count;
+	enum scrub_action action;
+	bool repair, json;
+	uint64_t every_ns;
+	struct errmsg why;
+};
 
 /* ---- a mounted volume: start, watch, take the report ---- */
 
@@ -126,7 +66,8 @@ static int watch(const char *mountpoint, char **reply, struct errmsg *why)
 			err = json_parse(*reply, strlen(*reply), &v, why);
 		if (err < 0)
 			return err;
-		if (strcmp(json_get_string(v, "state", ""), "running") != 0) {
+		const char *state = json_get_string(v, "state", "");
+		if (strcmp(state, "running") != 0 && strcmp(state, "paused") != 0) {
 			progress_end(&progress);
 			return 0;
 		}
@@ -141,24 +82,49 @@ static int watch(const char *mountpoint, char **reply, struct errmsg *why)
 	}
 }
 
-/* *@report points into *@tree. */
-static int scrub_mounted(const char *mountpoint, bool repair, struct json_value **tree,
-	const struct json_value **report, struct errmsg *why)
+/* The report in the reply to "scrub status"; it stays a part of *@tree. */
+static int take_report(struct scrub_args *a, const char *reply, struct json_value **tree,
+	const struct json_value **report)
 {
-	cleanup(cleanup_freep) char *reply = NULL;
-	int err = target_query(mountpoint, repair ? "scrub repair" : "scrub", &reply, why);
-	free(take_ptr(&reply));
-	if (!err)
-		err = watch(mountpoint, &reply, why);
-	if (!err)
-		err = json_parse(reply, strlen(reply), tree, why);
+	int err = json_parse(reply, strlen(reply), tree, &a->why);
 	if (err < 0)
 		return err;
+	const char *state = json_get_string(*tree, "state", "");
 	*report = json_get(*tree, "report");
-	if (!*report)
-		return errmsg_set(why, -EIO, "the scrub ended early: %s",
-			json_get_string(*tree, "error", "unknown error"));
-	return 0;
+	if (*report && (*report)->kind == JSON_OBJECT)
+		return 0;
+	if (!strcmp(state, "none"))
+		return errmsg_set(
+			&a->why, -ENOENT, "no scrub has ended since the volume was mounted");
+	if (strcmp(state, "done") != 0)
+		return errmsg_set(&a->why, -EBUSY, "a scrub is under way");
+	return errmsg_set(&a->why, -EIO, "the scrub ended early: %s",
+		json_get_string(*tree, "error", "unknown error"));
+}
+
+static int request(struct scrub_args *a, char **reply)
+{
+	char line[64] = "scrub status";
+	if (a->action == SCRUB_STOP)
+		snprintf(line, sizeof(line), "scrub stop");
+	else if (a->action != SCRUB_LAST)
+		snprintf(line, sizeof(line), "scrub%s every %llu", a->repair ? " repair" : "",
+			(unsigned long long)a->every_ns);
+	return target_query(a->paths[0], line, reply, &a->why);
+}
+
+static int scrub_mounted(
+	struct scrub_args *a, struct json_value **tree, const struct json_value **report)
+{
+	cleanup(cleanup_freep) char *reply = NULL;
+	int err = request(a, &reply);
+	if (err < 0 || a->action == SCRUB_BEGIN || a->action == SCRUB_STOP)
+		return err;
+	if (a->action == SCRUB_WATCH) {
+		free(take_ptr(&reply));
+		err = watch(a->paths[0], &reply, &a->why);
+	}
+	return err < 0 ? err : take_report(a, reply, tree, report);
 }
 
 /* ---- a volume that is not mounted ---- */
@@ -169,63 +135,118 @@ static bool step(void *ctx, uint64_t done, uint64_t total)
 	return !interrupted;
 }
 
-static int scrub_here(char *const *args, unsigned count, bool repair, struct json_value **tree,
-	const struct json_value **report, struct errmsg *why)
+static int scrub_here(
+	struct scrub_args *a, struct json_value **tree, const struct json_value **report)
 {
 	struct target_volume t;
-	int err = target_open(args, count, repair, &t, why);
+	if (a->action != SCRUB_WATCH)
+		return errmsg_set(&a->why, -EINVAL,
+			"%s is not a mount point: mount the volume first", a->paths[0]);
+	int err = target_open(a->paths, a->count, a->repair, &t, &a->why);
 	if (err < 0)
 		return err;
 	cleanup(cleanup_freep) char *text = NULL;
 	size_t len = 0;
 	struct progress progress = {.what = "scrub"};
 	FILE *out = open_memstream(&text, &len);
-	err = out ? service_scrub(&t.service, repair, step, &progress, out) : -ENOMEM;
+	err = out ? service_scrub(&t.service, a->repair, step, &progress, out) : -ENOMEM;
 	progress_end(&progress);
 	if (out)
 		fclose(out);
 	int closed = target_close(&t);
 	if (err == -ECANCELED)
-		return errmsg_set(why, err, "the scrub ended early: stopped");
+		return errmsg_set(&a->why, err, "the scrub ended early: stopped");
 	if (!err)
 		err = closed;
 	if (!err)
-		err = json_parse(text, len, tree, why);
+		err = json_parse(text, len, tree, &a->why);
 	*report = *tree;
 	return err;
 }
 
+/* ---- options ---- */
+
+enum { OPT_REPAIR = 256, OPT_JSON, OPT_BACKGROUND, OPT_EVERY, OPT_STOP, OPT_LAST };
+
+static int take_action(struct scrub_args *a, enum scrub_action action)
+{
+	if (a->action != SCRUB_WATCH && a->action != action)
+		return cli_usage("--background or --every, --stop and --last exclude each other");
+	a->action = action;
+	return -1;
+}
+
+static int take_every(struct scrub_args *a, const char *value)
+{
+	if (duration_parse(value, &a->every_ns, &a->why) < 0)
+		return cli_usage("--every: %s", a->why.text);
+	if (!a->every_ns)
+		return cli_usage("--every takes a time above 0");
+	return take_action(a, SCRUB_BEGIN);
+}
+
+/* -1 to go on, or the exit status. */
+static int take_option(int opt, char **argv, struct scrub_args *a)
+{
+	switch (opt) {
+	case OPT_REPAIR:
+		a->repair = true;
+		return -1;
+	case OPT_JSON:
+		a->json = true;
+		return -1;
+	case OPT_BACKGROUND:
+		return take_action(a, SCRUB_BEGIN);
+	case OPT_EVERY:
+		return take_every(a, optarg);
+	case OPT_STOP:
+		return take_action(a, SCRUB_STOP);
+	case OPT_LAST:
+		return take_action(a, SCRUB_LAST);
+	default:
+		return cli_common_option(opt, argv);
+	}
+}
+
+static int take_options(int argc, char **argv, struct scrub_args *a)
+{
+	static const struct option options[] = {{"repair", no_argument, NULL, OPT_REPAIR},
+		{"json", no_argument, NULL, OPT_JSON},
+		{"background", no_argument, NULL, OPT_BACKGROUND},
+		{"every", required_argument, NULL, OPT_EVERY},
+		{"stop", no_argument, NULL, OPT_STOP}, {"last", no_argument, NULL, OPT_LAST},
+		{"help", no_argument, NULL, 'h'}, {0}};
+	int status = -1;
+	for (int opt; status < 0 && (opt = getopt_long(argc, argv, ":h", options, NULL)) != -1;)
+		status = take_option(opt, argv, a);
+	a->paths = argv + optind;
+	a->count = (unsigned)(argc - optind);
+	if (status < 0 && !a->count)
+		status = cli_usage("which VOLUME or MOUNTPOINT?");
+	return status;
+}
+
 static int run(int argc, char **argv)
 {
-	static const struct option options[] = {{"repair", no_argument, NULL, 'r'},
-		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-	bool repair = false, as_json = false;
-	for (int opt; (opt = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
-		int status = cli_common_option(opt, argv);
-		if (opt == 'r')
-			repair = true;
-		else if (opt == 'j')
-			as_json = true;
-		else if (status >= 0)
-			return status;
-	}
-	unsigned count = (unsigned)(argc - optind);
-	if (!count)
-		return cli_usage("which VOLUME or MOUNTPOINT?");
+	struct scrub_args args = {0};
+	int status = take_options(argc, argv, &args);
+	if (status >= 0)
+		return status;
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
-	struct errmsg why = {0};
 	cleanup(json_value_freep) struct json_value *tree = NULL;
 	const struct json_value *report = NULL;
-	int err = count == 1 && target_is_mount(argv[optind])
-			  ? scrub_mounted(argv[optind], repair, &tree, &report, &why)
-			  : scrub_here(argv + optind, count, repair, &tree, &report, &why);
+	int err = args.count == 1 && target_is_mount(args.paths[0])
+			  ? scrub_mounted(&args, &tree, &report)
+			  : scrub_here(&args, &tree, &report);
 	if (err < 0)
-		return cli_fail(err, &why);
-	if (as_json)
+		return cli_fail(err, &args.why);
+	if (!report)
+		return CLI_DONE;
+	if (args.json)
 		json_print_value(report, stdout);
 	else
-		print_report(report);
+		scrub_print_report(report);
 	return json_get_u64(report, "remaining", 0) ? CLI_DAMAGE : CLI_DONE;
 }
 

@@ -8,71 +8,18 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/mem.h"
+#include "fuse/volume_json.h"
+#include "io/uring.h"
 #include "report/json.h"
 #include "report/size.h"
 
-static void uuid_field(struct json *j, const char *key, const uint8_t uuid[16])
-{
-	char text[37];
-	char *at = text;
-	for (unsigned i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*at++ = '-';
-		at += sprintf(at, "%02x", uuid[i]);
-	}
-	json_field_string(j, key, text);
-}
-
-/* ---- status ---- */
-
-static void status_members(struct json *j, struct volume *v)
-{
-	json_key(j, "members");
-	json_array_begin(j);
-	for (unsigned i = 0; i < volume_geometry(v)->members; i++) {
-		struct volume_member_info m = volume_member(v, i);
-		json_object_begin(j);
-		json_field_u64(j, "index", i);
-		json_field_string(j, "state", m.present ? "active" : "missing");
-		json_field_string(j, "path", m.path);
-		json_field_u64(j, "reads", m.stats.reads);
-		json_field_u64(j, "writes", m.stats.writes);
-		json_field_u64(j, "errors", m.stats.errors);
-		json_object_end(j);
-	}
-	json_array_end(j);
-}
-
-static void status_files(struct json *j, struct fs *fs)
-{
-	struct statvfs st;
-	if (!fs || fs_statfs(fs, &st) < 0)
-		return;
-	json_field_u64(j, "free_bytes", (uint64_t)st.f_bavail * st.f_frsize);
-	json_field_u64(j, "total_bytes", (uint64_t)st.f_blocks * st.f_frsize);
-	json_field_u64(j, "inodes", (uint64_t)(st.f_files - st.f_ffree));
-}
-
 int inspect_status(struct service *s, FILE *out)
 {
-	const struct super *super = volume_super(s->volume);
 	struct json j;
 	json_init_file(&j, out, JSON_INDENTED);
 	json_object_begin(&j);
-	uuid_field(&j, "volume_uuid", super->volume_uuid);
-	json_field_string(&j, "label", super->label);
-	json_field_string(&j, "level", raid_level_name(volume_geometry(s->volume)->level));
-	json_field_string(&j, "state", volume_missing(s->volume) ? "degraded" : "healthy");
-	json_field_u64(&j, "chunk_bytes", (uint64_t)super->chunk_blocks * BLOCK_BYTES);
-	json_field_string(&j, "pi", pi_name(super->pi));
-	json_field_string(&j, "pi_check", super->pi_check == PI_CHECK_DEVICE ? "device" : "none");
-	json_field_u64(&j, "generation", super->generation);
-	json_field_u64(&j, "data_bytes", volume_blocks(s->volume) * BLOCK_BYTES);
-	if (s->mountpoint)
-		json_field_string(&j, "mountpoint", s->mountpoint);
-	json_field_bool(&j, "read_only", volume_is_read_only(s->volume));
-	status_files(&j, s->fs);
-	status_members(&j, s->volume);
+	volume_json_write(&j, s->volume);
+	volume_json_write_files(&j, s->fs);
 	json_object_end(&j);
 	return json_finish(&j);
 }
@@ -88,22 +35,48 @@ static void area_field(struct json *j, const char *key, const struct super_area 
 	json_object_end(j);
 }
 
+static const char *member_state_name(enum super_member_state state)
+{
+	return state == SUPER_MEMBER_ACTIVE       ? "active"
+	       : state == SUPER_MEMBER_REBUILDING ? "rebuilding"
+						  : "missing";
+}
+
+/* Who the members are, and how they were when this was written. */
+static void write_peers(struct json *j, const struct super *super)
+{
+	json_key(j, "peers");
+	json_array_begin(j);
+	for (unsigned i = 0; i < super->members; i++) {
+		json_object_begin(j);
+		json_field_u64(j, "index", i);
+		volume_json_field_uuid(j, "member_uuid", super->peers[i]);
+		json_field_string(j, "state", member_state_name(super->states[i]));
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
 static void write_super(struct json *j, const struct super *super, const char *path)
 {
 	json_object_begin(j);
 	json_field_string(j, "path", path);
-	uuid_field(j, "volume_uuid", super->volume_uuid);
-	uuid_field(j, "member_uuid", super->member_uuid);
+	volume_json_field_uuid(j, "volume_uuid", super->volume_uuid);
+	volume_json_field_uuid(j, "member_uuid", super->member_uuid);
 	json_field_string(j, "label", super->label);
 	json_field_string(j, "level", raid_level_name((enum raid_level)super->level));
-	json_field_u64(j, "index", super->index);
+	json_field_bool(j, "spare", super->index == SUPER_INDEX_SPARE);
+	if (super->index != SUPER_INDEX_SPARE)
+		json_field_u64(j, "index", super->index);
 	json_field_u64(j, "members", super->members);
 	json_field_u64(j, "generation", super->generation);
+	json_field_u64(j, "stale_since", super->stale_since);
 	json_field_bool(j, "clean", super->clean);
 	json_field_u64(j, "chunk_bytes", (uint64_t)super->chunk_blocks * BLOCK_BYTES);
 	json_field_u64(j, "stripes", super->stripes);
 	json_field_string(j, "pi", pi_name(super->pi));
 	json_field_string(j, "pi_check", super->pi_check == PI_CHECK_DEVICE ? "device" : "none");
+	json_field_string(j, "write_hole", volume_json_write_hole(super->write_hole));
 	json_field_u64(j, "region_bytes", super->region_blocks * BLOCK_BYTES);
 	json_field_u64(j, "member_bytes", super->member_bytes);
 	area_field(j, "intent", &super->intent);
@@ -111,7 +84,31 @@ static void write_super(struct json *j, const struct super *super, const char *p
 	area_field(j, "system", &super->system);
 	area_field(j, "tuples", &super->tuples);
 	area_field(j, "data", &super->data);
+	write_peers(j, super);
 	json_object_end(j);
+}
+
+/* Spares are read where they lie: the volume holds no superblock of theirs. */
+static void write_spare(struct json *j, struct io_engine *io, const char *path)
+{
+	struct member_probe probe;
+	if (member_probe(io, path, IO_OPEN_READONLY, &probe, NULL) < 0)
+		return;
+	write_super(j, &probe.super, path);
+	io_close(probe.file);
+}
+
+static void write_spares(struct json *j, struct volume *v)
+{
+	struct io_engine *io = NULL;
+	char(*paths)[4096] = calloc(RAID_MAX_MEMBERS, sizeof(*paths));
+	unsigned count = paths ? volume_spares(v, paths, RAID_MAX_MEMBERS) : 0;
+	if (count && uring_factory.engine_new(&uring_factory, &io, NULL) == 0) {
+		for (unsigned i = 0; i < count && i < RAID_MAX_MEMBERS; i++)
+			write_spare(j, io, paths[i]);
+		io_engine_free(io);
+	}
+	free(paths);
 }
 
 int inspect_super(struct service *s, FILE *out)
@@ -126,6 +123,7 @@ int inspect_super(struct service *s, FILE *out)
 		if (super)
 			write_super(&j, super, volume_member(s->volume, i).path);
 	}
+	write_spares(&j, s->volume);
 	json_array_end(&j);
 	json_object_end(&j);
 	return json_finish(&j);

@@ -8,8 +8,9 @@
 #include <string.h>
 #include "cli/cli.h"
 
-static const struct cli_verb *const verbs[] = {&verb_create, &verb_mount, &verb_scrub, &verb_status,
-	&verb_inspect, &verb_mutate, &verb_demo, &verb_run, &verb_check};
+static const struct cli_verb *const verbs[] = {&verb_create, &verb_mount, &verb_status, &verb_scrub,
+	&verb_inspect, &verb_fail, &verb_replace, &verb_add, &verb_work, &verb_mutate, &verb_demo,
+	&verb_run, &verb_check};
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static const struct cli_verb *current;

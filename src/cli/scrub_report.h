@@ -7,8 +7,15 @@
 #include "fs/fs.h"
 #include "volume/volume.h"
 
-/* Write @result as one JSON document. @fs NULL: no file is named. 0 or -errno. */
-int scrub_report_write(struct volume *v, struct fs *fs, const struct scrub_result *result,
-	uint64_t took_ns, FILE *out);
+struct scrub_report {
+	struct volume *volume;
+	struct fs *fs; /* NULL: no file is named; else by the names that they have now */
+	const struct scrub_result *result;
+	bool repair;
+	uint64_t took_ns;
+};
+
+/* Write it as one JSON document. 0 or -errno. */
+int scrub_report_write(const struct scrub_report *what, FILE *out);
 
 #endif

@@ -24,10 +24,10 @@ static int on_query(void *ctx, const char *line, FILE *out)
 	return service_query(&s->service, line, out);
 }
 
-static void on_stopping(void *ctx)
+static int begin_scrubs(struct server *s, struct volume *v, struct errmsg *why)
 {
-	struct server *s = ctx;
-	atomic_store(&s->service.stop, true);
+	uint64_t every_ns = s->config->scrub_every_ns;
+	return every_ns ? volume_scrub_start(v, false, every_ns, why) : 0;
 }
 
 static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
@@ -37,15 +37,15 @@ static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
 	int err = fs_open(v, &options, &fs, why);
 	if (err < 0)
 		return err;
-	service_init(&s->service, v, fs, s->front.mountpoint);
+	s->service = (struct service){.volume = v, .fs = fs, .mountpoint = s->front.mountpoint};
 	s->front.fs = fs;
 	s->front.volume = v;
 	s->front.ready = on_ready;
 	s->front.query = on_query;
-	s->front.stopping = on_stopping;
 	s->front.ctx = s;
-	err = front_run(&s->front, why);
-	service_end(&s->service);
+	err = begin_scrubs(s, v, why);
+	if (!err)
+		err = front_run(&s->front, why);
 	int closed = fs_close(fs);
 	return err < 0 ? err : closed;
 }
@@ -59,7 +59,10 @@ static int serve_members(struct server *s, struct errmsg *why)
 		.read_only = s->front.read_only,
 		.degraded = s->config->degraded,
 		.threaded = true,
-		.events = front_events_sink(s->front.events)};
+		.events = front_events_sink(s->front.events),
+		.member_timeout_ns = s->config->member_timeout_ns,
+		.max_errors = s->config->max_errors,
+		.background_rate = s->config->background_rate};
 	int err = volume_open(&options, &v, why);
 	if (err < 0)
 		return err;

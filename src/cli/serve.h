@@ -10,10 +10,16 @@
 #include "volume/volume.h"
 
 struct serve_config {
-	/* How; fs, volume, events, ready, query, stopping and ctx are filled in here. */
+	/* How; fs, volume, events, ready, query and ctx are filled in here. */
 	struct front_options front;
 	const struct volume_paths *paths; /* borrowed */
-	bool degraded;                    /* leave members out that are out of date */
+	/* As struct volume_open_options has them. */
+	bool degraded;
+	uint64_t member_timeout_ns;
+	unsigned max_errors;
+	uint64_t background_rate;
+	/* Scrub in the background at once, and again that long after each end; 0: not. */
+	uint64_t scrub_every_ns;
 	/* Once, when the mount serves; on the caller's thread. */
 	void (*ready)(void *ctx);
 	void *ctx;

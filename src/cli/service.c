@@ -1,131 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers about an open volume: dispatch, and the scrub that runs beside everything else. */
+/* Answers about an open volume: which line asks for what. */
 #include "cli/service.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
 #include "cli/inspect.h"
 #include "cli/scrub_report.h"
+#include "cli/service_control.h"
 #include "report/json.h"
-
-void service_init(struct service *s, struct volume *v, struct fs *fs, const char *mountpoint)
-{
-	*s = (struct service){.volume = v, .fs = fs, .mountpoint = mountpoint};
-	pthread_mutex_init(&s->lock, NULL);
-}
-
-static void join_scrubber(struct service *s)
-{
-	if (s->joinable)
-		pthread_join(s->scrubber, NULL);
-	s->joinable = false;
-}
-
-void service_end(struct service *s)
-{
-	atomic_store(&s->stop, true);
-	join_scrubber(s);
-	free(s->report);
-	pthread_mutex_destroy(&s->lock);
-}
 
 int service_scrub(struct service *s, bool repair,
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, FILE *out)
 {
 	struct scrub_result result = {0};
+	struct scrub_report report = {
+		.volume = s->volume, .fs = s->fs, .result = &result, .repair = repair};
 	uint64_t started = clock_monotonic_ns();
 	int err = volume_scrub(s->volume, repair, progress, ctx, &result);
+	report.took_ns = clock_monotonic_ns() - started;
 	if (!err)
-		err = scrub_report_write(
-			s->volume, s->fs, &result, clock_monotonic_ns() - started, out);
+		err = scrub_report_write(&report, out);
 	scrub_result_free(&result);
 	return err;
 }
-
-/* ---- a scrub in the background ---- */
-
-static bool note_progress(void *ctx, uint64_t done, uint64_t total)
-{
-	struct service *s = ctx;
-	pthread_mutex_lock(&s->lock);
-	s->done = done;
-	s->total = total;
-	pthread_mutex_unlock(&s->lock);
-	return !atomic_load(&s->stop);
-}
-
-static void *scrub_in_background(void *ctx)
-{
-	struct service *s = ctx;
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-	int err = out ? service_scrub(s, s->repair, note_progress, s, out) : -ENOMEM;
-	if (out && fclose(out) != 0 && !err)
-		err = -ENOMEM;
-	pthread_mutex_lock(&s->lock);
-	free(s->report);
-	s->report = text;
-	s->scrub_err = err;
-	s->state = SCRUB_DONE;
-	pthread_mutex_unlock(&s->lock);
-	return NULL;
-}
-
-static int start_scrub(struct service *s, bool repair)
-{
-	int err = 0;
-	pthread_mutex_lock(&s->lock);
-	if (s->state == SCRUB_RUNNING) {
-		err = -EBUSY;
-	} else {
-		join_scrubber(s);
-		s->repair = repair;
-		s->done = s->total = 0;
-		atomic_store(&s->stop, false);
-		err = -pthread_create(&s->scrubber, NULL, scrub_in_background, s);
-		s->joinable = !err;
-		s->state = err ? s->state : SCRUB_RUNNING;
-	}
-	pthread_mutex_unlock(&s->lock);
-	return err;
-}
-
-/* The report is a document of its own: it is given as it is once the scrub is done. */
-static int scrub_status(struct service *s, FILE *out)
-{
-	static const char *const names[] = {"none", "running", "done"};
-	pthread_mutex_lock(&s->lock);
-	bool ended = s->state == SCRUB_DONE;
-	fprintf(out, "{\"state\": \"%s\", \"done\": %llu, \"total\": %llu", names[s->state],
-		(unsigned long long)s->done, (unsigned long long)s->total);
-	if (ended && s->scrub_err)
-		fprintf(out, ", \"error\": \"%s\"",
-			s->scrub_err == -ECANCELED ? "stopped" : strerror(-s->scrub_err));
-	else if (ended)
-		fprintf(out, ", \"report\": %s", s->report);
-	fputs("}\n", out);
-	pthread_mutex_unlock(&s->lock);
-	return 0;
-}
-
-static int query_scrub(struct service *s, const char *what, FILE *out)
-{
-	int err = 0;
-	if (!strcmp(what, "status"))
-		return scrub_status(s, out);
-	if (!strcmp(what, "stop"))
-		atomic_store(&s->stop, true);
-	else if (!strcmp(what, "repair") || !*what)
-		err = start_scrub(s, *what != '\0');
-	else
-		return -EINVAL;
-	return err ? err : scrub_status(s, out);
-}
-
-/* ---- dispatch ---- */
 
 /* What follows @word and a space in @line; "" where nothing does; NULL where another word stands.
  */
@@ -137,22 +35,55 @@ static const char *after_word(const char *line, const char *word)
 	return line[len] ? line + len + 1 : line + len;
 }
 
-static int dispatch(struct service *s, const char *line, FILE *out, struct errmsg *why)
+/* False: @line is no look at the volume. */
+static bool answer_look(
+	struct service *s, const char *line, FILE *out, struct errmsg *why, int *err)
 {
 	const char *rest;
 	if (after_word(line, "status"))
-		return inspect_status(s, out);
-	if ((rest = after_word(line, "scrub")))
-		return query_scrub(s, rest, out);
-	if (after_word(line, "inspect super"))
-		return inspect_super(s, out);
-	if ((rest = after_word(line, "inspect stripe")))
-		return inspect_stripe(s, rest, out, why);
-	if ((rest = after_word(line, "inspect file")))
-		return inspect_file(s, rest, false, out, why);
-	if ((rest = after_word(line, "inspect shares")))
-		return inspect_file(s, rest, true, out, why);
+		*err = inspect_status(s, out);
+	else if (after_word(line, "inspect super"))
+		*err = inspect_super(s, out);
+	else if ((rest = after_word(line, "inspect stripe")))
+		*err = inspect_stripe(s, rest, out, why);
+	else if ((rest = after_word(line, "inspect file")))
+		*err = inspect_file(s, rest, false, out, why);
+	else if ((rest = after_word(line, "inspect shares")))
+		*err = inspect_file(s, rest, true, out, why);
+	else
+		return false;
+	return true;
+}
+
+static const struct {
+	const char *word;
+	int (*change)(struct service *s, const char *rest, struct errmsg *why);
+} changes[] = {{"fail", service_fail}, {"replace", service_replace}, {"add", service_add},
+	{"work", service_work}};
+
+static int answer_change(struct service *s, const char *line, FILE *out, struct errmsg *why)
+{
+	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		const char *rest = after_word(line, changes[i].word);
+		if (!rest)
+			continue;
+		int err = changes[i].change(s, rest, why);
+		if (err >= 0)
+			fputs("{\"done\": true}\n", out);
+		return err;
+	}
 	return errmsg_set(why, -EINVAL, "there is no query '%s'", line);
+}
+
+static int dispatch(struct service *s, const char *line, FILE *out, struct errmsg *why)
+{
+	int err;
+	const char *rest = after_word(line, "scrub");
+	if (rest)
+		return service_scrub_control(s, rest, out, why);
+	if (answer_look(s, line, out, why, &err))
+		return err;
+	return answer_change(s, line, out, why);
 }
 
 int service_query(void *ctx, const char *line, FILE *out)

@@ -49,6 +49,18 @@ static int take_pi_check(struct shape *s, const char *text)
 	return -1;
 }
 
+static int take_write_hole(struct shape *s, const char *text)
+{
+	s->write_hole_given = true;
+	if (!strcmp(text, "journal"))
+		s->options.write_hole = SUPER_HOLE_JOURNAL;
+	else if (!strcmp(text, "bitmap"))
+		s->options.write_hole = SUPER_HOLE_BITMAP;
+	else
+		return cli_usage("--write-hole takes 'journal' or 'bitmap', not '%s'", text);
+	return -1;
+}
+
 int shape_take_size(const char *value, uint64_t *out)
 {
 	struct errmsg why = {0};
@@ -81,6 +93,8 @@ int shape_take_option(struct shape *s, int opt, const char *value)
 		return shape_take_size(value, &s->options.chunk_bytes);
 	case SHAPE_PI:
 		return take_pi(s, value);
+	case SHAPE_WRITE_HOLE:
+		return take_write_hole(s, value);
 	default:
 		return take_pi_check(s, value);
 	}
@@ -91,6 +105,10 @@ int shape_check(const struct shape *s)
 	if (s->options.pi == PI_NONE && s->options.pi_check == PI_CHECK_DEVICE)
 		return cli_usage(
 			"--pi-check device has nothing to check without PI: choose a --pi");
+	if (s->write_hole_given && s->options.write_hole == SUPER_HOLE_JOURNAL &&
+		s->options.level != RAID_RAID5)
+		return cli_usage("--write-hole journal is for raid5: %s has no such log",
+			raid_level_name(s->options.level));
 	return -1;
 }
 
@@ -108,6 +126,8 @@ static void fill_defaults(struct shape *s, char *const *paths, unsigned count)
 		s->options.members = count > 1 ? count : default_members(s->options.level);
 	if (!s->options.size_bytes && !is_list)
 		s->options.size_bytes = UINT64_C(1) << 30;
+	if (!s->write_hole_given && s->options.level == RAID_RAID5)
+		s->options.write_hole = SUPER_HOLE_JOURNAL;
 }
 
 static int format_volume(char *const *paths, unsigned count, struct errmsg *why)

@@ -10,10 +10,18 @@
 
 struct shape {
 	struct volume_create_options options;
-	bool members_given;
+	bool members_given, write_hole_given;
 };
 
-enum { SHAPE_LEVEL = 512, SHAPE_MEMBERS, SHAPE_SIZE, SHAPE_CHUNK, SHAPE_PI, SHAPE_PI_CHECK };
+enum {
+	SHAPE_LEVEL = 512,
+	SHAPE_MEMBERS,
+	SHAPE_SIZE,
+	SHAPE_CHUNK,
+	SHAPE_PI,
+	SHAPE_PI_CHECK,
+	SHAPE_WRITE_HOLE
+};
 
 /* For a verb's table of getopt_long(3). */
 #define SHAPE_OPTIONS                                                                              \
@@ -22,11 +30,13 @@ enum { SHAPE_LEVEL = 512, SHAPE_MEMBERS, SHAPE_SIZE, SHAPE_CHUNK, SHAPE_PI, SHAP
 		{"size", required_argument, NULL, SHAPE_SIZE},                                     \
 		{"chunk", required_argument, NULL, SHAPE_CHUNK},                                   \
 		{"pi", required_argument, NULL, SHAPE_PI},                                         \
+		{"write-hole", required_argument, NULL, SHAPE_WRITE_HOLE},                         \
 	{                                                                                          \
 		"pi-check", required_argument, NULL, SHAPE_PI_CHECK                                \
 	}
 
-/* RAID5, chunks of 64K, PI t10 that nobody checks. */
+/* RAID5, chunks of 64K, PI t10 that nobody checks. The write hole is closed by the log where the
+ * level has one (raid5), unless the options say bitmap. */
 void shape_init(struct shape *s);
 
 /* One of the options above. -1 to go on, or the exit status. */

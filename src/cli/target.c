@@ -13,7 +13,8 @@
 #include "io/uring.h"
 #include "report/json_read.h"
 
-#define QUERY_FILE "/.stablefs/query"
+#define QUERY_FILE  "/.stablefs/query"
+#define STATUS_FILE "/.stablefs/status.json"
 
 bool target_is_mount(const char *path)
 {
@@ -83,6 +84,15 @@ int target_query(const char *mountpoint, const char *line, char **reply, struct 
 	return err;
 }
 
+int target_status(const char *mountpoint, char **text, struct errmsg *why)
+{
+	char file[PATH_MAX];
+	snprintf(file, sizeof(file), "%s" STATUS_FILE, mountpoint);
+	cleanup(cleanup_closep) int fd = open(file, O_RDONLY | O_CLOEXEC);
+	int err = fd < 0 ? -errno : read_reply(fd, text);
+	return err < 0 ? errmsg_set(why, err, "%s: %s", file, strerror(-err)) : 0;
+}
+
 int target_open(char *const *args, unsigned count, bool write, struct target_volume *out,
 	struct errmsg *why)
 {
@@ -103,13 +113,12 @@ int target_open(char *const *args, unsigned count, bool write, struct target_vol
 	struct errmsg no_names = {0};
 	if (fs_open(out->volume, &fs_options, &out->fs, &no_names) < 0)
 		fprintf(stderr, "stablefs: files cannot be named: %s\n", no_names.text);
-	service_init(&out->service, out->volume, out->fs, NULL);
+	out->service = (struct service){.volume = out->volume, .fs = out->fs};
 	return 0;
 }
 
 int target_close(struct target_volume *t)
 {
-	service_end(&t->service);
 	int err = t->fs ? fs_close(t->fs) : 0;
 	int closed = volume_close(t->volume);
 	return err < 0 ? err : closed;

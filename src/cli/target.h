@@ -15,6 +15,10 @@ bool target_is_mount(const char *path);
  * @why where it cannot be asked or answers with an error. */
 int target_query(const char *mountpoint, const char *line, char **reply, struct errmsg *why);
 
+/* What the mount says of itself (status.json); the caller's, free(). Anybody may ask who may use
+ * the mount. */
+int target_status(const char *mountpoint, char **text, struct errmsg *why);
+
 /* A volume opened by this process. */
 struct target_volume {
 	struct volume *volume;

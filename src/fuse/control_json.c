@@ -2,62 +2,8 @@
 /* What the control directory's JSON files say. */
 #include "fuse/internal.h"
 
-#include <stdio.h>
 #include "base/clock.h"
-
-static void write_uuid(struct json *j, const char *key, const uint8_t uuid[16])
-{
-	char text[37], *at = text;
-	for (unsigned i = 0; i < 16; i++)
-		at += sprintf(
-			at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
-	json_field_string(j, key, text);
-}
-
-static void write_super(struct json *j, struct volume *v)
-{
-	const struct super *super = volume_super(v);
-	write_uuid(j, "volume_uuid", super->volume_uuid);
-	json_field_string(j, "label", super->label);
-	json_field_string(j, "level", raid_level_name(volume_geometry(v)->level));
-	json_field_string(j, "state", volume_missing(v) ? "degraded" : "healthy");
-	json_field_u64(j, "members_count", volume_geometry(v)->members);
-	json_field_u64(j, "members_missing", volume_missing(v));
-	json_field_u64(j, "chunk_bytes", (uint64_t)super->chunk_blocks * BLOCK_BYTES);
-	json_field_string(j, "pi", pi_name(super->pi));
-	json_field_string(j, "pi_check", super->pi_check == PI_CHECK_DEVICE ? "device" : "none");
-	json_field_u64(j, "generation", super->generation);
-	json_field_u64(j, "data_bytes", volume_blocks(v) * BLOCK_BYTES);
-	json_field_bool(j, "read_only", volume_is_read_only(v));
-}
-
-static void write_member(struct json *j, struct volume *v, unsigned index)
-{
-	struct volume_member_info m = volume_member(v, index);
-	json_object_begin(j);
-	json_field_u64(j, "index", index);
-	json_field_string(j, "path", m.path);
-	json_field_bool(j, "present", m.present);
-	json_field_u64(j, "reads", m.stats.reads);
-	json_field_u64(j, "read_bytes", m.stats.read_bytes);
-	json_field_u64(j, "writes", m.stats.writes);
-	json_field_u64(j, "write_bytes", m.stats.write_bytes);
-	json_field_u64(j, "flushes", m.stats.flushes);
-	json_field_u64(j, "errors", m.stats.errors);
-	json_field_u64(j, "refused", m.stats.refused);
-	json_field_u64(j, "tuple_page_reads", m.stats.tuple_page_reads);
-	json_field_u64(j, "tuple_page_writes", m.stats.tuple_page_writes);
-	json_object_end(j);
-}
-
-static void write_members(struct json *j, struct volume *v)
-{
-	json_key(j, "members");
-	json_array_begin(j);
-	for (unsigned i = 0; i < volume_geometry(v)->members; i++)
-		write_member(j, v, i);
-	json_array_end(j);
-}
+#include "fuse/volume_json.h"
 
 static void write_mount(struct json *j, struct front *f)
 {
@@ -90,6 +36,7 @@ static void write_events(struct json *j, struct front *f)
 	json_field_u64(j, "repaired", t.repaired);
 	json_field_u64(j, "unrepairable", t.unrepairable);
 	json_field_u64(j, "member_errors", t.member_errors);
+	json_field_u64(j, "member_states", t.member_states);
 	json_object_end(j);
 }
 
@@ -114,10 +61,9 @@ char *control_status_json(struct front *f, size_t *len_bytes)
 	write_mount(&j, f);
 	write_events(&j, f);
 	write_sampler(&j, f->sampler);
-	if (f->volume) {
-		write_super(&j, f->volume);
-		write_members(&j, f->volume);
-	}
+	if (f->volume)
+		volume_json_write(&j, f->volume);
+	volume_json_write_files(&j, f->fs);
 	json_object_end(&j);
 	return json_take(&j, len_bytes);
 }
@@ -145,7 +91,7 @@ static void write_array(struct json *j, struct volume *v)
 	json_field_u64(j, "false_pi_errors", s.false_pi_errors);
 	json_field_u64(j, "repairs_unneeded", s.repairs_unneeded);
 	json_object_end(j);
-	write_members(j, v);
+	volume_json_write_members(j, v);
 }
 
 static void write_files(struct json *j, struct fs *fs)
@@ -255,6 +201,6 @@ char *control_member_json(struct front *f, unsigned index, size_t *len_bytes)
 {
 	struct json j;
 	json_init_buffer(&j, JSON_INDENTED);
-	write_member(&j, f->volume, index);
+	volume_json_write_member(&j, f->volume, index);
 	return json_take(&j, len_bytes);
 }

@@ -90,8 +90,6 @@ struct front_options {
 	 * -errno that becomes {"error": ...} where nothing was written. NULL: queries fail with
 	 * EOPNOTSUPP. */
 	int (*query)(void *ctx, const char *line, FILE *out);
-	/* The run is ending: queries that take long should return. Any thread; may be NULL. */
-	void (*stopping)(void *ctx);
 	void *ctx;
 };
 

@@ -227,8 +227,6 @@ static void serve_to_the_end(struct session *s)
 	if (o->ready)
 		o->ready(o->ctx);
 	bool ended = wait_for_end(s);
-	if (o->stopping)
-		o->stopping(o->ctx);
 	if (!ended) {
 		mount_detach(s->f);
 		if (!workers_wait(s, GRACE_MS))
