@@ -22,6 +22,7 @@ struct look {
 	uint8_t *found;  /* owned; what the volume held when it was first read in full */
 	uint8_t *again;  /* owned */
 	uint8_t *lost;   /* owned; by block: it may not be readable, and was not */
+	uint8_t *spoilt; /* owned; by block: scrub found damage in its row, as documented */
 	uint32_t absent; /* members that were not, or not wholly, there after the cut */
 	struct cut_found out;
 };
@@ -168,7 +169,8 @@ static void same_again(struct look *k, const char *problem)
 	for (uint64_t b = 0; b < k->history->blocks; b++) {
 		uint64_t at = b * BLOCK_BYTES;
 		k->out.bytes += BLOCK_BYTES;
-		if (!lost[b] && (k->lost[b] || memcmp(k->found + at, k->again + at, BLOCK_BYTES)))
+		if (!lost[b] && !k->spoilt[b] &&
+			(k->lost[b] || memcmp(k->found + at, k->again + at, BLOCK_BYTES)))
 			problem_at(k, problem, b);
 	}
 	free(k->lost);
@@ -220,7 +222,7 @@ static void write_on(struct look *k)
 	for (unsigned i = 2; i; i--) {
 		uint64_t block = random_u64(&k->random) % k->history->blocks;
 		uint8_t *data = k->found + block * BLOCK_BYTES;
-		if (k->lost[block])
+		if (k->lost[block] || k->spoilt[block])
 			continue;
 		rig_fill_block(data, block, 77 + i);
 		if (rig_write(k->rig, block * BLOCK_BYTES, data, BLOCK_BYTES))
@@ -231,10 +233,50 @@ static void write_on(struct look *k)
 static void lose_another(struct look *k)
 {
 	unsigned index = random_below(&k->random, members_of(k->cut));
-	if (k->rig->missing >> index & 1 || !spare_redundancy(k->cut, k->rig->missing))
+	uint32_t absent = k->rig->missing | k->rig->rebuilding;
+	if (absent >> index & 1 || !spare_redundancy(k->cut, absent))
 		return;
 	rig_remove_member(k->rig, index);
 	same_again(k, "is another without one more member");
+}
+
+/* Damage in a row is as documented where the write hole was left to the marks alone, and a member was
+ * away while the row was in doubt. */
+static void row_damaged(struct look *k, uint64_t stripe, unsigned row)
+{
+	const struct geometry *g = &k->history->geometry;
+	bool hole = geometry_has_parity(g) && k->absent && !k->cut->life->config.journal;
+	uint64_t first = geometry_volume_block(g, stripe, 0, row);
+	if (!hole || !history_row_slots(k->history, first)) {
+		problem_at(k, "is in a row where scrub finds damage", first);
+		return;
+	}
+	for (unsigned slot = 0; slot < geometry_data_slots(g); slot++)
+		k->spoilt[geometry_volume_block(g, stripe, slot, row)] = 1;
+	k->out.unprotected++;
+}
+
+static bool row_is_clean(const struct stripe_check *c, unsigned slots, unsigned row)
+{
+	bool bad = rows_has(&c->mirror_bad, row) || rows_has(&c->parity_bad, row);
+	for (unsigned slot = 0; slot < slots; slot++)
+		bad |= rows_has(&c->guard_bad[slot], row) || rows_has(&c->unreadable[slot], row);
+	return !bad;
+}
+
+static void scrub(struct look *k)
+{
+	const struct geometry *g = &k->history->geometry;
+	for (uint64_t stripe = 0; stripe < g->stripes; stripe++) {
+		struct stripe_check check;
+		if (rig_check(k->rig, STRIPE_CHECK, stripe, &check))
+			problem_at(k, "is in a stripe that cannot be scrubbed",
+				geometry_volume_block(g, stripe, 0, 0));
+		for (unsigned row = 0; row < g->chunk_blocks; row++) {
+			if (!row_is_clean(&check, geometry_slots(g), row))
+				row_damaged(k, stripe, row);
+		}
+	}
 }
 
 static void rebuild(struct look *k, unsigned index)
@@ -267,8 +309,7 @@ static void look_closely(struct look *k)
 	for (uint64_t b = 0; b < k->history->blocks; b++)
 		judge(k, b);
 	make_whole(k);
-	if (!rig_is_clean(k->rig))
-		problem_at(k, "is before what scrub finds", 0);
+	scrub(k);
 	write_on(k);
 	if (rig_flush(k->rig))
 		problem_at(k, "is before a flush that fails", 0);
@@ -347,8 +388,9 @@ struct cut_found cut_look(const struct cut *cut)
 		.random = {seed_of(cut) ^ 2},
 		.found = mem_alloc_blocks(cut->life->rig->volume_bytes),
 		.again = mem_alloc_blocks(cut->life->rig->volume_bytes),
-		.lost = calloc(1, cut->life->history.blocks)};
-	assert_true(world && k.found && k.again && k.lost);
+		.lost = calloc(1, cut->life->history.blocks),
+		.spoilt = calloc(1, cut->life->history.blocks)};
+	assert_true(world && k.found && k.again && k.lost && k.spoilt);
 	k.out.lost = losses_borne(cut, world);
 	for (unsigned i = 0; i < members_of(cut); i++) {
 		if (k.out.lost >> i & 1)
@@ -361,5 +403,6 @@ struct cut_found cut_look(const struct cut *cut)
 	free(k.found);
 	free(k.again);
 	free(k.lost);
+	free(k.spoilt);
 	return k.out;
 }
