@@ -105,19 +105,29 @@ static void mount_without_first(struct rig *rig)
 	assert_int_equal(rig_close(rig), 0);
 }
 
-static void a_member_that_was_away_is_out_of_date(void **unused)
+/* With all members there the volume opens, and @index comes back as one to be rebuilt. */
+static void comes_back(struct rig *rig, unsigned index)
+{
+	rig_open(rig);
+	assert_int_equal(volume_member(rig->v, index).state, VOLUME_MEMBER_REBUILDING);
+	assert_int_equal(volume_missing(rig->v), 1);
+	assert_int_equal(volume_work(rig->v), 0);
+	assert_int_equal(volume_member(rig->v, index).state, VOLUME_MEMBER_ACTIVE);
+}
+
+static void a_member_that_was_away_comes_back_and_is_rebuilt(void **unused)
 {
 	(void)unused;
 	struct rig *rig = rig_new(RAID_RAID5, 3, PI_T10);
 	mount_without_first(rig);
-	rig_refuses(rig, plain, -ESTALE, "d0 (member 0)", "out of date beside d1 (member 1)");
-	assert_int_equal(rig_open_with(rig, (struct volume_open_options){.degraded = true}), 0);
-	assert_false(volume_member(rig->v, 0).present);
+	comes_back(rig, 0);
+	assert_int_equal(volume_fail_member(rig->v, 1, "test", &rig->why), 0);
 	assert_true(rig_reads(rig, 0, 4096, 42));
 	rig_free(rig);
 }
 
-static void an_old_image_of_a_member_is_out_of_date(void **unused)
+/* As a snapshot of a disk that was put back: the others had not gone on without it. */
+static void an_old_image_of_a_member_is_rebuilt_wholly(void **unused)
 {
 	(void)unused;
 	struct rig *rig = rig_new(RAID_RAID1, 2, PI_NONE);
@@ -126,7 +136,23 @@ static void an_old_image_of_a_member_is_out_of_date(void **unused)
 	assert_int_equal(rig_write(rig, 0, 4096, 5), 0);
 	assert_int_equal(rig_close(rig), 0);
 	rig_put(rig, "d1", old);
-	rig_refuses(rig, plain, -ESTALE, "d1 (member 1)", "out of date");
+	rig_open(rig);
+	assert_int_equal(volume_member(rig->v, 1).stale_stripes, volume_geometry(rig->v)->stripes);
+	assert_int_equal(volume_work(rig->v), 0);
+	assert_int_equal(volume_fail_member(rig->v, 0, "test", &rig->why), 0);
+	assert_true(rig_reads(rig, 0, 4096, 5));
+	rig_free(rig);
+}
+
+static void a_read_only_open_leaves_a_member_out_that_is_out_of_date(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new(RAID_RAID5, 3, PI_T10);
+	mount_without_first(rig);
+	assert_int_equal(rig_open_with(rig, (struct volume_open_options){.read_only = true}), 0);
+	assert_false(volume_member(rig->v, 0).present);
+	assert_string_equal(volume_member(rig->v, 0).reason, "out of date");
+	assert_true(rig_reads(rig, 0, 4096, 42));
 	rig_free(rig);
 }
 
@@ -137,7 +163,7 @@ static void stale_members_do_not_count_towards_enough(void **unused)
 	mount_without_first(rig);
 	char *const paths[] = {rig_names[0], rig_names[1]};
 	rig_refuses(rig, (struct volume_open_options){.paths = paths, .count = 2, .degraded = true},
-		-ENODEV, "1 of 3", "missing: 0, 2");
+		-ENODEV, "1 of 3", "missing: 0, 2; out of date: d0 (member 0");
 	rig_free(rig);
 }
 
@@ -208,8 +234,10 @@ static void a_refusal_writes_nothing(void **unused)
 	(void)unused;
 	struct rig *rig = rig_new(RAID_RAID5, 3, PI_NONE);
 	mount_without_first(rig);
+	char *const paths[] = {rig_names[0], rig_names[1]};
 	uint64_t before = sim_world_writes(rig->world);
-	rig_refuses(rig, plain, -ESTALE, "d0", "");
+	rig_refuses(
+		rig, (struct volume_open_options){.paths = paths, .count = 2}, -ENODEV, "d0", "");
 	assert_int_equal(sim_world_writes(rig->world), before);
 	rig_free(rig);
 }
@@ -251,8 +279,9 @@ int main(void)
 		cmocka_unit_test(a_path_given_twice_is_refused),
 		cmocka_unit_test(a_copy_of_a_member_is_refused_with_its_index),
 		cmocka_unit_test(too_few_members_are_refused_and_the_missing_named),
-		cmocka_unit_test(a_member_that_was_away_is_out_of_date),
-		cmocka_unit_test(an_old_image_of_a_member_is_out_of_date),
+		cmocka_unit_test(a_member_that_was_away_comes_back_and_is_rebuilt),
+		cmocka_unit_test(an_old_image_of_a_member_is_rebuilt_wholly),
+		cmocka_unit_test(a_read_only_open_leaves_a_member_out_that_is_out_of_date),
 		cmocka_unit_test(stale_members_do_not_count_towards_enough),
 		cmocka_unit_test(mirrors_that_went_apart_are_not_put_together),
 		cmocka_unit_test(one_damaged_superblock_copy_is_repaired_by_opening),
