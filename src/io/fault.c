@@ -43,6 +43,7 @@ struct gone_file {
 struct armed {
 	struct list_node node;
 	int id;
+	struct armed *leader; /* whose id, skip, count and firings it has: mostly itself */
 	struct fault fault;
 	uint64_t met, fired;
 	struct list gone; /* gone_file */
@@ -104,6 +105,15 @@ void fault_set_free(struct fault_set *set)
 	free(set);
 }
 
+static struct armed *find(struct fault_set *set, int id)
+{
+	list_for_each (n, &set->armed) {
+		if (armed_of(n)->id == id && armed_of(n)->leader == armed_of(n))
+			return armed_of(n);
+	}
+	return NULL;
+}
+
 int fault_set_arm(struct fault_set *set, const struct fault *fault)
 {
 	if ((unsigned)fault->kind >= FAULT_KINDS)
@@ -114,10 +124,16 @@ int fault_set_arm(struct fault_set *set, const struct fault *fault)
 	a->fault = *fault;
 	list_init(&a->gone);
 	pthread_mutex_lock(&set->lock);
-	int id = a->id = ++set->last_id;
-	list_push_back(&set->armed, &a->node);
-	atomic_fetch_add(&set->armed_count, 1);
+	a->leader = fault->with ? find(set, fault->with) : a;
+	int id = a->leader ? ++set->last_id : -ENOENT;
+	if (id > 0) {
+		a->id = id;
+		list_push_back(&set->armed, &a->node);
+		atomic_fetch_add(&set->armed_count, 1);
+	}
 	pthread_mutex_unlock(&set->lock);
+	if (id < 0)
+		free(a);
 	return id;
 }
 
@@ -130,19 +146,14 @@ static void armed_free(struct fault_set *set, struct armed *a)
 	atomic_fetch_sub(&set->armed_count, 1);
 }
 
-static struct armed *find(struct fault_set *set, int id)
-{
-	list_for_each (n, &set->armed) {
-		if (armed_of(n)->id == id)
-			return armed_of(n);
-	}
-	return NULL;
-}
-
 int fault_set_disarm(struct fault_set *set, int id)
 {
 	pthread_mutex_lock(&set->lock);
 	struct armed *a = find(set, id);
+	list_for_each_safe (n, &set->armed) {
+		if (a && armed_of(n)->leader == a && armed_of(n) != a)
+			armed_free(set, armed_of(n));
+	}
 	if (a)
 		armed_free(set, a);
 	pthread_mutex_unlock(&set->lock);
@@ -174,7 +185,8 @@ uint64_t fault_set_get_seed(struct fault_set *set)
 
 static bool spent(const struct armed *a)
 {
-	return a->fault.count && a->fired >= a->fault.count;
+	const struct armed *l = a->leader;
+	return l->fault.count && l->fired >= l->fault.count;
 }
 
 static bool concerns(enum fault_kind fault, enum io_kind kind)
@@ -212,6 +224,7 @@ static bool in_range(const struct fault *f, enum io_kind kind, struct fault_hit 
 
 static bool fires(struct fault_set *set, struct armed *a)
 {
+	a = a->leader;
 	a->met++;
 	if (a->met <= a->fault.skip)
 		return false;
@@ -247,7 +260,7 @@ static struct fault_hit hit_of(struct fault_set *set, struct armed *a, struct fa
 {
 	range.hit = true;
 	range.kind = a->fault.kind;
-	range.id = a->id;
+	range.id = a->leader->id;
 	range.latency_ns = a->fault.latency_ns;
 	range.draw = draw_next(&set->rng);
 	return range;
@@ -258,7 +271,7 @@ static struct fault_hit meet(struct fault_set *set, const char *name, enum io_ki
 {
 	const struct armed *taker = who_took(set, name);
 	if (taker)
-		return (struct fault_hit){.hit = true, .kind = FAULT_GONE, .id = taker->id};
+		return (struct fault_hit){.hit = true, .kind = FAULT_GONE, .id = taker->leader->id};
 	list_for_each (n, &set->armed) {
 		struct armed *a = armed_of(n);
 		struct fault_hit range = *transfer;
@@ -360,6 +373,8 @@ unsigned fault_set_list(struct fault_set *set, struct fault_listed *out, unsigne
 	pthread_mutex_lock(&set->lock);
 	list_for_each (n, &set->armed) {
 		const struct armed *a = armed_of(n);
+		if (a->leader != a)
+			continue;
 		if (count < room)
 			out[count] = (struct fault_listed){
 				.id = a->id, .fault = a->fault, .met = a->met, .fired = a->fired};

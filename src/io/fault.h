@@ -47,6 +47,8 @@ struct fault {
 	unsigned count;                   /* fire that often; 0: for ever */
 	unsigned per_mille;               /* probability of each firing; 1000: always */
 	uint64_t latency_ns;
+	int with;       /* id of an armed one, of which this is a further range: they have skip,
+			 * count and firings in common, and are listed and disarmed as one; 0: none */
 	char label[64]; /* shown in listings: what the user asked for; may be "" */
 };
 
@@ -59,7 +61,7 @@ struct fault_set *fault_set_new(uint64_t seed); /* NULL: out of memory */
 void fault_set_free(struct fault_set *set);     /* accepts NULL */
 
 /* Arm a copy of *@fault behind those armed. Returns its id (1 and up), or -ENOMEM, or -EINVAL for a
- * kind that there is not. */
+ * kind that there is not, -ENOENT where there is no fault->with. */
 int fault_set_arm(struct fault_set *set, const struct fault *fault);
 int fault_set_disarm(struct fault_set *set, int id); /* -ENOENT */
 void fault_set_disarm_all(struct fault_set *set);

@@ -184,6 +184,33 @@ static void a_bent_write_stays_inside_its_file_and_its_length(void **unused)
 	assert_int_equal(len, 0);
 }
 
+static void further_ranges_of_a_fault_count_with_it_and_go_with_it(void **unused)
+{
+	(void)unused;
+	struct fault_set *set = fault_set_new(1);
+	struct fault f = fault_of(FAULT_READ_ERROR, "a");
+	struct fault_listed listed;
+	f.len_bytes = BLOCK_BYTES;
+	f.skip = 1;
+	f.count = 2;
+	int id = arm(set, f);
+	struct fault other = fault_of(FAULT_READ_ERROR, "b");
+	other.with = id;
+	arm(set, other);
+	assert_int_equal(meet(set, "b", IO_READ, 5), 0); /* skipped */
+	assert_int_equal(meet(set, "b", IO_READ, 5), id);
+	assert_int_equal(meet(set, "a", IO_READ, 0), id);
+	assert_int_equal(meet(set, "b", IO_READ, 5), 0); /* spent together */
+	assert_int_equal(fault_set_list(set, &listed, 1), 1);
+	assert_int_equal(listed.id, id);
+	assert_int_equal(listed.met, 3);
+	assert_int_equal(listed.fired, 2);
+	assert_int_equal(fault_set_disarm(set, id), 0);
+	assert_true(fault_set_is_empty(set));
+	assert_int_equal(fault_set_arm(set, &other), -ENOENT);
+	fault_set_free(set);
+}
+
 static void an_unknown_kind_is_refused(void **unused)
 {
 	(void)unused;
@@ -208,6 +235,7 @@ int main(void)
 		cmocka_unit_test(
 			what_is_hit_follows_from_the_seed_and_not_from_faults_that_match_nothing),
 		cmocka_unit_test(a_bent_write_stays_inside_its_file_and_its_length),
+		cmocka_unit_test(further_ranges_of_a_fault_count_with_it_and_go_with_it),
 		cmocka_unit_test(an_unknown_kind_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
