@@ -324,6 +324,15 @@ static bool run_is_possible(const struct ring_load *load)
 	return blocks <= load->jm->j->ring_blocks;
 }
 
+/* No batch counts, and the newest, which is torn, says that older ones were needed. */
+static bool lost_needed(const struct ring_load *load, bool found)
+{
+	if (!load->count || found)
+		return false;
+	const struct journal_disk_batch *last = &load->batches[load->count - 1];
+	return last->tail < last->seq;
+}
+
 static int ring_load(struct journal_member *jm)
 {
 	cleanup(ring_load_fini) struct ring_load load = {.jm = jm};
@@ -334,7 +343,7 @@ static int ring_load(struct journal_member *jm)
 	bool found = newest_find(&load);
 	if (found)
 		run_trace(&load);
-	if (load.damaged || (load.count && !found) || (found && !run_is_possible(&load)))
+	if (load.damaged || lost_needed(&load, found) || (found && !run_is_possible(&load)))
 		log_warn("%s: the partial-write log is damaged: older records do not count",
 			member_path(jm->member));
 	if (!found || !run_is_possible(&load)) {
