@@ -52,6 +52,26 @@ static bool accept_as_read(struct check_op *op, unsigned slot, unsigned row)
 	return true;
 }
 
+/* op->spare is what @slot should hold, by the others without the @bad ones. After a crash old and
+ * new blocks lie side by side, and a short guard fits now and then what was made of both: what the
+ * parities can tell beyond the block must fit as well. */
+static bool rest_agrees(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
+{
+	const struct parity_code code = check_code(op);
+	void *blocks[RAID_MAX_SLOTS];
+	uint32_t others = bad & ~(1u << slot);
+	if (!others) {
+		check_row(op, row, blocks);
+		blocks[slot] = op->spare;
+		return parity_is_consistent(&code, blocks, BLOCK_BYTES);
+	}
+	unsigned other = (unsigned)__builtin_ctz(others);
+	check_solve_without(op, row, other, bad);
+	bool right = rebuilt_is_right(op, other, row);
+	check_solve_without(op, row, slot, bad);
+	return right;
+}
+
 /* Into op->spare: what the others say without the @bad slots, and where that is not right and
  * parities are left, without one of those. */
 static bool solve_rightly(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
@@ -60,6 +80,8 @@ static bool solve_rightly(struct check_op *op, unsigned slot, unsigned row, uint
 		return false;
 	check_solve_without(op, row, slot, bad);
 	bool right = rebuilt_is_right(op, slot, row);
+	if (op->check->mode == STRIPE_RESYNC)
+		return right && (check_code(op).parities == 1 || rest_agrees(op, slot, row, bad));
 	for (unsigned p = op->eng->data_slots; !right && p < op->eng->slots; p++) {
 		uint32_t without = bad | 1u << p;
 		if (without == bad || !check_can_solve(op, without))
