@@ -281,4 +281,4 @@ static bool volume_seed(unsigned n, uint8_t *out, size_t *len_bytes, const char 
 	return true;
 }
 
-const struct fuzz_target fuzz_target = {.mutations = 100, .seed = volume_seed};
+const struct fuzz_target fuzz_target = {.mutations = 130 / FUZZ_SLOWDOWN, .seed = volume_seed};
