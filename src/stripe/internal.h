@@ -63,6 +63,7 @@ struct engine_log {
 	struct stripe_engine *eng;
 	uint64_t epoch; /* of the flush under way */
 	bool flushing, resyncing;
+	uint64_t flush_after_ns; /* not before: the last flush for room failed */
 	struct stripe_flush flush;
 	struct stripe_check resync;
 };

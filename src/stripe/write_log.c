@@ -15,6 +15,7 @@
  *
  * Owner thread: the engine's. */
 #include <stdlib.h>
+#include "base/clock.h"
 #include "stripe/write.h"
 
 struct write_log {
@@ -275,12 +276,16 @@ void write_log_end(struct write_op *op)
 
 /* ---- room ---- */
 
+#define RETRY_NS (100 * NS_PER_MS)
+
 static void flush_for_room_ended(struct stripe_flush *flush, int err)
 {
 	struct engine_log *log = container_of(flush, struct engine_log, flush);
 	log->flushing = false;
-	if (err < 0)
-		journal_flush_failed(flush->eng->config.journal, err);
+	if (err == 0)
+		return;
+	log->flush_after_ns = io_now_ns(flush->eng->config.io) + RETRY_NS;
+	journal_flush_failed(flush->eng->config.journal, err);
 }
 
 static void resync_for_room_ended(struct stripe_check *check, int err)
@@ -298,7 +303,8 @@ void write_log_run(struct stripe_engine *eng)
 	uint64_t stripe;
 	if (!j || eng->config.read_only)
 		return;
-	if (!log->flushing && !eng->flush_running && journal_wants_flush(j)) {
+	if (!log->flushing && !eng->flush_running && journal_wants_flush(j) &&
+		io_now_ns(eng->config.io) >= log->flush_after_ns) {
 		log->flushing = true;
 		log->flush = (struct stripe_flush){.done = flush_for_room_ended};
 		list_push_back(&eng->flushes_waiting, &log->flush.node);
