@@ -13,8 +13,8 @@
 static const char usage[] =
 	"Usage: stablefs create [OPTION]... VOLUME...\n"
 	"Make a volume: member files in a directory, or on the given files and devices.\n\n"
-	"  --level LEVEL      raid5 (default), raid1 or single\n"
-	"  --members N        how many (default: 4, 2, 1 by level; with a list: its length)\n"
+	"  --level LEVEL      raid5 (default), raid6, raid1 or single\n"
+	"  --members N        how many (default: 4, 4, 2, 1 by level; with a list: its length)\n"
 	"  --size SIZE        of data that it holds (default: 1G in a directory, else what fits)\n"
 	"  --chunk SIZE       4K to 1M, a power of two (default 64K)\n"
 	"  --pi TYPE          none, t10 (default), crc32c or crc64\n"

@@ -193,7 +193,7 @@ static void write_cell(struct json *j, struct service *s, const struct stripe_ch
 		json_field_string(j, "state", "guard mismatch");
 	else if (rows_has(&check->mirror_bad, row))
 		json_field_string(j, "state", "mirrors differ");
-	else if (rows_has(&check->parity_bad, row) && slot == geometry_data_slots(g))
+	else if (rows_has(&check->parity_bad, row) && slot >= geometry_data_slots(g))
 		json_field_string(j, "state", "parity mismatch");
 	else
 		json_field_string(j, "state", "good");
@@ -222,6 +222,7 @@ static void write_slot(
 	json_field_string(j, "role",
 		!geometry_has_parity(g)          ? "copy"
 		: slot == geometry_data_slots(g) ? "parity"
+		: slot > geometry_data_slots(g)  ? "parity Q"
 						 : "data");
 	json_field_bool(j, "present", present);
 	json_field_u64(j, "member_block", geometry_member_block(g, check->stripe, 0));

@@ -22,7 +22,7 @@ void shape_init(struct shape *s)
 static int take_level(struct shape *s, const char *text)
 {
 	if (!raid_level_parse(text, &s->options.level))
-		return cli_usage("there is no level '%s': raid5, raid1 or single", text);
+		return cli_usage("there is no level '%s': raid5, raid6, raid1 or single", text);
 	return -1;
 }
 
@@ -114,7 +114,7 @@ int shape_check(const struct shape *s)
 
 static unsigned default_members(enum raid_level level)
 {
-	return level == RAID_RAID5 ? 4 : level == RAID_RAID1 ? 2 : 1;
+	return level == RAID_RAID5 || level == RAID_RAID6 ? 4 : level == RAID_RAID1 ? 2 : 1;
 }
 
 /* Many members are a list, and so is one that is there and no directory: they give the size. */

@@ -176,8 +176,6 @@ const char *raid_level_name(enum raid_level level)
 bool raid_level_parse(const char *name, enum raid_level *out)
 {
 	for (unsigned i = 0; i < LEVELS; i++) {
-		if (levels[i].level == RAID_RAID6)
-			continue; /* the stripe engine carries one parity */
 		if (strcmp(name, levels[i].name) == 0) {
 			*out = levels[i].level;
 			return true;

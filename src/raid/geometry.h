@@ -69,6 +69,6 @@ static inline uint64_t geometry_member_block(
 }
 
 const char *raid_level_name(enum raid_level level);            /* "raid5" */
-bool raid_level_parse(const char *name, enum raid_level *out); /* of the levels that are offered */
+bool raid_level_parse(const char *name, enum raid_level *out);
 
 #endif

@@ -58,7 +58,7 @@ refuses "a size with an unknown unit is refused" 2 "12Q" stablefs create --size 
 refuses "a size beyond all bounds is refused" "[12]" "large|big|range|much|most" \
 	stablefs create --size 99999999999999999999 "$scratch/v"
 refuses "a volume that is too small is refused" "[12]" "16 MiB" stablefs create --size 1M "$scratch/v"
-refuses "an unknown level is refused" 2 "raid6" stablefs create --level raid6 "$scratch/v"
+refuses "an unknown level is refused" 2 "raid7" stablefs create --level raid7 "$scratch/v"
 refuses "two members are too few for raid5" "[12]" "raid5|member" \
 	stablefs create --level raid5 --members 2 --size 32M "$scratch/v"
 refuses "one member is too few for raid1" "[12]" "raid1|member" \

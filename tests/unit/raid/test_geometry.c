@@ -277,7 +277,8 @@ static void levels_and_names_belong_together(void **unused)
 	assert_true(raid_level_parse("single", &level) && level == RAID_SINGLE);
 	assert_true(raid_level_parse("raid1", &level) && level == RAID_RAID1);
 	assert_true(raid_level_parse("raid5", &level) && level == RAID_RAID5);
-	assert_false(raid_level_parse("raid6", &level));
+	assert_true(raid_level_parse("raid6", &level) && level == RAID_RAID6);
+	assert_false(raid_level_parse("raid4", &level));
 	assert_false(raid_level_parse("", &level));
 }
 
