@@ -126,17 +126,22 @@ static bool was_on_missing(const struct look *k, uint64_t block)
 	return geometry_has_parity(g) && k->absent >> geometry_member(g, p.stripe, p.slot) & 1;
 }
 
-/* What docs/reliability.md says can be lost when the power and a member go together: without the
- * log every block of the member whose row was being written; with it those that were being written
- * themselves, where other blocks of the row were as well. */
-static bool may_be_wrong(const struct look *k, uint64_t block, enum history_verdict verdict)
+/* Was the row written so that nothing protects a missing member's block of it? Without the log any
+ * write does that, with it one of the whole row. */
+static bool row_is_unprotected(const struct look *k, uint64_t block)
 {
 	unsigned slots = history_row_slots(k->history, block);
-	if (!was_on_missing(k, block))
-		return false;
-	if (!k->cut->life->config.journal)
-		return slots > 0;
-	return verdict == HISTORY_IN_FLIGHT && slots > 1;
+	return slots >=
+	       (k->cut->life->config.journal ? geometry_data_slots(&k->history->geometry) : 1);
+}
+
+/* What docs/reliability.md says can be lost when the power and a member go together: of a row that
+ * was being written the missing member's block; with the log only one that was being written itself,
+ * with the whole of its row. */
+static bool may_be_wrong(const struct look *k, uint64_t block, enum history_verdict verdict)
+{
+	return was_on_missing(k, block) && row_is_unprotected(k, block) &&
+	       (verdict == HISTORY_IN_FLIGHT || !k->cut->life->config.journal);
 }
 
 static void judge(struct look *k, uint64_t block)
@@ -240,14 +245,12 @@ static void lose_another(struct look *k)
 	same_again(k, "is another without one more member");
 }
 
-/* Damage in a row is as documented where the write hole was left to the marks alone, and a member was
- * away while the row was in doubt. */
+/* Damage is as documented where a member was away while the row was in doubt. */
 static void row_damaged(struct look *k, uint64_t stripe, unsigned row)
 {
 	const struct geometry *g = &k->history->geometry;
-	bool hole = geometry_has_parity(g) && k->absent && !k->cut->life->config.journal;
 	uint64_t first = geometry_volume_block(g, stripe, 0, row);
-	if (!hole || !history_row_slots(k->history, first)) {
+	if (!geometry_has_parity(g) || !k->absent || !row_is_unprotected(k, first)) {
 		problem_at(k, "is in a row where scrub finds damage", first);
 		return;
 	}
