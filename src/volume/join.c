@@ -359,7 +359,7 @@ bool members_use_spare(struct volume *v)
 		return false;
 	members_tell(v, index, "spare taken", "");
 	int err = members_join_spare(v, index, 0, &why);
-	if (err < 0)
+	if (err < 0 && err != -ESHUTDOWN)
 		log_error("a spare cannot take the place of member %u: %s", index,
 			why.text[0] ? why.text : strerror(-err));
 	return true;

@@ -385,7 +385,7 @@ static int stay_in_engine(struct engine_errand *errand)
 	return 0;
 }
 
-static void let_stay(struct volume *v, uint32_t mask, const char *why)
+static void let_stay(struct volume *v, uint32_t mask, int err, const char *why)
 {
 	struct staying s = {.errand.run = stay_in_engine, .mask = mask};
 	pthread_mutex_lock(&v->lock);
@@ -397,7 +397,8 @@ static void let_stay(struct volume *v, uint32_t mask, const char *why)
 	}
 	pthread_cond_broadcast(&v->ready);
 	pthread_mutex_unlock(&v->lock);
-	log_error("a member that fails cannot be taken out: %s", why);
+	if (err != -ESHUTDOWN)
+		log_error("a member that fails cannot be taken out: %s", why);
 	(void)engine_errand_run(v, &s.errand);
 }
 
@@ -423,10 +424,10 @@ static void take_out_failing(struct volume *v)
 	int err = failing_mask(v, true) ? members_say(v, &why) : 0;
 	uint32_t unwritten = failing_mask(v, true);
 	if (err < 0 && unwritten)
-		let_stay(v, unwritten, why.text);
+		let_stay(v, unwritten, err, why.text);
 	uint32_t out = failing_mask(v, false) & ~failing_mask(v, true);
 	if (out && engine_take_out(v, out) < 0)
-		let_stay(v, out, "out of memory");
+		let_stay(v, out, -ENOMEM, "out of memory");
 }
 
 struct closing {
@@ -578,7 +579,8 @@ static int turn_active(struct volume *v, unsigned index)
 		return -ENODEV;
 	int err = members_say(v, &why);
 	if (err < 0) {
-		log_error("%s", why.text);
+		if (err != -ESHUTDOWN)
+			log_error("%s", why.text);
 		(void)place_turn(v, index, VOLUME_MEMBER_ACTIVE, VOLUME_MEMBER_REBUILDING);
 		return err;
 	}

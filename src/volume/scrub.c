@@ -76,7 +76,7 @@ static int wrong_slot(const struct scrub *s, const struct stripe_check *c, unsig
 	if (!has_pi(s))
 		return -1;
 	int slot = only_bad_slot(shape_of(s), c, row, &count);
-	return count == 0 && geometry_has_parity(shape_of(s))
+	return count == 0 && geometry_parity_slots(shape_of(s)) == 1 /* of two, which one? */
 		       ? (int)geometry_data_slots(shape_of(s))
 		       : slot;
 }

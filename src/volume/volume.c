@@ -55,6 +55,7 @@ static void volume_free(struct volume *v)
 {
 	if (!v)
 		return;
+	work_stop(v);
 	engine_stop(v);
 	work_end(v);
 	stripe_engine_free(v->eng);

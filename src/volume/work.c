@@ -56,7 +56,7 @@ bool work_may_go_on(struct volume *v, enum volume_work_kind kind)
 }
 
 /* False: there is nothing to do. */
-static bool work_once(struct volume *v)
+static bool do_once(struct volume *v)
 {
 	switch (choose(v)) {
 	case CHOOSE_SPARE:
@@ -73,6 +73,23 @@ static bool work_once(struct volume *v)
 	default:
 		return false;
 	}
+}
+
+static void set_working(struct volume *v, bool working)
+{
+	pthread_mutex_lock(&v->lock);
+	v->work.working = working;
+	pthread_cond_broadcast(&v->ready);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/* What begins before work_stop() is waited for by that. */
+static bool work_once(struct volume *v)
+{
+	set_working(v, true);
+	bool did = do_once(v);
+	set_working(v, false);
+	return did;
 }
 
 /* ---- how fast ---- */
@@ -339,6 +356,8 @@ void work_stop(struct volume *v)
 	pthread_mutex_lock(&v->lock);
 	v->work.stop = true;
 	pthread_cond_broadcast(&v->ready);
+	while (v->work.has_thread && v->work.working)
+		pthread_cond_wait(&v->ready, &v->lock);
 	pthread_mutex_unlock(&v->lock);
 }
 

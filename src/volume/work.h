@@ -27,6 +27,7 @@ struct work {
 	pthread_t thread; /* valid where has_thread */
 	bool has_thread;
 	/* volume->lock protects: */
+	bool working;         /* a piece of work is under way */
 	bool wake, stop, end; /* look again; begin nothing more; the thread is to end */
 };
 
@@ -37,7 +38,8 @@ void work_init(struct volume *v, const struct volume_open_options *options);
 void work_fini(struct volume *v);
 int work_start(struct volume *v); /* threaded volumes */
 
-/* No more background work; members that fail are still handled, until work_end(). */
+/* No more background work: what is under way ends first. Members that fail are still handled, until
+ * work_end(). */
 void work_stop(struct volume *v);
 void work_end(struct volume *v);
 

@@ -45,7 +45,8 @@ static inline struct volume_create_options rig_options(
 }
 
 /* A fresh volume, not open. */
-static inline struct rig *rig_new(enum raid_level level, unsigned members, enum pi_type pi)
+static inline struct rig *rig_new_with(
+	enum raid_level level, unsigned members, enum pi_type pi, enum super_write_hole hole)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
 	assert_non_null(rig);
@@ -54,10 +55,16 @@ static inline struct rig *rig_new(enum raid_level level, unsigned members, enum 
 	rig->factory = sim_factory(rig->world);
 	rig->members = members;
 	rig->create = rig_options(level, members, pi);
+	rig->create.write_hole = hole;
 	int err = volume_create(&rig->factory, rig_names, members, &rig->create, &rig->why);
 	if (err < 0)
 		fail_msg("create: %s", rig->why.text);
 	return rig;
+}
+
+static inline struct rig *rig_new(enum raid_level level, unsigned members, enum pi_type pi)
+{
+	return rig_new_with(level, members, pi, SUPER_HOLE_BITMAP);
 }
 
 /* Open with @options, in which factory, paths and count are filled in where they are not set. */
