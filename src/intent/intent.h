@@ -59,7 +59,8 @@ uint64_t intent_marked_count(const struct intent_log *log);
 void intent_set_member(struct intent_log *log, unsigned index, struct member *m);
 bool intent_busy(const struct intent_log *log); /* a write of the log is under way */
 
-/* Bit i: member i failed a write of the log since intent_load() or intent_set_member(). */
+/* Bit i: member i failed a write of the log since intent_load() or intent_set_member(). (That the
+ * power is gone is no failure of a member.) */
 uint32_t intent_failed_members(const struct intent_log *log);
 
 /* A write to wait->region begins: true where it may go on at once (marked durably already); else

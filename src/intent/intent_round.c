@@ -118,7 +118,7 @@ static void member_ended(struct intent_member *im, int err)
 	bool still_there = im->member == im->written_to;
 	im->written_to = NULL;
 	if (still_there) {
-		im->failed = im->failed || err < 0;
+		im->failed = im->failed || (err < 0 && err != -ESHUTDOWN); /* no fault of its own */
 		im->outdated = im->fresh || err < 0;
 		log->taken += err == 0;
 		if (err < 0 && !log->round_err)

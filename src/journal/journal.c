@@ -78,9 +78,9 @@ static void waiting_end(struct journal_member *jm, int err)
 
 /* What a failed batch may have left in the ring is as good as any other record, but nobody waits
  * for it. */
-static void batch_failed(struct journal_member *jm)
+static void batch_failed(struct journal_member *jm, int err)
 {
-	jm->failed = true;
+	jm->failed = jm->failed || err != -ESHUTDOWN; /* without power it is no fault of its own */
 	if (jm->fresh)
 		journal_member_renew(jm);
 	else
@@ -99,7 +99,7 @@ static void batch_written(struct io_req *io, int err)
 	if (gone) {
 		err = -ENODEV;
 	} else if (err < 0) {
-		batch_failed(jm);
+		batch_failed(jm, err);
 	} else {
 		jm->fresh = false;
 		jm->durable_tail = jm->sent_tail;
