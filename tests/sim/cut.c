@@ -389,8 +389,8 @@ struct cut_found cut_look(const struct cut *cut)
 	struct look k = {.cut = cut,
 		.history = &cut->life->history,
 		.random = {seed_of(cut) ^ 2},
-		.found = mem_alloc_blocks(cut->life->rig->volume_bytes),
-		.again = mem_alloc_blocks(cut->life->rig->volume_bytes),
+		.found = aligned_alloc(BLOCK_ALIGN, cut->life->rig->volume_bytes),
+		.again = aligned_alloc(BLOCK_ALIGN, cut->life->rig->volume_bytes),
 		.lost = calloc(1, cut->life->history.blocks),
 		.spoilt = calloc(1, cut->life->history.blocks)};
 	assert_true(world && k.found && k.again && k.lost && k.spoilt);

@@ -116,7 +116,8 @@ static void open_all(struct rig *rig)
 		.geometry = rig->geometry,
 		.pi = rig->config.pi,
 		.events = &rig->sink,
-		.arena_bytes = UINT64_C(4) << 20};
+		.arena_bytes =
+			rig->config.arena_bytes ? rig->config.arena_bytes : UINT64_C(4) << 20};
 	for (unsigned i = 0; i < rig->config.members; i++)
 		rig_member_reopen(rig, i);
 	rig_members_load(rig, &config);

@@ -32,7 +32,8 @@ struct rig_config {
 	/* Members that fail are taken out, as a volume does it (rig_members.c); without it the
 	 * engine has no hooks, and who asks gets the errors. */
 	bool members_fail;
-	bool journal; /* with a partial-write log */
+	bool journal;         /* with a partial-write log */
+	uint64_t arena_bytes; /* of the engine; 0: 4 MiB. A page: buffers come from the heap */
 };
 
 struct rig {

@@ -171,6 +171,7 @@ static struct life_config life_config_of(const struct sweep_case *c, uint64_t se
 			.stripes = 24 / chunk,
 			.pi = c->pi,
 			.members_fail = true,
+			.arena_bytes = BLOCK_BYTES, /* mapping one anew costs more than a cut */
 			.journal = c->journal && !c->no_log,
 			.seed = random_u64(&r)}};
 }
