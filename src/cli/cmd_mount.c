@@ -63,6 +63,8 @@ static const char usage[] =
 	"                         when it is closed)\n"
 	"      workers=N          threads that receive requests\n"
 	"      fsname=NAME        the source that mount(8) lists (default: VOLUME)\n"
+	"      inject             faults can be injected while it is mounted (stablefs-inject)\n"
+	"      inject=FAULT;...   and these from the start; may be repeated\n"
 	"      noatime, nodev, nosuid, noexec and the like go to the kernel\n"
 	"  -h, --help         this text\n";
 
@@ -70,6 +72,7 @@ struct mount_args {
 	struct front_options front;
 	struct serve_config serve; /* but for front and paths */
 	bool foreground;
+	char inject_first[4096];
 	char kernel_opts[512];
 	char fsname[256];
 	char mountpoint[PATH_MAX];
@@ -174,6 +177,16 @@ static int option_scrub_every(struct mount_args *a, const char *value)
 	return -1;
 }
 
+/* Whether they mean something is seen when the files are there. */
+static int option_inject(struct mount_args *a, const char *value)
+{
+	size_t used = strlen(a->inject_first), room = sizeof(a->inject_first) - used;
+	a->serve.inject = true;
+	if ((size_t)snprintf(a->inject_first + used, room, "%s;", value) >= room)
+		return cli_usage("inject= has at most %zu characters", sizeof(a->inject_first) - 1);
+	return -1;
+}
+
 static int option_fsname(struct mount_args *a, const char *value)
 {
 	snprintf(a->fsname, sizeof(a->fsname), "%s", value);
@@ -187,7 +200,7 @@ static const struct valued_option {
 	{"event-rate", option_event_rate}, {"hold", option_hold}, {"dio-align", option_align},
 	{"workers", option_workers}, {"fsname", option_fsname}, {"member-timeout", option_timeout},
 	{"max-errors", option_max_errors}, {"background-rate", option_rate},
-	{"scrub-every", option_scrub_every}};
+	{"scrub-every", option_scrub_every}, {"inject", option_inject}};
 
 /* What the kernel or fusermount3 understands by itself. */
 static bool is_kernel_option(const char *name)
@@ -207,6 +220,8 @@ static int take_flag(struct mount_args *a, const char *name)
 		a->front.read_only = true;
 	else if (!strcmp(name, "degraded"))
 		a->serve.degraded = true;
+	else if (!strcmp(name, "inject"))
+		a->serve.inject = true;
 	else if (!strcmp(name, "allow_other"))
 		a->front.allow_other = true;
 	else if (!strcmp(name, "noallow_other"))
@@ -320,6 +335,7 @@ static int serve(struct daemon *d)
 	struct serve_config config = d->args->serve;
 	config.front = d->args->front;
 	config.paths = &d->args->paths;
+	config.inject_first = d->args->inject_first;
 	config.ready = on_ready;
 	config.ctx = d;
 	int err = serve_volume(&config, &why);

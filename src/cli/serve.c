@@ -2,7 +2,11 @@
 /* A volume is opened with its file system, served, and closed in turn. */
 #include "cli/serve.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include "base/cleanup.h"
+#include "cli/injection.h"
 #include "cli/service.h"
 #include "io/uring.h"
 
@@ -10,6 +14,7 @@ struct server {
 	const struct serve_config *config;
 	struct front_options front;
 	struct service service;
+	struct injection *injection; /* owned; NULL: the mount does not inject */
 };
 
 static void on_ready(void *ctx)
@@ -21,7 +26,47 @@ static void on_ready(void *ctx)
 static int on_query(void *ctx, const char *line, FILE *out)
 {
 	struct server *s = ctx;
+	bool injects = s->injection && strncmp(line, "inject", 6) == 0;
+	if (injects && (line[6] == ' ' || !line[6]))
+		return injection_query(s->injection, line + 6, out);
 	return service_query(&s->service, line, out);
+}
+
+static int on_inject(void *ctx, const char *line)
+{
+	struct server *s = ctx;
+	return injection_command(s->injection, line, NULL, NULL);
+}
+
+static char *on_inject_list(void *ctx, size_t *len)
+{
+	struct server *s = ctx;
+	return injection_json(s->injection, len);
+}
+
+static int arm_first(struct server *s, struct errmsg *why)
+{
+	cleanup(cleanup_freep) char *lines = strdup(s->config->inject_first);
+	char *rest = lines, *line;
+	int err = lines ? 0 : -ENOMEM;
+	while (err == 0 && (line = strsep(&rest, ";"))) {
+		if (line[strspn(line, " \t")])
+			err = injection_command(s->injection, line, NULL, why);
+	}
+	return err;
+}
+
+static int serve_with_faults(struct server *s, struct volume *v, struct fs *fs, struct errmsg *why)
+{
+	injection_serve(s->injection, v, fs);
+	s->front.flips = injection_flips(s->injection);
+	s->front.inject = on_inject;
+	s->front.inject_list = on_inject_list;
+	int err = s->config->inject_first ? arm_first(s, why) : 0;
+	if (!err)
+		err = front_run(&s->front, why);
+	injection_serve(s->injection, NULL, NULL);
+	return err;
 }
 
 static int begin_scrubs(struct server *s, struct volume *v, struct errmsg *why)
@@ -45,7 +90,7 @@ static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
 	s->front.ctx = s;
 	err = begin_scrubs(s, v, why);
 	if (!err)
-		err = front_run(&s->front, why);
+		err = s->injection ? serve_with_faults(s, v, fs, why) : front_run(&s->front, why);
 	int closed = fs_close(fs);
 	return err < 0 ? err : closed;
 }
@@ -53,7 +98,8 @@ static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
 static int serve_members(struct server *s, struct errmsg *why)
 {
 	struct volume *v = NULL;
-	struct volume_open_options options = {.factory = &uring_factory,
+	struct volume_open_options options = {
+		.factory = s->injection ? injection_factory(s->injection) : &uring_factory,
 		.paths = s->config->paths->paths,
 		.count = s->config->paths->count,
 		.read_only = s->front.read_only,
@@ -78,8 +124,11 @@ int serve_volume(const struct serve_config *config, struct errmsg *why)
 {
 	struct server s = {.config = config, .front = config->front};
 	int err = front_events_new(&s.front.events);
+	if (!err && config->inject)
+		err = injection_new(&uring_factory, &s.injection);
 	if (!err)
 		err = serve_members(&s, why);
+	injection_free(s.injection);
 	front_events_free(s.front.events);
 	return err;
 }

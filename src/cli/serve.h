@@ -20,6 +20,8 @@ struct serve_config {
 	uint64_t background_rate;
 	/* Scrub in the background at once, and again that long after each end; 0: not. */
 	uint64_t scrub_every_ns;
+	bool inject;              /* faults can be injected (stablefs-inject(1)) */
+	const char *inject_first; /* armed before it serves: lines between ';'; may be NULL */
 	/* Once, when the mount serves; on the caller's thread. */
 	void (*ready)(void *ctx);
 	void *ctx;

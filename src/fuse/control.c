@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include "base/clock.h"
+#include "fuse/inject.h"
 #include "fuse/query.h"
 #include "fuse/runs.h"
 #include "report/size.h"
@@ -21,6 +22,7 @@ enum control_file {
 	CONTROL_HOLD,
 	CONTROL_QUERY,
 	CONTROL_RUN,
+	CONTROL_INJECT,
 	CONTROL_MEMBER_0, /* and one for each member behind it */
 };
 
@@ -37,6 +39,7 @@ static const struct {
 	[CONTROL_HOLD] = {"hold", S_IFREG | 0644},
 	[CONTROL_QUERY] = {"query", S_IFREG | 0600},
 	[CONTROL_RUN] = {"run", S_IFREG | 0666},
+	[CONTROL_INJECT] = {"inject", S_IFREG | 0600},
 };
 
 /* One open of a file: its contents as they were then. fuse_file_info.fh points to it. */
@@ -268,6 +271,8 @@ static char *contents(struct control *c, unsigned file, size_t *len)
 	case CONTROL_POLICY:
 	case CONTROL_HOLD:
 		return setting_text(c->f, file, len);
+	case CONTROL_INJECT:
+		return inject_text(c->f, len);
 	case CONTROL_EVENTS:
 	case CONTROL_QUERY:
 	case CONTROL_RUN:
@@ -435,6 +440,8 @@ void control_write(struct control *c, fuse_req_t req, uint64_t ino, const char *
 	int err = -EPERM;
 	if (file == CONTROL_POLICY || file == CONTROL_HOLD)
 		err = write_setting(c->f, file, data, size);
+	else if (file == CONTROL_INJECT)
+		err = inject_write(c->f, data, size);
 	else if (file == CONTROL_QUERY)
 		err = query_ask(h->query, data, size);
 	else if (file == CONTROL_RUN)

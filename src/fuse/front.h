@@ -13,6 +13,7 @@
  *	status.json, stats.json, processes.json, member-N.json	made anew at each open
  *	events.jsonl	one event a line; grows: follow it with tail -f
  *	policy, hold	read; and written: takes effect at once
+ *	inject		a line written arms or disarms (stablefs-inject(1)); read: what is armed
  *	query		one line written, one JSON answer read, on one descriptor
  *	run		one line written by anybody: a process tree of his, its policy and its table
  *			of libaio submissions, until he closes it (runs.h); read: who has */
@@ -23,6 +24,7 @@
 #include "base/errmsg.h"
 #include "base/event.h"
 #include "fs/fs.h"
+#include "inflight/flip.h"
 #include "inflight/policy.h"
 #include "inflight/tree.h"
 #include "volume/volume.h"
@@ -90,6 +92,11 @@ struct front_options {
 	 * -errno that becomes {"error": ...} where nothing was written. NULL: queries fail with
 	 * EOPNOTSUPP. */
 	int (*query)(void *ctx, const char *line, FILE *out);
+	/* A line written to the control file inject: 0 or -errno, acknowledged. Its text: a JSON
+	 * document (malloc'd). May block as file operations do. NULL: EOPNOTSUPP. */
+	int (*inject)(void *ctx, const char *line);
+	char *(*inject_list)(void *ctx, size_t *len);
+	struct flip_set *flips; /* mutations by request; NULL: none */
 	void *ctx;
 };
 

@@ -83,7 +83,8 @@ static struct source *live_source(struct write_req *w, const struct fuse_file_in
 		.len_bytes = w->fs_io.len_bytes,
 		.writer = &w->bounce.writer,
 		.watch_only = dio_policy_is_stable(w->policy),
-		.keep_guarded = dio_policy_samples_live(w->policy) && dio_policy_checks(w->policy)};
+		.keep_guarded = dio_policy_samples_live(w->policy) && dio_policy_checks(w->policy),
+		.flip = w->flip};
 	struct source *live = source_live_new(&config);
 	if (!live)
 		w->miss = STATS_MISS_UNREADABLE;
@@ -354,6 +355,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	if (wire_request_kills_privs() && coherence_may_have_privs(file_of(fi)))
 		attr_kill_privs(f, ino);
 	struct write_req *w = write_new(req, fi, policy);
+	if (w->direct)
+		w->flip = flip_set_meet(f->options->flips, ino);
 	assert((const uint8_t *)data == buffer_payload(buffer_of(w)));
 	w->fs_io = (struct fs_io){.kind = STRIPE_WRITE,
 		.ino = ino,

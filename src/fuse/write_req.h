@@ -18,6 +18,7 @@ struct write_req {
 	struct source bounce; /* used where @live is NULL, and to mend */
 	struct source *live;  /* owned */
 	struct source_check check;
+	struct flip flip;       /* of the writer's memory as it is seen, by request */
 	enum live_miss miss;    /* why it is not live, where it was to be */
 	enum dio_policy policy; /* of a direct write */
 	bool direct;

@@ -57,6 +57,7 @@ struct source_live {
 	 * bit for each of them. */
 	uint8_t *guarded;
 	uint64_t *is_guarded;
+	struct flip flip;
 };
 
 /* Bytes that differ; @first is the index of the lowest (unchanged where none does). */
@@ -159,13 +160,24 @@ static void note_kept(struct source_live *live, enum sample_point point, uint32_
 
 /* ---- samples ---- */
 
+/* What the memory shows at @point, by request. */
+static void flip_seen(const struct source_live *live, enum sample_point point,
+	uint32_t offset_bytes, uint32_t len_bytes, void *seen)
+{
+	bool flipped = point == SAMPLE_DATA ||
+		       (point == SAMPLE_PARITY && live->flip.at == FLIP_AT_PARITY);
+	if (live->flip.xor_byte && flipped)
+		flip_apply(&live->flip, offset_bytes, len_bytes, seen);
+}
+
 /* What was looked at becomes a sample; where that failed, the copy does. */
 static const void *sample_take(struct source_live *live, enum sample_point point,
-	uint32_t offset_bytes, uint32_t len_bytes, const void *seen)
+	uint32_t offset_bytes, uint32_t len_bytes, void *seen)
 {
 	struct source *src = &live->src;
 	const uint8_t *bytes = seen;
 	if (!live->lost) {
+		flip_seen(live, point, offset_bytes, len_bytes, seen);
 		src->found.samples++;
 		note_differences(live, point, offset_bytes, len_bytes, bytes);
 	} else {
@@ -231,6 +243,7 @@ static enum source_verdict live_confirm(struct source *src, const struct source_
 		return SOURCE_UNSEEN;
 	}
 	src->found.samples++;
+	flip_seen(live, SAMPLE_DATA, offset, len, fetch->dest);
 	note_differences(live, SAMPLE_DATA, offset, len, fetch->dest);
 	if (memcmp(live->guarded + offset, fetch->dest, len) == 0)
 		return SOURCE_SAME;
@@ -267,6 +280,7 @@ struct source *source_live_new(const struct source_live_config *config)
 	}
 	live->sampler = config->sampler;
 	live->buffer = config->buffer;
+	live->flip = config->flip;
 	live->src = (struct source){.ops = config->watch_only     ? &watched
 					   : config->keep_guarded ? &confirmed
 								  : &ops,
@@ -306,10 +320,18 @@ static void seen(struct sampler_job *job, const void *bytes, int err)
 		check_failed(check, err);
 		return;
 	}
+	uint32_t len = check->src->len_bytes;
+	uint8_t *flipped = live->flip.xor_byte ? malloc(len) : NULL;
+	if (flipped) {
+		memcpy(flipped, bytes, len);
+		flip_seen(live, SAMPLE_DATA, 0, len, flipped);
+		bytes = flipped;
+	}
 	check->src->found.samples++;
-	note_differences(live, SAMPLE_DATA, 0, check->src->len_bytes, bytes);
+	note_differences(live, SAMPLE_DATA, 0, len, bytes);
 	check->differs = check->kind == SOURCE_CHECK_GUARD ? guard_differs(live, bytes)
 							   : source_mutated(check->src);
+	free(flipped);
 	check->done(check, 0);
 }
 

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 #include "base/event.h"
+#include "inflight/flip.h"
 #include "inflight/sampler.h"
 
 enum sample_point { SAMPLE_GUARD, SAMPLE_PARITY, SAMPLE_DATA };
@@ -127,6 +128,8 @@ struct source_live_config {
 	/* What the guard was made of is kept, for confirm() and SOURCE_CHECK_GUARD: DIO_VERIFY,
 	 * DIO_ADAPTIVE. Costs another copy of the write in memory. */
 	bool keep_guarded;
+	/* What the memory shows from a sampling point on, by request; xor_byte 0: nothing. */
+	struct flip flip;
 };
 struct source *source_live_new(const struct source_live_config *config);
 
