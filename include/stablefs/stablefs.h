@@ -61,7 +61,12 @@ STABLEFS_API int stablefs_policy_parse(
 
 /* ---- volumes ---- */
 
-enum stablefs_level { STABLEFS_SINGLE = 0, STABLEFS_RAID1 = 1, STABLEFS_RAID5 = 5 };
+enum stablefs_level {
+	STABLEFS_SINGLE = 0,
+	STABLEFS_RAID1 = 1,
+	STABLEFS_RAID5 = 5,
+	STABLEFS_RAID6 = 6
+};
 enum stablefs_pi { STABLEFS_PI_NONE, STABLEFS_PI_T10, STABLEFS_PI_CRC32C, STABLEFS_PI_CRC64 };
 
 struct stablefs_create_options {

@@ -8,7 +8,9 @@
 #include "lib/internal.h"
 #include "pi/pi.h"
 
-_Static_assert((int)STABLEFS_RAID1 == RAID_RAID1 && (int)STABLEFS_RAID5 == RAID_RAID5, "levels");
+_Static_assert((int)STABLEFS_RAID1 == RAID_RAID1 && (int)STABLEFS_RAID5 == RAID_RAID5 &&
+		       (int)STABLEFS_RAID6 == RAID_RAID6,
+	"levels");
 _Static_assert((int)STABLEFS_PI_T10 == PI_T10 && (int)STABLEFS_PI_CRC64 == PI_CRC64, "PI");
 _Static_assert(sizeof(struct stablefs_error) == sizeof(struct errmsg), "messages");
 

@@ -155,8 +155,8 @@ struct stripe_check {
 	struct rows guard_bad[RAID_MAX_SLOTS];  /* failed guard or ref tag, per slot */
 	struct rows unreadable[RAID_MAX_SLOTS]; /* the medium gave an error */
 	struct rows mirror_bad;                 /* raid1: rows where copies differ */
-	struct rows parity_bad; /* raid5: rows whose parity is not the XOR of the data (compared
-				   * only where every slot is present) */
+	struct rows parity_bad; /* rows of which a parity is not that of the data (compared only
+				 * where all data could be read) */
 	struct rows rebuilt[RAID_MAX_SLOTS]; /* REPAIR, RESYNC: written back */
 	struct rows lost[RAID_MAX_SLOTS];    /* data beyond repair */
 	/* Where the caller wants to look at the bytes (inspect): slots * chunk bytes and
