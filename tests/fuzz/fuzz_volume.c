@@ -12,9 +12,10 @@
 #include "intent/intent_disk.h"
 #include "volume_world.h"
 
-#define STEP_BYTES 8u
-#define MAX_STEPS  24u
-#define MAX_RANGE  4096u
+#define STEP_BYTES  8u
+#define MAX_STEPS   24u
+#define MAX_RANGE   4096u
+#define RING_BLOCKS 63u
 
 enum step_what {
 	STEP_XOR,        /* one byte, with value */
@@ -26,6 +27,7 @@ enum step_what {
 	STEP_TRUNCATE,   /* at offset x 512 */
 	STEP_SEAL_SUPER, /* both copies get a checksum that fits */
 	STEP_SEAL_LOG,   /* so do the sectors of the intent log */
+	STEP_SEAL_RING,  /* and the header and first batches of the journal */
 	STEP_WHATS,
 };
 
@@ -162,6 +164,23 @@ static void seal_log(struct vw_trial *trial, const struct step *step)
 	trial->beyond = true;
 }
 
+/* A batch whose payload was spoiled still does not fit. */
+static void seal_ring(struct vw_trial *trial, const struct step *step)
+{
+	const struct super *super = &trial->volume->super;
+	for (unsigned i = 0; i < RING_BLOCKS; i++) {
+		uint8_t block[BLOCK_BYTES];
+		uint64_t at = super->journal.offset_bytes + i * UINT64_C(4096);
+		if (vw_member_peek(trial, 0, step->member, at, block, BLOCK_BYTES) != BLOCK_BYTES ||
+			(memcmp(block, "SFSJRNAL", 8) != 0 && memcmp(block, "SFSPPLOG", 8) != 0))
+			continue;
+		put_le32(block + 8, 0);
+		put_le32(block + 8, crc32c(block, BLOCK_BYTES));
+		vw_member_poke(trial, step->member, at, block, BLOCK_BYTES);
+	}
+	trial->beyond = true;
+}
+
 static void step_do(struct vw_trial *trial, const struct step *step)
 {
 	uint8_t bytes[MAX_RANGE];
@@ -190,6 +209,9 @@ static void step_do(struct vw_trial *trial, const struct step *step)
 		break;
 	case STEP_SEAL_SUPER:
 		seal_super(trial, step);
+		break;
+	case STEP_SEAL_RING:
+		seal_ring(trial, step);
 		break;
 	default:
 		seal_log(trial, step);
@@ -250,6 +272,10 @@ static const struct volume_seed {
 	{"raid5-marks", 0, STEP_NOISE, AREA_INTENT, 1, 4096, 70, 9, true},
 	{"raid5-log-lost", 3, STEP_FILL, AREA_INTENT, 0, 0, 255, 0, false},
 	{"raid5-journal", 3, STEP_NOISE, AREA_JOURNAL, 1, 0, 255, 5, false},
+	{"raid5-batch", 0, STEP_NOISE, AREA_JOURNAL, 1, 4096 + 72, 0, 5, true},
+	{"raid5-batch-run", 0, STEP_XOR, AREA_JOURNAL, 2, 4096 + 88, 0, 1, true},
+	{"raid6-tuples", 4, STEP_NOISE, AREA_TUPLES, 2, 0, 8, 3, false},
+	{"raid6-two-gone", 0x84, STEP_FILL, AREA_SUPER_A, 2, 0, 255, 3, false},
 	{"raid5-tuples", 0, STEP_NOISE, AREA_TUPLES, 2, 0, 8, 3, false},
 	{"raid1-tuples", 1, STEP_FILL, AREA_TUPLES, 1, 32, 3, 0xff, false},
 	{"raid5-data", 0, STEP_NOISE, AREA_DATA, 1, 4000, 100, 4, false},
@@ -274,6 +300,8 @@ static bool volume_seed(unsigned n, uint8_t *out, size_t *len_bytes, const char 
 		seed_step(out, len_bytes, s->what, AREA_SUPER_B, s->member, s->offset, s->len,
 			s->value);
 		seed_step(out, len_bytes, STEP_SEAL_SUPER, 0, s->member, 0, 0, 0);
+	} else if (s->seal && s->area == AREA_JOURNAL) {
+		seed_step(out, len_bytes, STEP_SEAL_RING, 0, s->member, 0, 0, 0);
 	} else if (s->seal) {
 		seed_step(out, len_bytes, STEP_SEAL_LOG, 0, s->member, 0, 0, 0);
 	}

@@ -22,6 +22,7 @@ const struct vw_shape vw_shapes[] = {
 	{"raid1-crc32c", RAID_RAID1, 2, PI_CRC32C, SUPER_HOLE_BITMAP},
 	{"single-t10", RAID_SINGLE, 1, PI_T10, SUPER_HOLE_BITMAP},
 	{"raid5-none", RAID_RAID5, 3, PI_NONE, SUPER_HOLE_BITMAP},
+	{"raid6-t10", RAID_RAID6, 4, PI_T10, SUPER_HOLE_BITMAP},
 };
 const unsigned vw_shape_count = sizeof(vw_shapes) / sizeof(*vw_shapes);
 
@@ -357,6 +358,8 @@ static void scrub_all(struct volume *v)
 
 static void look_once(struct look *look, struct volume *v)
 {
+	look_at_all(look, v);
+	(void)volume_work(v);
 	look_at_all(look, v);
 	write_some(look, v);
 	scrub_all(v);
