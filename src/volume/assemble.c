@@ -287,8 +287,8 @@ static int refuse_apart(struct assembly *a, struct candidate *c)
 	const struct super *super = super_of(c), *newest = super_of(a->newest);
 	struct errmsg why = {0};
 	errmsg_set(&why, -ESTALE,
-		"%s (member %u) was written without %s (member %u), and that without it: generations "
-		"%" PRIu64 " and %" PRIu64
+		"%s (member %u) was written without %s (member %u), and that without it: "
+		"generations %" PRIu64 " and %" PRIu64
 		"; leave one of them away, or make it a new member: stablefs replace --force",
 		c->path, super->index, a->newest->path, newest->index, super->generation,
 		newest->generation);
@@ -360,40 +360,59 @@ static void list_missing(const struct assembly *a, char *out, size_t size)
 	}
 }
 
-/* "; out of date: d0 (member 0, 12 of 1000 stripes), d1 (member 1, all stripes)" */
+/* How many stripes a member lacks that is out of date in part, as the log of the newest says; all
+ * of them where that cannot be read. Costs the newest its file: before a refusal only. */
+static uint64_t stale_stripes(const struct assembly *a)
+{
+	const struct super *s = super_of(a->newest);
+	struct member *members[RAID_MAX_MEMBERS] = {NULL};
+	struct intent_log *log = NULL;
+	uint64_t stripes = s->stripes;
+	if (member_open(a->io, a->newest->path, &a->newest->probe, &members[s->index]) < 0)
+		return stripes;
+	if (intent_load(a->io, members, s->members, &log, NULL) == 0)
+		stripes = intent_stale_count(log) * (s->region_blocks / s->chunk_blocks);
+	intent_free(log);
+	member_free(members[s->index]);
+	return min_u64(stripes, s->stripes);
+}
+
+/* "; out of date: d0 (member 0, 12 stripes), d1 (member 1, 1000 stripes)" */
 static void list_stale(const struct assembly *a, char *out, size_t size)
 {
+	uint64_t in_part = stale_stripes(a);
 	size_t len = 0;
 	out[0] = '\0';
 	for (unsigned i = 0; i < a->count && len < size; i++) {
 		const struct candidate *c = &a->list[i];
 		if (!c->taken || !c->stale)
 			continue;
-		len += (size_t)snprintf(out + len, size - len, "%s%s (member %u, %s)",
+		len += (size_t)snprintf(out + len, size - len,
+			"%s%s (member %u, %" PRIu64 " stripes)",
 			len ? ", " : "; out of date: ", c->path, super_of(c)->index,
-			c->all ? "all stripes" : "in part");
+			c->all ? super_of(a->newest)->stripes : in_part);
 	}
 }
 
 static int check_enough(const struct assembly *a)
 {
 	struct geometry g = geometry_of(super_of(a->newest));
-	unsigned here = 0;
+	unsigned here = 0, needed = g.members - geometry_redundancy(&g);
 	for (unsigned i = 0; i < a->count; i++)
 		here += serves(&a->list[i]);
 	if (here == g.members)
 		return 0;
 	char missing[80], stale[300];
 	list_missing(a, missing, sizeof(missing));
-	list_stale(a, stale, sizeof(stale));
-	unsigned needed = g.members - geometry_redundancy(&g);
-	if (here < needed)
+	if (here < needed) {
+		list_stale(a, stale, sizeof(stale));
 		return errmsg_set(a->why, -ENODEV,
 			"the volume of %s has too few members: %u of %u can be used, %s needs %u; "
 			"missing: %s%s",
 			a->newest->path, here, g.members, raid_level_name(g.level), needed, missing,
 			stale);
-	log_warn("the volume of %s goes on without member %s%s", a->newest->path, missing, stale);
+	}
+	log_warn("the volume of %s goes on without member %s", a->newest->path, missing);
 	return 0;
 }
 

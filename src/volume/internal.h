@@ -111,8 +111,8 @@ struct engine_errand {
 int engine_errand_run(struct volume *v, struct engine_errand *errand);
 void engine_errand_end(struct engine_errand *errand, int err);
 
-/* Wait until engine time @due_ns; sooner where a member fails or work is disturbed. The work thread,
- * or, without one, whoever does the work. */
+/* Wait until engine time @due_ns; sooner where a member fails or work is disturbed. The work
+ * thread, or, without one, whoever does the work. */
 void engine_sleep_until(struct volume *v, uint64_t due_ns);
 
 /* As volume_wait(), for the work thread, which has to handle members that fail meanwhile: what it

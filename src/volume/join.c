@@ -10,8 +10,8 @@
  *
  * Invariants: J1 no superblock says REBUILDING before everything that the member lacks is stale on
  *   those that have it: a member in that state is up to date but for stale regions, also after a
- *   crash here. J2 a new member is a spare, by its own superblock, until it is in its place: a crash
- *   leaves the one or the other. */
+ *   crash here. J2 a new member is a spare, by its own superblock, until it is in its place: a
+ *   crash leaves the one or the other. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -12,14 +12,15 @@
  *   is told that a write is done which the member missed before it is out. M2 what a member that is
  *   out may have missed is marked or stale, durably: until the engine goes on without it, it got
  *   every write; what it had not flushed then is still marked; from the collecting on, marks are
- *   stale too. M3 `stale_since` is said with the first member that goes, and taken back when all are
- *   up to date; the stale map is cleared after that. M4 members that are not failing, and up to
+ *   stale too. M3 `stale_since` is said with the first member that goes, and taken back when all
+ *   are up to date; the stale map is cleared after that. M4 members that are not failing, and up to
  *   date, are never fewer than the level needs. M5 generations grow in two steps (generation.h).
  *
  * A crash between two steps. Before the announcement: the member is in, and no write that it missed
- * was acknowledged. Behind the announcement of some: the same, since nothing is written under it. In
- * the middle of the commit: the member is out, since one member says so; the marks that are found
- * at the next open become stale there (M2). Behind the commit, before the collecting: the same.
+ * was acknowledged. Behind the announcement of some: the same, since nothing is written under it.
+ * In the middle of the commit: the member is out, since one member says so; the marks that are
+ * found at the next open become stale there (M2). Behind the commit, before the collecting: the
+ * same.
  *
  * A member that cannot be written while that is said fails too. Where the array cannot do without
  * it, neither goes: who waits gets the error of the first (place->must_stay), until the members

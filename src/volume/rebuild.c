@@ -5,8 +5,8 @@
  *	now and then, where no member is missing: flush -> regions that everybody has are current
  *
  * Invariants: R1 a region is said to be current only after a flush that began when no member had a
- *   stale stripe in it. R2 a member is ACTIVE only after such a flush of everything, and of its copy
- *   of the system area. */
+ *   stale stripe in it. R2 a member is ACTIVE only after such a flush of everything, and of its
+ *   copy of the system area. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* After an unclean end: the stripes that are in doubt are brought into agreement, in the background.
- * A stripe that somebody wants is settled before its turn; the engine says what is left. Marks of
- * regions whose stripes are all settled go by themselves; of others they stay for the next open. */
+/* After an unclean end: the stripes that are in doubt are brought into agreement, in the
+ * background. A stripe that somebody wants is settled before its turn; the engine says what is
+ * left. Marks of regions whose stripes are all settled go by themselves; of others they stay for
+ * the next open. */
 #include <errno.h>
 #include <inttypes.h>
 #include "base/log.h"

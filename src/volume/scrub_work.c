@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Scrub as background work: begun, stopped and looked at by others, done by the work thread. What it
- * has found so far, or the last one found, is kept: work.lock protects it. */
+/* Scrub as background work: begun, stopped and looked at by others, done by the work thread. What
+ * it has found so far, or the last one found, is kept: work.lock protects it. */
 #include <errno.h>
 #include <stdlib.h>
 #include "volume/internal.h"

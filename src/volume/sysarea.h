@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The system area: a range of bytes mirrored on every member, for the file system's database.
  * Owner thread: any but the engine's; a lock of its own lets one in at a time (but a copy's number
- *   means the same copy only as long as no member goes or comes). It has an I/O engine of its own, so
- *   it never meets the engine thread. Blocking.
+ *   means the same copy only as long as no member goes or comes). It has an I/O engine of its own,
+ *   so it never meets the engine thread. Blocking.
  * Invariants: I1 a write has reached every present member before it returns; a member that fails it
- *   has failed for the whole volume then, and is out, as long as the volume can do without it. I2 a read comes from one copy; the caller, whose
- *   pages carry their own checksums, asks for another where it does not verify. I3 at open after an
- *   unclean end the copies may differ where writes were under way: whoever reads must tolerate
- *   either, and sysarea_repair() makes them agree.
+ *   has failed for the whole volume then, and is out, as long as the volume can do without it. I2 a
+ *   read comes from one copy; the caller, whose pages carry their own checksums, asks for another
+ *   where it does not verify. I3 at open after an unclean end the copies may differ where writes
+ *   were under way: whoever reads must tolerate either, and sysarea_repair() makes them agree.
  * May use: member, io, base. Must not know: SQLite, pages. */
 #ifndef STABLEFS_VOLUME_SYSAREA_H
 #define STABLEFS_VOLUME_SYSAREA_H

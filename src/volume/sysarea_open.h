@@ -31,7 +31,7 @@ void sysarea_unlock(struct sysarea *area);
 /* The area's handle of member @index, NULL where it has none. Borrowed. */
 struct member *sysarea_member(struct sysarea *area, unsigned index);
 
-/* One more handle on the area's engine, of a member whose superblock is known. @flags: io_open(). */
+/* Open one more handle on the area's engine: a member whose superblock is known. As io_open(). */
 int sysarea_open_member(struct sysarea *area, const char *path, const struct super *super,
 	unsigned flags, struct member **out, struct errmsg *why);
 

@@ -8,9 +8,9 @@
  *		-> superblocks say clean (I3)
  *
  * Threads: the members, the logs and the engine belong to the opening thread, then to the engine
- * thread, then to the closing one; starting and joining the thread is the hand-over. Without threads
- * (simulated tests) volume_wait() runs the engine. `lock` protects waiters and places, and nothing
- * else is called while it is held. */
+ * thread, then to the closing one; starting and joining the thread is the hand-over. Without
+ * threads (simulated tests) volume_wait() runs the engine. `lock` protects waiters and places, and
+ * nothing else is called while it is held. */
 #include "volume/internal.h"
 
 #include <errno.h>
@@ -135,7 +135,7 @@ static int open_sysarea(struct volume *v, struct errmsg *why)
 	return sysarea_open(&config, &v->sysarea, why);
 }
 
-/* I2: before the first write of any kind. What is marked, where a member is missing, it may lack. */
+/* I2: before the first write of any kind. A member that is missing may lack what is marked. */
 static int take_generation(struct volume *v, struct errmsg *why)
 {
 	if (v->read_only)

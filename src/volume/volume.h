@@ -46,7 +46,7 @@ struct volume_create_options {
 	void *progress_ctx;
 };
 
-/* How a new volume of @level protects stripes that a crash interrupts, where nothing is asked for. */
+/* How a new volume of @level protects stripes that a crash interrupts, if nothing is asked for. */
 enum super_write_hole volume_default_write_hole(enum raid_level level);
 
 /* Make the members: files member-0 .. in a directory, or the given files and devices. One argument
@@ -196,8 +196,8 @@ int volume_scrub_stop(struct volume *v); /* and none again; -ESRCH: there was no
 struct scrub_result;
 int volume_scrub_found(struct volume *v, struct scrub_result *out);
 
-/* Unthreaded: do what background work there is until it is done (or cannot go on). 0, or what a piece
- * of it ended with. Threaded: -EBUSY, the work thread does it. */
+/* Unthreaded: do what background work there is until it is done (or cannot go on). 0, or what a
+ * piece of it ended with. Threaded: -EBUSY, the work thread does it. */
 int volume_work(struct volume *v);
 
 /* Scrub: every stripe, a bounded number at a time, beside foreground I/O. Blocking; any thread but

@@ -5,7 +5,8 @@
  *		run(): a sweep over stripes; work_pace() before each: may it go on, and when?
  *
  * Others use the volume when the engine began a request of theirs within ACTIVE_NS. Then one stripe
- * is looked at a time, and after it there is a pause as long as it took: half of the time is theirs.
+ * is looked at a time, and after it there is a pause as long as it took: half of the time is
+ * theirs.
  */
 #include "volume/work.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Background work: resync, rebuild, scrub, one piece at a time.
- * Threads: the work thread ("stablefs-work") does it, and handles members that fail in between; in a
- *   volume without threads volume_work() does. Others look and ask: `lock`.
+ * Threads: the work thread ("stablefs-work") does it, and handles members that fail in between; in
+ *   a volume without threads volume_work() does. Others look and ask: `lock`.
  * May use: stripe, intent, member, io, base. */
 #ifndef STABLEFS_VOLUME_WORK_H
 #define STABLEFS_VOLUME_WORK_H

@@ -100,7 +100,6 @@ static void a_scrub_that_was_paused_can_be_stopped(void **unused)
 	model_free(&m);
 }
 
-/* A flush that ends when the engine's time has come that far: the simulated clock goes by events. */
 static void a_scrub_comes_again_when_its_time_is_there(void **unused)
 {
 	(void)unused;
