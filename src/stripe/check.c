@@ -320,6 +320,20 @@ static bool parity_agrees(struct check_op *op, unsigned row)
 	return true;
 }
 
+/* Nothing is tried where it is only looked at: but what more is wrong, or missing, than the level
+ * can make good is lost. */
+static void examine_loss(struct check_op *op, unsigned row)
+{
+	uint32_t bad = check_bad_slots(op, row);
+	bool parity = check_with_parity(op);
+	unsigned copies = op->eng->slots;
+	if (parity ? check_can_solve(op, bad) : (unsigned)__builtin_popcount(bad) < copies)
+		return;
+	for (unsigned slot = 0; slot < (parity ? op->eng->data_slots : copies); slot++)
+		if (bad >> slot & 1 && (parity || check_is_present(op, slot)))
+			rows_add(&op->check->lost[slot], row);
+}
+
 static void examine(struct check_op *op)
 {
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
@@ -330,6 +344,8 @@ static void examine(struct check_op *op)
 			rows_add(&op->check->parity_bad, row);
 		else if (!check_with_parity(op) && !mirrors_agree(op, row))
 			rows_add(&op->check->mirror_bad, row);
+		if (op->check->mode == STRIPE_CHECK)
+			examine_loss(op, row);
 	}
 }
 
