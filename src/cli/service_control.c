@@ -197,11 +197,17 @@ static int start_scrub(struct service *s, const char *rest, struct errmsg *why)
 	return err < 0 ? err : volume_scrub_start(s->volume, repair, every_ns, why);
 }
 
+static int stop_scrub(struct service *s, struct errmsg *why)
+{
+	int err = volume_scrub_stop(s->volume);
+	return err == -ESRCH ? errmsg_set(why, err, "no scrub is under way") : err;
+}
+
 int service_scrub_control(struct service *s, const char *rest, FILE *out, struct errmsg *why)
 {
 	int err = 0;
 	if (skip_word(&rest, "stop"))
-		err = volume_scrub_stop(s->volume);
+		err = stop_scrub(s, why);
 	else if (!skip_word(&rest, "status"))
 		err = start_scrub(s, rest, why);
 	return err < 0 ? err : write_scrub(s, out);

@@ -126,14 +126,16 @@ int volume_scrub_start(struct volume *v, bool repair, uint64_t every_ns, struct 
 	return 0;
 }
 
-/* Where nobody is at it (a pause, a rebuild), nobody else would say that it has ended. */
+/* Where nobody is at it (a pause, a rebuild, it has not begun), nobody else would say that it has ended. */
 int volume_scrub_stop(struct volume *v)
 {
 	struct volume_work_info *info = work_info_begin(v, VOLUME_SCRUB);
 	bool wanted = v->work.scrub_wanted;
+	bool under_way = info->state == VOLUME_WORK_RUNNING || scrub_is_wanted(v);
 	v->work.scrub_wanted = false;
-	if (!v->work.scrub_active && info->state == VOLUME_WORK_RUNNING) {
+	if (!v->work.scrub_active && under_way) {
 		info->state = VOLUME_WORK_IDLE;
+		info->ended_ns = clock_read_ns(CLOCK_REALTIME);
 		info->err = -ECANCELED;
 	}
 	work_info_end(v);

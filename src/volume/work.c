@@ -192,12 +192,27 @@ void work_count_blocks(
 	work_info_end(v);
 }
 
+/* What is wanted is under way, though the work thread has not come to it: what was before is over. */
+static void tell_as_begun(struct volume *v, struct volume_work_info *info, int member)
+{
+	*info = (struct volume_work_info){.state = VOLUME_WORK_RUNNING,
+		.member = member,
+		.repair = info->repair,
+		.total = member < 0 ? v->geometry.stripes
+				    : stripe_engine_stale(v->eng, (unsigned)member),
+		.rate = info->rate};
+}
+
 struct volume_work_info volume_work_info(struct volume *v, enum volume_work_kind kind)
 {
+	int member = kind == VOLUME_REBUILD ? rebuild_next(v) : -1;
 	pthread_mutex_lock(&v->work.lock);
 	struct volume_work_info info = v->work.info[kind];
 	bool paused = v->work.paused[kind];
+	bool scrub = kind == VOLUME_SCRUB && scrub_is_wanted(v);
 	pthread_mutex_unlock(&v->work.lock);
+	if (info.state == VOLUME_WORK_IDLE && (scrub || member >= 0))
+		tell_as_begun(v, &info, member);
 	uint64_t open = 0;
 	if (kind == VOLUME_RESYNC)
 		open = stripe_engine_in_doubt(v->eng);
@@ -205,7 +220,7 @@ struct volume_work_info volume_work_info(struct volume *v, enum volume_work_kind
 		open = stripe_engine_stale(v->eng, (unsigned)info.member);
 	if (kind != VOLUME_SCRUB && info.state == VOLUME_WORK_RUNNING)
 		info.done = info.total - min_u64(open, info.total);
-	if (paused)
+	if (paused && info.state == VOLUME_WORK_RUNNING)
 		info.state = VOLUME_WORK_PAUSED;
 	return info;
 }
