@@ -382,7 +382,7 @@ bool journal_busy(const struct journal *j)
 uint32_t journal_failed_members(const struct journal *j)
 {
 	uint32_t failed = 0;
-	for (unsigned i = 0; i < j->members_count; i++)
+	for (unsigned i = 0; i < JOURNAL_MAX_MEMBERS; i++) /* absent ones have not failed */
 		failed |= (uint32_t)j->members[i].failed << i;
 	return failed;
 }
