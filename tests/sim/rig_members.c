@@ -38,7 +38,7 @@ static void supers_write(struct rig *rig)
 			continue;
 		super->generation = rig->generation;
 		super->stale_since = rig->stale_since;
-		for (unsigned k = 0; k < rig->config.members; k++)
+		for (unsigned k = 0; k < rig->config.members && k < SUPER_MAX_MEMBERS; k++)
 			super->states[k] = rig->missing >> k & 1      ? SUPER_MEMBER_MISSING
 					   : rig->rebuilding >> k & 1 ? SUPER_MEMBER_REBUILDING
 								      : SUPER_MEMBER_ACTIVE;
@@ -56,7 +56,7 @@ static void supers_read(struct rig *rig)
 	rig->generation = newest->generation;
 	rig->stale_since = newest->stale_since;
 	rig->rebuilding = 0;
-	for (unsigned i = 0; i < rig->config.members; i++) {
+	for (unsigned i = 0; i < rig->config.members && i < SUPER_MAX_MEMBERS; i++) {
 		if (newest->states[i] == SUPER_MEMBER_MISSING)
 			rig->missing |= 1u << i;
 		if (newest->states[i] == SUPER_MEMBER_REBUILDING)
