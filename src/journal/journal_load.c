@@ -453,6 +453,8 @@ void journal_free(struct journal *j)
 		if (!jm->j)
 			break;
 		assert(!jm->writing);
+		list_for_each (n, &jm->stripes)
+			container_of(n, struct journal_stripe, node)->waiting = 0;
 		journal_stripes_drop(jm);
 		free(jm->batches);
 		free(jm->block);

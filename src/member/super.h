@@ -25,7 +25,7 @@
 
 enum pi_check { PI_CHECK_NONE = 0, PI_CHECK_DEVICE = 1 };
 
-/* What protects a stripe that a crash interrupts: marks alone, or the partial-parity log too. */
+/* What protects a stripe that a crash interrupts: marks alone, or the partial-write log too. */
 enum super_write_hole { SUPER_HOLE_BITMAP = 0, SUPER_HOLE_JOURNAL = 1 };
 
 /* The state of each member as the volume last recorded it. A member that is being rebuilt is up to
@@ -62,7 +62,7 @@ struct super {
 	 * intent log's stale regions are all that changed since. 0: every member is up to date. */
 	uint64_t stale_since;
 	struct super_area intent;  /* write-intent and stale bitmaps */
-	struct super_area journal; /* the partial-parity log */
+	struct super_area journal; /* the partial-write log */
 	struct super_area system;  /* the mirrored system area */
 	struct super_area tuples;  /* PI; empty without */
 	struct super_area data;
