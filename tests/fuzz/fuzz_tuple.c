@@ -3,8 +3,8 @@
  * place, and nothing else; the escape is told by its application tag; one flipped bit of the data
  * is never good.
  *
- * The input: type (1 byte), number of the block (8, little-endian), tuple (16), data (the rest; what
- * lacks of a block is zeros). */
+ * The input: type (1 byte), number of the block (8, little-endian), tuple (16), data (the rest;
+ * what lacks of a block is zeros). */
 #include <string.h>
 #include "base/endian.h"
 #include "fuzz.h"

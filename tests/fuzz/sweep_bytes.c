@@ -116,7 +116,7 @@ static void sweep(unsigned shape)
 {
 	const struct vw_volume *vw = vw_volume(shape);
 	const struct super *super = &vw->super;
-	/* Of one shape the parts that are zero too: what refuses them does not look at the shape. */
+	/* Of one shape also what is zero: who refuses that does not look at the shape. */
 	uint64_t head = shape == 0 ? BLOCK_BYTES : 640;
 	const struct stretch stretches[] = {
 		{"superblock A", SUPER_A_OFFSET, head},
