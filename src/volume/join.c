@@ -259,7 +259,6 @@ int members_join_returning(struct volume *v, struct assembled *found, struct err
 		if (!path)
 			return -ENOMEM;
 		struct joiner j = {.path = path, .m = take_ptr(&r->m), .all = r->all};
-		io_set_timeout(member_file(j.m), v->timeout_ns);
 		int err = members_join(v, i, &j, why);
 		if (err < 0)
 			log_warn("%s (member %u) is left out: %s", path, i,

@@ -119,16 +119,17 @@ static uint64_t score_add(struct place *p, uint64_t now_ns)
 	return ++p->score;
 }
 
+/* A block that fails its check says nothing against the member: a program that changed its buffer
+ * in flight may have made it so, and no program may break a healthy array. */
 static void hook_erred(void *ctx, unsigned index, int err)
 {
 	struct volume *v = ctx;
 	pthread_mutex_lock(&v->lock);
 	struct place *p = &v->set.places[index];
-	if (err == -EILSEQ)
-		p->check_errors++;
-	else
-		p->read_errors++;
-	if (score_add(p, io_now_ns(v->io)) >= v->set.max_errors)
+	bool of_medium = err != -EILSEQ;
+	p->check_errors += !of_medium;
+	p->read_errors += of_medium;
+	if (of_medium && score_add(p, io_now_ns(v->io)) >= v->set.max_errors)
 		(void)decide(v, index, "too many errors");
 	pthread_mutex_unlock(&v->lock);
 }

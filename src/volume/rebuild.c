@@ -171,9 +171,11 @@ static int fill_sysarea(struct volume *v, unsigned index, bool *interrupted)
 
 static void begin(struct volume *v, unsigned index)
 {
-	struct volume_work_info info = volume_work_info(v, VOLUME_REBUILD);
-	if (info.member == (int)index && info.state != VOLUME_WORK_IDLE)
-		return; /* goes on after an interruption */
+	const struct volume_work_info *info = work_info_begin(v, VOLUME_REBUILD);
+	bool goes_on = info->member == (int)index && info->state == VOLUME_WORK_RUNNING;
+	work_info_end(v);
+	if (goes_on)
+		return; /* after an interruption */
 	uint64_t stale = stripe_engine_stale(v->eng, index);
 	work_begun(v, VOLUME_REBUILD, stale);
 	work_info_begin(v, VOLUME_REBUILD)->member = (int)index;

@@ -126,7 +126,8 @@ int volume_scrub_start(struct volume *v, bool repair, uint64_t every_ns, struct 
 	return 0;
 }
 
-/* Where nobody is at it (a pause, a rebuild, it has not begun), nobody else would say that it has ended. */
+/* Where nobody is at it (a pause, a rebuild, it has not begun), nobody else would say that it has
+ * ended. */
 int volume_scrub_stop(struct volume *v)
 {
 	struct volume_work_info *info = work_info_begin(v, VOLUME_SCRUB);

@@ -87,6 +87,8 @@ static void take_members(struct volume *v, struct assembled *found)
 		.chunk_blocks = s->chunk_blocks,
 		.stripes = s->stripes};
 	for (unsigned i = 0; i < RAID_MAX_MEMBERS; i++) {
+		if (found->returning[i].m)
+			io_set_timeout(member_file(found->returning[i].m), v->timeout_ns);
 		v->members[i] = take_ptr(&found->members[i]);
 		if (!v->members[i])
 			continue;

@@ -71,8 +71,9 @@ struct volume_open_options {
 			* runs the engine and volume_work() the rest (tests) */
 	struct event_sink *events; /* borrowed; may be NULL */
 	/* 0: a default. A member is failed that does not answer for so long (30 s; UINT64_MAX: it
-	 * may take for ever), or after so many errors that redundancy made good (20, where errors
-	 * count for half every hour). */
+	 * may take for ever), or after so many reads that failed (20; their number is halved every
+	 * hour). Blocks that fail their check count for nothing here: a program that changes its
+	 * buffer in flight can make as many of them as it likes. */
 	uint64_t member_timeout_ns;
 	unsigned max_errors;
 	/* Of resync, rebuild and scrub each, bytes a second of every member; 0: as fast as they

@@ -192,7 +192,8 @@ void work_count_blocks(
 	work_info_end(v);
 }
 
-/* What is wanted is under way, though the work thread has not come to it: what was before is over. */
+/* What is wanted is under way, though the work thread has not come to it: what was before is over.
+ * */
 static void tell_as_begun(struct volume *v, struct volume_work_info *info, int member)
 {
 	*info = (struct volume_work_info){.state = VOLUME_WORK_RUNNING,
