@@ -68,7 +68,7 @@ static inline uint64_t geometry_member_block(
 	return stripe * g->chunk_blocks + row;
 }
 
-const char *raid_level_name(enum raid_level level);            /* "raid5" */
+const char *raid_level_name(enum raid_level level); /* "raid5" */
 bool raid_level_parse(const char *name, enum raid_level *out);
 
 #endif
