@@ -4,9 +4,9 @@
  * While a stripe is written in part, a power cut can leave some of its members new and some old.
  * Whoever then loses a member rebuilds the blocks at rest of that stripe from parity that does not
  * fit. So before a partial write touches the members, the blocks that it is about to store, data
- * and parity, go durably to a ring on the stripe's parity member. After a crash they are stored once
- * more, and the stripe is as if the write had happened, whatever of it had arrived: a member that
- * is lost as well is rebuilt rightly.
+ * and parity, go durably to a ring on the stripe's parity member. After a crash they are stored
+ * once more, and the stripe is as if the write had happened, whatever of it had arrived: a member
+ * that is lost as well is rebuilt rightly.
  *
  * Why the data too, where md logs the XOR of what is *not* written (its partial parity log, Linux,
  * Documentation/driver-api/md/raid5-ppl.rst): that XOR is of use only as long as those blocks are

@@ -2,17 +2,16 @@
 /* Room in a ring. Batches stand behind each other in order of their numbers and never wrap:
  *
  *	0        tail            head          end
- *	|  free  | oldest .. newest |   free   |	the next goes behind head, or where it is too
- *							large for that, to 0 (what is left over at the
- *							end is free again with the batch at 0)
+ *	|  free  | oldest .. newest |   free   |   the next goes behind head, or where it is
+ *						   too large for that, to 0
  *	0        head            tail          end
- *	| .. newest |    free    | oldest ..   |	the next goes behind head
+ *	| .. newest |    free    | oldest ..   |   the next goes behind head
  *
- * So the oldest are overwritten first, and of what is not needed any more the newest batch last: for
- * one that goes to 0 the head is in the last third (no batch has more than a third of the ring), and
- * so the newest batch ends there and begins behind the first third. What a torn batch destroys is
- * therefore older than the newest whole one, and a loader that comes down from that finds a gap
- * before anything older which may have been superseded in what is lost (I5). */
+ * So the oldest are overwritten first, and of what is not needed any more the newest batch last:
+ * for one that goes to 0 the head is in the last third (no batch has more than a third of the
+ * ring), and so the newest batch ends there and begins behind the first third. What a torn batch
+ * destroys is therefore older than the newest whole one, and a loader that comes down from that
+ * finds a gap before anything older which may have been superseded in what is lost (I5). */
 #include "journal/internal.h"
 
 static uint32_t tail_of(const struct journal_member *jm)

@@ -41,7 +41,7 @@ struct write_op {
 	int promise_err;
 	struct write_mend *mend; /* owned; where damage was met */
 	struct write_log *log;   /* owned; where the write is logged */
-	int finish_err;          /* what write_finish() was called with, during write_log_cancel() */
+	int finish_err;          /* write_finish()'s, during write_log_cancel() */
 	struct engine_parked parked;
 };
 
@@ -146,8 +146,8 @@ void write_promised(struct write_op *op, int err);
  * it needs no memory. */
 int write_log_start(struct write_op *op);
 
-/* The operation ends with @err, or with the errors of its parts: where what was logged must not come
- * back after a crash, say so in the log. True: write_finish() is called again, with op->finish_err.
+/* The operation ends with @err, or with the errors of its parts: where what was logged must not
+ * come back after a crash, say so in the log. True: write_finish() is called again, with op->finish_err.
  */
 bool write_log_cancel(struct write_op *op, int err);
 

@@ -178,7 +178,7 @@ static void spoiled_rings_are_harmless(void **unused)
 	}
 }
 
-/* A payload that looks like a batch of the log, but for the cookie, which its writer cannot know. */
+/* A payload that looks like a batch, but for the cookie, which its writer cannot know. */
 static void data_that_look_like_a_batch_are_not_taken_for_one(void **unused)
 {
 	(void)unused;
