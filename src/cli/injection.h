@@ -27,9 +27,9 @@ struct flip_set *injection_flips(struct injection *i);
 void injection_serve(struct injection *i, struct volume *v, struct fs *fs);
 
 /* One line: a fault (io/fault_text.h), "disarm N", "disarm all", "seed N". When it returns 0 what
- * begins from now on meets it; *@id (may be NULL) is what it is listed as. -EINVAL, -ENOENT (no such
- * file, or id), -ENODEV (no such member), -ENODATA (nothing of the file is on the members), -E2BIG
- * (it is in too many pieces). Any thread that may wait for the file system. */
+ * begins from now on meets it; *@id (may be NULL) is what it is listed as. -EINVAL, -ENOENT (no
+ * such file, or id), -ENODEV (no such member), -ENODATA (nothing of the file is on the members),
+ * -E2BIG (it is in too many pieces). Any thread that may wait for the file system. */
 int injection_command(struct injection *i, const char *line, int *id, struct errmsg *why);
 
 /* What is armed, as JSON, malloc'd; NULL: out of memory. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Mutations on request: bytes of a chosen direct write change in flight, as if its process had stored
- * there, at the same place of the pipeline each time. So a lesson gives the same picture every time.
+/* Mutations on request: bytes of a chosen direct write change in flight, as if its process had
+ * stored there, at the same place of the pipeline each time. So a lesson gives the same picture
+ * every time.
  *
  * What changes is the writer's memory as it is sampled (source_live_config.flip): what is made of
  * the bounce copy does not see it, and neither does a write whose memory cannot be found. The

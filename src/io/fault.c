@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The set of armed faults: which transfer meets which, and what that leaves of a write.
  *
- * A draw is taken only for a fault that matches: whether it fires where that is not certain, and one
- * number for what it leaves open when it does.
+ * A draw is taken only for a fault that matches: whether it fires where that is not certain, and
+ * one number for what it leaves open when it does.
  * Owning thread: any; the set's mutex protects the list and the stream, and nothing else is locked
  * while it is held. */
 #include "io/fault.h"

@@ -48,7 +48,7 @@ struct fault {
 	unsigned per_mille;               /* probability of each firing; 1000: always */
 	uint64_t latency_ns;
 	int with;       /* id of an armed one, of which this is a further range: they have skip,
-			 * count and firings in common, and are listed and disarmed as one; 0: none */
+			 * count and firings in common, are listed and disarmed as one; 0: none */
 	char label[64]; /* shown in listings: what the user asked for; may be "" */
 };
 
@@ -84,8 +84,8 @@ struct fault_hit {
 struct fault_hit fault_set_meet(struct fault_set *set, const char *name, enum io_kind kind,
 	uint64_t offset_bytes, uint64_t len_bytes);
 
-/* What the fault makes of a write to a file of @file_bytes: returns -EIO, -ENODEV, or 0 with what is
- * to be stored in its stead (*@len_bytes may be 0). Hits that bend no write leave it as it is. */
+/* What the fault makes of a write to a file of @file_bytes: returns -EIO, -ENODEV, or 0 with what
+ * is to be stored in its stead (*@len_bytes may be 0). Hits of other kinds leave it as it is. */
 int fault_hit_bend_write(const struct fault_hit *hit, uint64_t file_bytes, uint64_t *offset_bytes,
 	uint64_t *len_bytes);
 

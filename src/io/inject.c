@@ -3,9 +3,9 @@
  *
  *	submit -> inject_request.c -> inner engine -> done()
  *
- * Invariants: I1 with nothing armed a request is handed on as it is, on a copy (the inner engine has
- * files of its own). I2 done() runs from io_run() only, as the seam demands: what ends without the
- * inner engine ends by an alarm of it.
+ * Invariants: I1 with nothing armed a request is handed on as it is, on a copy (the inner engine
+ * has files of its own). I2 done() runs from io_run() only, as the seam demands: what ends without
+ * the inner engine ends by an alarm of it.
  * Not done: io_zero() waits for nothing and leaves no image, so a power cut does not undo it; two
  * writes of the same sectors that are under way at once may leave each other's image wrong.
  * Owning threads: each engine its owner's; the world's lock is for the engines' list and images. */

@@ -11,8 +11,8 @@
  *	                               +-> end -> the caller's done()
  *
  * Invariants: I1 a request ends once: outer is NULL from then on. I2 its memory is reused only when
- * neither its transfer nor an alarm of it is with the inner engine. I3 once the power is cut nothing is
- * sent but the part of a write that the cut met.
+ * neither its transfer nor an alarm of it is with the inner engine. I3 once the power is cut
+ * nothing is sent but the part of a write that the cut met.
  * Owning thread: the engine's. */
 #include <assert.h>
 #include <errno.h>

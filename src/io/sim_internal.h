@@ -137,7 +137,7 @@ void sim_disk_flush(struct sim_disk *disk, uint64_t at);
 /* Flip bit @bit (0 to 7) of a byte, now and durably. */
 void sim_disk_flip(struct sim_disk *disk, uint64_t offset_bytes, unsigned bit);
 
-/* How many bytes of an unflushed write survive a power cut: all, a prefix of its sectors, or none. */
+/* How many bytes of an unflushed write survive a power cut: all, a prefix of its sectors, none. */
 uint64_t sim_disk_fate_bytes(const struct sim_write *w, uint64_t *rng);
 
 /* Give each unflushed write its fate, drawn from @rng, and fall back to what is durable. */

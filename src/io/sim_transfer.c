@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a request does to its simulated disk when it gets there, and what faults make of that.
  *
- * Invariants: I1 the writer's memory is read here, and not at submission; a reader's is filled here,
- * and never later. I2 a fault draws from its hit alone, a power cut from the world's fates.
+ * Invariants: I1 the writer's memory is read here, and not at submission; a reader's is filled
+ * here, and never later. I2 a fault draws from its hit alone, a power cut from the world's fates.
  * Owning thread: the world's. */
 #include <errno.h>
 #include <stdlib.h>

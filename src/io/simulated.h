@@ -11,9 +11,9 @@
  * a write's memory is read and a read's memory is filled; later still it completes. So a write may
  * be on the medium, or in the disk's cache, although its done() never ran. A flush makes durable
  * those writes of its disk whose done() had run when it was submitted, and no other (except an
- * older write that overlaps one of them). A durable write (io_req.durable) is flushed alone when its
- * done() runs. A request of a file with a timeout ends at its deadline, and the disk has then no hold
- * on it: it may have been stored, or filled, before. Alarms fire at their due time exactly.
+ * older write that overlaps one of them). A durable write (io_req.durable) is flushed alone when
+ * its done() runs. A request of a file with a timeout ends at its deadline, and the disk has then
+ * no hold on it: it may have been stored, or filled, before. Alarms fire at their due time exactly.
  * Time passes only in io_run(): one microsecond a call, and up to the next event with @wait. All
  * engines of a world share its clock and its disks; done() of an engine runs in its own io_run().
  * Creating, emptying and removing a disk is durable at once. Requests must keep to the alignment of
@@ -38,8 +38,8 @@ struct io_factory sim_factory(struct sim_world *world);
 
 /* The world's faults (fault.h): they meet a transfer when it reaches its disk, and a file is called
  * as its disk is. io_zero() counts as a write. Arming a fault changes nothing in the order of
- * events. Faults stay armed over a reboot. A transfer that hangs goes on when its fault is disarmed;
- * io_run() waits for no such thing: it returns. */
+ * events. Faults stay armed over a reboot. A transfer that hangs goes on when its fault is
+ * disarmed; io_run() waits for no such thing: it returns. */
 struct fault_set *sim_world_faults(struct sim_world *world);
 
 /* A shorter way to arm the common ones. */

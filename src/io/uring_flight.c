@@ -7,7 +7,8 @@
  * something else by now, for a member that has failed. A read must not reach memory that has a new
  * use, so it is sent in one of three ways:
  *   - into registered memory: the kernel holds the pages, by whatever way it gets there. They are
- *     taken from under the caller's addresses, and the region is no longer used as a registered one;
+ *     taken from under the caller's addresses, and the region is no longer used as a registered
+ *     one;
  *   - with RWF_NOWAIT: when the system call returns the pages are held, or it has failed with
  *     -EAGAIN; never does a worker look the addresses up later. They are taken away as above;
  *   - where that failed: into memory of ours (staging), copied when it has come. What is orphaned

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the parts of the io_uring engine share: uring.c (the turn of the engine), uring_ring.c (the
- * kernel's ring and its tables), uring_request.c (a request as entries), uring_flight.c (requests that
- * may be out of time), uring_file.c (members). */
+ * kernel's ring and its tables), uring_request.c (a request as entries), uring_flight.c (requests
+ * that may be out of time), uring_file.c (members). */
 #ifndef STABLEFS_IO_URING_INTERNAL_H
 #define STABLEFS_IO_URING_INTERNAL_H
 

@@ -415,7 +415,8 @@ static void a_cut_puts_back_older_writes_behind_newer_ones(void **unused)
 		stand_reboot(&s);
 		cleanup(cleanup_freep) char *buf = mem_alloc_blocks(BLOCK_BYTES);
 		assert_int_equal(stand_read(&s, 0, buf), 0);
-		/* Each sector is of one of the three, and never an older behind a newer prefix's. */
+		/* Each sector is of one of the three, and never an older behind a newer prefix's.
+		 * */
 		unsigned at = 0;
 		for (unsigned tag = 3; tag >= 1; tag--) {
 			while (at < 8 && holds_sectors(buf + at * 512, 512, at, tag)) {
