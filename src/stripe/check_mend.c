@@ -72,6 +72,15 @@ static bool rest_agrees(struct check_op *op, unsigned slot, unsigned row, uint32
 	return right;
 }
 
+/* The block is on a missing member, and of the others only parities are bad. What is left says of it
+ * counts: whether that is what it was or not, the row must come to agree, or its blocks at rest would
+ * be lost with the next member. */
+static bool is_alone_away(const struct check_op *op, unsigned slot, uint32_t bad)
+{
+	uint32_t data = (1u << op->eng->data_slots) - 1;
+	return (bad & data) == 1u << slot && !check_is_present(op, slot);
+}
+
 /* Into op->spare: what the others say without the @bad slots, and where that is not right and
  * parities are left, without one of those. */
 static bool solve_rightly(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
@@ -81,7 +90,8 @@ static bool solve_rightly(struct check_op *op, unsigned slot, unsigned row, uint
 	check_solve_without(op, row, slot, bad);
 	bool right = rebuilt_is_right(op, slot, row);
 	if (op->check->mode == STRIPE_RESYNC)
-		return right && (check_code(op).parities == 1 || rest_agrees(op, slot, row, bad));
+		return right && (check_code(op).parities == 1 || is_alone_away(op, slot, bad) ||
+					rest_agrees(op, slot, row, bad));
 	for (unsigned p = op->eng->data_slots; !right && p < op->eng->slots; p++) {
 		uint32_t without = bad | 1u << p;
 		if (without == bad || !check_can_solve(op, without))
@@ -135,6 +145,22 @@ static void mend_by_vote(struct check_op *op, unsigned row)
 	check_set_right(op, (unsigned)wrong, row);
 }
 
+/* Those of members that are present, or of missing ones; after a crash the former are right then, as
+ * they are. */
+static bool mend_data_blocks(struct check_op *op, unsigned row, uint32_t *bad, bool present)
+{
+	bool right = true;
+	for (unsigned slot = 0; slot < op->eng->data_slots; slot++) {
+		if (!(*bad >> slot & 1) || check_is_present(op, slot) != present)
+			continue;
+		if (!mend_data_block(op, slot, row, *bad))
+			right = false;
+		else if (op->check->mode == STRIPE_RESYNC && present)
+			*bad &= ~(1u << slot);
+	}
+	return right;
+}
+
 static void mend_parity_row(struct check_op *op, unsigned row)
 {
 	uint32_t bad = check_bad_slots(op, row);
@@ -142,10 +168,8 @@ static void mend_parity_row(struct check_op *op, unsigned row)
 		return;
 	if (!bad)
 		mend_by_vote(op, row);
-	bool data_right = true;
-	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
-		if (bad >> slot & 1 && !mend_data_block(op, slot, row, bad))
-			data_right = false;
+	bool data_right = mend_data_blocks(op, row, &bad, true);
+	data_right = mend_data_blocks(op, row, &bad, false) && data_right;
 	for (unsigned slot = op->eng->data_slots; data_right && slot < op->eng->slots; slot++)
 		mend_parity_block(op, slot, row);
 }
