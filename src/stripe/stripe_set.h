@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A set of stripes by region of the intent log: those in doubt, those for which a member is stale.
  * Owner thread: the engine's changes it; any thread may look (what it sees may be old by then).
- * One bit a stripe, zeroed by the system: only where stripes have been in the set is memory used. */
+ * One bit a stripe, zeroed by the system: memory is used only where stripes were put in. */
 #ifndef STABLEFS_STRIPE_STRIPE_SET_H
 #define STABLEFS_STRIPE_STRIPE_SET_H
 
