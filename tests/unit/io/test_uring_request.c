@@ -143,6 +143,25 @@ static void a_file_with_a_slot_is_addressed_by_it(void **unused)
 	assert_int_equal(prepared(&p).flags, IOSQE_FIXED_FILE);
 }
 
+static void a_durable_write_is_durable_in_all_its_entries(void **unused)
+{
+	(void)unused;
+	struct parts p;
+	parts_init(&p, IO_WRITE, 3);
+	assert_int_equal(prepared(&p).rw_flags, 0);
+	p.req.durable = true;
+	assert_int_equal(prepared(&p).rw_flags, RWF_DSYNC); /* a vector */
+	assert_true(uring_request_advance(&p.req, 512));
+	assert_int_equal(prepared(&p).rw_flags, RWF_DSYNC); /* the rest of a piece */
+	p.engine.region_count = 1;
+	p.engine.regions[0] = (struct uring_region){.base = memory, .len_bytes = sizeof(memory)};
+	struct io_uring_sqe sqe = prepared(&p);
+	assert_int_equal(sqe.opcode, IORING_OP_WRITE_FIXED);
+	assert_int_equal(sqe.rw_flags, RWF_DSYNC);
+	p.req.kind = IO_READ;
+	assert_int_equal(prepared(&p).rw_flags, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +171,7 @@ int main(void)
 		cmocka_unit_test(errors_are_final_except_those_that_pass),
 		cmocka_unit_test(memory_of_a_region_uses_the_fixed_operations),
 		cmocka_unit_test(a_file_with_a_slot_is_addressed_by_it),
+		cmocka_unit_test(a_durable_write_is_durable_in_all_its_entries),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
