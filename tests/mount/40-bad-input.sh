@@ -81,6 +81,19 @@ refuses "an unknown policy is refused" 2 "maybe" stablefs mount -o dio=maybe "$g
 refuses "an unknown mount option is refused" 2 "frob" stablefs mount -o frob "$good" "$mnt"
 refuses "a hold that is no time is refused" 2 "hold" stablefs mount -o hold=long "$good" "$mnt"
 refuses "a dio-align of 3 is refused" 2 "dio-align" stablefs mount -o dio-align=3 "$good" "$mnt"
+refuses "a member-timeout that is no time is refused" 2 "member-timeout" \
+	stablefs mount -o member-timeout=soon "$good" "$mnt"
+refuses "a member-timeout that nobody can keep is refused" 2 "10ms" \
+	stablefs mount -o member-timeout=1us "$good" "$mnt"
+refuses "a max-errors of 0 is refused" 2 "max-errors" stablefs mount -o max-errors=0 "$good" "$mnt"
+refuses "a background-rate that is no size is refused" 2 "background-rate" \
+	stablefs mount -o background-rate=fast "$good" "$mnt"
+refuses "a scrub-every that is no time is refused" 2 "scrub-every" \
+	stablefs mount -o scrub-every=daily "$good" "$mnt"
+refuses "an unknown way out of the write hole is refused" 2 "hope" \
+	stablefs create --write-hole hope --size 32M "$scratch/v"
+refuses "a log for mirrors is refused" 2 "raid1" \
+	stablefs create --level raid1 --write-hole journal --size 32M "$scratch/v"
 refuses "a scrub of nothing is a usage error" 2 "VOLUME" stablefs scrub
 
 # --- the good volume -----------------------------------------------------------------------------
@@ -214,6 +227,17 @@ stale_is_rebuilt() {
 		[[ $(<"$mnt/newer") == newer ]] && unmount "$mnt"
 }
 check "the stale member is rebuilt, and serves in another's stead then" stale_is_rebuilt
+
+went_apart() {
+	local i
+	mk_volume --level raid1 --members 2 --size 32M "$scratch/pair" || return
+	for i in 0 1; do
+		mount_volume "$scratch/pair/member-$i" "$mnt" && echo "$i" >"$mnt/side" &&
+			unmount "$mnt" || return
+	done
+}
+check "two mirrors are written to, each without the other" went_apart
+check "together they are refused" mount_refused "without" "$scratch/pair"
 
 # --- a full volume -------------------------------------------------------------------------------
 
