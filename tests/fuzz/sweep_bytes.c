@@ -116,8 +116,8 @@ static void sweep(unsigned shape)
 {
 	const struct vw_volume *vw = vw_volume(shape);
 	const struct super *super = &vw->super;
-	/* Of one shape also what is zero: who refuses that does not look at the shape. */
-	uint64_t head = shape == 0 ? BLOCK_BYTES : 640;
+	/* Of the cheapest shape also what is zero: who refuses that does not look at the shape. */
+	uint64_t head = vw->shape->level == RAID_SINGLE ? BLOCK_BYTES : 640;
 	const struct stretch stretches[] = {
 		{"superblock A", SUPER_A_OFFSET, head},
 		{"superblock B", super->member_bytes - SUPER_TAIL_BYTES, head},
