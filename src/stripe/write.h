@@ -147,8 +147,8 @@ void write_promised(struct write_op *op, int err);
 int write_log_start(struct write_op *op);
 
 /* The operation ends with @err, or with the errors of its parts: where what was logged must not
- * come back after a crash, say so in the log. True: write_finish() is called again, with op->finish_err.
- */
+ * come back after a crash, say so in the log. True: write_finish() is called again, with
+ * op->finish_err. */
 bool write_log_cancel(struct write_op *op, int err);
 
 /* The record of the operation is needed no more after a flush. Also without one. */
