@@ -85,6 +85,34 @@ check "a scrub repairs what is left to repair" expect_status 0 stablefs scrub --
 check "then it finds nothing" expect_clean "$mnt"
 check "the volume is unmounted" unmount "$mnt"
 
+# --- a fault beside a member that is rebuilt -------------------------------------------------------
+
+# The member that holds the first data slot of the stripe that ruin() takes.
+first_member() {
+	local stripe
+	stripe=$(stablefs inspect --json file /victim "$1" | sed -n '/first_stripe/{s/[^0-9]//gp}') &&
+		stablefs inspect --json stripe $((${stripe%%[[:space:]]*} + 1)) "$1" |
+		sed -n '/"member":/{s/[^0-9]//gp}' | sed -n 1p
+}
+check "one row of one member is ruined" ruin /victim 3 1
+check "the volume is mounted" mount_volume "$volume" "$mnt"
+member=$(first_member "$mnt")
+check "member $member, which has a block of that row, is failed" stablefs fail "$mnt" "$member"
+rm "$volume/member-$member"
+refuses "a new one cannot be rebuilt as a whole" 3 "1 stripes hold blocks that nothing can rebuild" \
+	stablefs replace --wait "$mnt" "$member" "$volume/member-$member"
+check "a scrub names two blocks" expect_status 3 stablefs scrub --json "$mnt"
+check "of the file" report_says "r['lost'] == 2 and list(files) == ['/victim'] and
+	len(files['/victim']['lost_ranges']) == 2"
+check "no other file lacks anything" idle_is_right
+check "writing the whole row again heals it" overwrite
+check "then the rebuild can end" \
+	expect_status 0 stablefs work --resume rebuild --wait rebuild "$mnt"
+check "the volume is healthy" expect_status 0 stablefs status "$mnt"
+check "the whole file can be read" reads_but victim
+check "a scrub finds nothing" expect_clean "$mnt"
+check "the volume is unmounted" unmount "$mnt"
+
 # --- without PI ----------------------------------------------------------------------------------
 
 check "a raid5 volume without PI holds files" make_volume --level raid5 --pi none || done_testing
