@@ -23,7 +23,7 @@
 #define LIVES_DEFAULT 1u
 #define FATES_DEFAULT 1u
 #else
-#define LIVES_DEFAULT 10u
+#define LIVES_DEFAULT 9u
 #define FATES_DEFAULT 3u
 #endif
 
