@@ -88,7 +88,7 @@ static int provoke_cut(struct demo_world *w, struct errmsg *why)
 static int write_and_cut(struct demo_world *w, const struct demo_setup *setup, bool cut,
 	struct demo_count *c, struct errmsg *why)
 {
-	int err = cut ? inject(w, "power-cut skip=4000000000", why) : 0;
+	int err = cut ? inject(w, "power-cut skip=1000000", why) : 0;
 	if (!err)
 		err = demo_trial_mutate(w, setup, c, why);
 	if (!err && cut)
