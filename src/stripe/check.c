@@ -421,12 +421,46 @@ static void all_written(struct check_op *op)
 	check_end(op, err);
 }
 
+/* A flush that failed: what was written to that slot may be lost. */
+static void resync_flushed(struct member_flush *flush, int err)
+{
+	struct check_op *op = flush->owner;
+	unsigned slot = (unsigned)(flush - op->flushes);
+	for (unsigned i = 0; err < 0 && i < op->xfer_count; i++) {
+		if (op->xfers[i].slot == slot)
+			op->xfers[i].err = worse_error(op->xfers[i].err, err);
+	}
+	if (--op->pending == 0)
+		all_written(op);
+}
+
+/* A stripe whose doubt ends is as it is for good: whoever has seen it must not see older bytes after
+ * another crash, where the copies that disagreed would be weighed anew. */
+static void resync_flush(struct check_op *op)
+{
+	op->pending = 1;
+	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
+		if (rows_empty(&op->rewrite[slot]))
+			continue;
+		op->pending++;
+		op->flushes[slot] = (struct member_flush){
+			.member = op->view.member[slot], .done = resync_flushed, .owner = op};
+		member_flush(&op->flushes[slot]);
+	}
+	if (--op->pending == 0)
+		all_written(op);
+}
+
 static void run_written(struct member_xfer *xfer, int err)
 {
 	struct slot_xfer *x = container_of(xfer, struct slot_xfer, xfer);
 	struct check_op *op = x->op;
 	x->err = err;
-	if (--op->pending == 0)
+	if (--op->pending)
+		return;
+	if (op->check->mode == STRIPE_RESYNC)
+		resync_flush(op);
+	else
 		all_written(op);
 }
 

@@ -22,7 +22,8 @@ struct check_op {
 	bool power_lost;
 	bool rebuild_failed; /* REBUILD: some rows are lost */
 	struct engine_parked parked;
-	struct rows rewrite[RAID_MAX_SLOTS]; /* right in memory, to be written */
+	struct rows rewrite[RAID_MAX_SLOTS];         /* right in memory, to be written */
+	struct member_flush flushes[RAID_MAX_SLOTS]; /* RESYNC: behind that */
 	struct intent_wait intent;
 	bool marking; /* intent_write_begin() was called */
 };
