@@ -186,7 +186,7 @@ static void cut_everywhere(void (*happens)(struct life *l), unsigned step)
 	for (size_t i = 0; i < SHAPES; i++) {
 		uint64_t n = 0;
 		while (cut_at(&shapes[i], happens, n))
-			n += n < 60 ? 1 : 1 + random_below(&(struct random){n}, step);
+			n += n < 16 ? 1 : 1 + random_below(&(struct random){n}, step);
 		assert_true(n > 60);
 	}
 }
@@ -194,19 +194,19 @@ static void cut_everywhere(void (*happens)(struct life *l), unsigned step)
 static void a_cut_while_a_member_fails_and_comes_back_loses_nothing(void **unused)
 {
 	(void)unused;
-	cut_everywhere(fails_and_comes_back, 2);
+	cut_everywhere(fails_and_comes_back, 10);
 }
 
 static void a_cut_while_a_member_is_replaced_loses_nothing(void **unused)
 {
 	(void)unused;
-	cut_everywhere(is_replaced, 60);
+	cut_everywhere(is_replaced, 200);
 }
 
 static void a_cut_while_a_spare_takes_over_loses_nothing(void **unused)
 {
 	(void)unused;
-	cut_everywhere(gives_way_to_a_spare, 60);
+	cut_everywhere(gives_way_to_a_spare, 200);
 }
 
 int main(void)
