@@ -197,8 +197,10 @@ static void end(struct volume *v, unsigned index, int err)
 {
 	struct volume_work_info *info = work_info_begin(v, VOLUME_REBUILD);
 	info->done = info->total - min_u64(stripe_engine_stale(v->eng, index), info->total);
-	v->work.retry_ns[index] = err < 0 ? io_now_ns(v->io) + RETRY_NS : 0;
 	work_info_end(v);
+	pthread_mutex_lock(&v->lock);
+	v->work.retry_ns[index] = err < 0 ? io_now_ns(v->io) + RETRY_NS : 0;
+	pthread_mutex_unlock(&v->lock);
 	work_ended(v, VOLUME_REBUILD, err);
 	if (err < 0)
 		log_warn("member %u is not up to date: %" PRIu64 " stripes are left (%s)", index,

@@ -232,9 +232,11 @@ static int set_paused(struct volume *v, enum volume_work_kind kind, bool paused)
 		return -EINVAL;
 	pthread_mutex_lock(&v->work.lock);
 	v->work.paused[kind] = paused;
+	pthread_mutex_unlock(&v->work.lock);
+	pthread_mutex_lock(&v->lock);
 	if (kind == VOLUME_REBUILD && !paused)
 		memset(v->work.retry_ns, 0, sizeof(v->work.retry_ns));
-	pthread_mutex_unlock(&v->work.lock);
+	pthread_mutex_unlock(&v->lock);
 	work_wake(v);
 	return 0;
 }
@@ -283,11 +285,13 @@ static uint64_t next_look_ns(struct volume *v)
 	pthread_mutex_lock(&v->work.lock);
 	if (v->work.scrub_wanted)
 		due = min_u64(due, v->work.scrub_due_ns);
+	pthread_mutex_unlock(&v->work.lock);
+	pthread_mutex_lock(&v->lock);
 	for (unsigned i = 0; i < v->geometry.members; i++) {
 		if (v->work.retry_ns[i] > now)
 			due = min_u64(due, v->work.retry_ns[i]);
 	}
-	pthread_mutex_unlock(&v->work.lock);
+	pthread_mutex_unlock(&v->lock);
 	return due;
 }
 

@@ -16,8 +16,7 @@ struct work {
 	bool paused[VOLUME_WORK_KINDS];
 	bool scrub_wanted, scrub_active; /* to be done; the work thread is at it */
 	uint64_t scrub_every_ns, scrub_due_ns;
-	uint64_t retry_ns[RAID_MAX_MEMBERS]; /* of a rebuild that could not be completed */
-	struct scrub_result found;           /* owned; of the scrub under way, or the last */
+	struct scrub_result found; /* owned; of the scrub under way, or the last */
 	/* The work thread's. */
 	bool resync_failed;                  /* it could not be done: not tried again */
 	uint64_t last_post_ns, last_cost_ns; /* of the stripe that was looked at last */
@@ -27,7 +26,8 @@ struct work {
 	pthread_t thread; /* valid where has_thread */
 	bool has_thread;
 	/* volume->lock protects: */
-	bool working;         /* a piece of work is under way */
+	uint64_t retry_ns[RAID_MAX_MEMBERS]; /* of a rebuild that could not be completed */
+	bool working;                        /* a piece of work is under way */
 	bool wake, stop, end; /* look again; begin nothing more; the thread is to end */
 };
 
