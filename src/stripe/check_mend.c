@@ -72,9 +72,9 @@ static bool rest_agrees(struct check_op *op, unsigned slot, unsigned row, uint32
 	return right;
 }
 
-/* The block is on a missing member, and of the others only parities are bad. What is left says of it
- * counts: whether that is what it was or not, the row must come to agree, or its blocks at rest would
- * be lost with the next member. */
+/* The block is on a missing member, and of the others only parities are bad. What the rest says of
+ * it counts: whether that is what it was or not, the row must come to agree, or its blocks at rest
+ * would be lost with the next member. */
 static bool is_alone_away(const struct check_op *op, unsigned slot, uint32_t bad)
 {
 	uint32_t data = (1u << op->eng->data_slots) - 1;
@@ -145,8 +145,8 @@ static void mend_by_vote(struct check_op *op, unsigned row)
 	check_set_right(op, (unsigned)wrong, row);
 }
 
-/* Those of members that are present, or of missing ones; after a crash the former are right then, as
- * they are. */
+/* Those of members that are present, or of missing ones; after a crash the former are right then,
+ * as they are. */
 static bool mend_data_blocks(struct check_op *op, unsigned row, uint32_t *bad, bool present)
 {
 	bool right = true;

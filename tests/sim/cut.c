@@ -136,8 +136,8 @@ static bool row_is_unprotected(const struct look *k, uint64_t block)
 }
 
 /* What docs/reliability.md says can be lost when the power and a member go together: of a row that
- * was being written the missing member's block; with the log only one that was being written itself,
- * with the whole of its row. */
+ * was being written the missing member's block; with the log only one that was being written
+ * itself, with the whole of its row. */
 static bool may_be_wrong(const struct look *k, uint64_t block, enum history_verdict verdict)
 {
 	return was_on_missing(k, block) && row_is_unprotected(k, block) &&

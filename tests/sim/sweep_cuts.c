@@ -15,8 +15,9 @@
 #include "cut.h"
 #include "io/sim_snapshot.h"
 
-#define STEPS    14u
-#define MAX_TOLD 5u /* violations of a case that are shown */
+#define STEPS         14u
+#define MAX_TOLD      5u /* violations of a case that are shown; with so many it ends */
+#define CONTROL_LIVES 60u
 
 /* For each case, where nobody says how many: under the sanitizers it takes ten times as long. */
 #ifdef __SANITIZE_ADDRESS__
@@ -305,8 +306,8 @@ static bool run_case(const struct options *o, struct sweep_case *c)
 	struct run run = {.options = o, .c = c};
 	/* What many members cost in time the others get in number. */
 	unsigned share = o->lives * 4 / (c->volume.members + (c->volume.members == 1));
-	unsigned lives = is_control(c) ? 5 : share + (share == 0);
-	for (unsigned i = 0; i < lives && (is_control(c) || c->sums.violations < 5); i++)
+	unsigned lives = is_control(c) ? CONTROL_LIVES : share + (share == 0);
+	for (unsigned i = 0; i < lives && c->sums.violations < MAX_TOLD; i++)
 		live(&run, seed_of(o, c, i));
 	(o->json ? report_json : report_tap)(c);
 	return is_control(c) ? c->sums.violations > 0 : c->sums.violations == 0;

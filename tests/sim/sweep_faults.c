@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Sweep: one member at a time fails and lies while a random workload runs. Each round arms one kind
  * of fault for the data or the tuples of a member; afterwards everything is read anew.
- *	Within the redundancy no request fails, every read is right, and what a repair leaves is clean.
- *	Beyond it (more members lie, or there is one only) a read is right or fails: never wrong, but
- *	where wrong bytes have the guard of the right ones (one of 65,536 has, with 16 bits).
+ *	Within the redundancy no request fails, every read is right, and a repair leaves it clean.
+ *	Beyond it (more members lie, or there is one only) a read is right or fails: never wrong,
+ *	but where wrong bytes have the guard of the right ones (one of 65,536 has, with 16 bits).
  *	Without PI some lies cannot be seen: what was read wrong then is counted, and no failure.
  *
  *	sweep_faults [--json] [SEED [ROUNDS [CASE]]] */
