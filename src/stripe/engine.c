@@ -6,6 +6,8 @@
 #include "stripe/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
 #include "stripe/doubt.h"
 
 #define ARENA_DEFAULT_BYTES (UINT64_C(64) << 20)
@@ -24,6 +26,7 @@ int stripe_engine_new(const struct stripe_config *config, struct stripe_engine *
 	list_init(&eng->posted_flushes);
 	list_init(&eng->posted_checks);
 	list_init(&eng->posted_calls);
+	list_init(&eng->answered);
 	list_init(&eng->flushes_waiting);
 	list_init(&eng->flushes_sharing);
 	list_init(&eng->to_settle);
@@ -97,12 +100,61 @@ void stripe_engine_wake(struct stripe_engine *eng)
 
 /* ---- requests and their parts ---- */
 
-static void request_part_done(struct stripe_req *req, int err)
+/* Its writer has been told that it is stored. */
+static void answered_write_failed(struct stripe_engine *eng, const struct stripe_req *req)
+{
+	struct event event = event_new(EVENT_MEMBER_ERROR);
+	event.writer = req->source->writer;
+	event.ino = req->ino;
+	event.file_offset_bytes = req->file_offset_bytes;
+	event.len_bytes = req->len_bytes;
+	event.volume_block = req->offset_bytes / BLOCK_BYTES;
+	event.error = req->err;
+	event.what = "lost after its answer";
+	log_error("a write of %u bytes at byte %llu of inode %llu failed after it had been "
+		  "answered: %s",
+		req->len_bytes, (unsigned long long)req->file_offset_bytes,
+		(unsigned long long)req->ino, strerror(-req->err));
+	event_emit(eng->config.events, &event);
+}
+
+static void request_done(struct stripe_engine *eng, struct stripe_req *req)
+{
+	if (req->answered)
+		list_remove(&req->node);
+	if (req->answered && req->err < 0 && req->err != -ESHUTDOWN)
+		answered_write_failed(eng, req);
+	req->done(req, req->err);
+}
+
+static void request_part_done(struct stripe_engine *eng, struct stripe_req *req, int err)
 {
 	if (err < 0 && !req->err)
 		req->err = err;
 	if (--req->pieces == 0)
-		req->done(req, req->err);
+		request_done(eng, req);
+}
+
+void part_logged(struct stripe_engine *eng, struct stripe_part *part)
+{
+	struct stripe_req *req = part->req;
+	assert_engine_thread(eng);
+	if (!req->logged || part->logged)
+		return;
+	part->logged = true;
+	if (--req->unlogged || req->err < 0)
+		return;
+	req->answered = ++eng->answers;
+	list_push_back(&eng->answered, &req->node);
+	req->logged(req);
+}
+
+void part_unlogged(struct stripe_part *part)
+{
+	if (!part->logged || part->req->answered)
+		return;
+	part->logged = false;
+	part->req->unlogged++;
 }
 
 void part_finish(struct stripe_engine *eng, struct stripe_part *part)
@@ -114,7 +166,7 @@ void part_finish(struct stripe_engine *eng, struct stripe_part *part)
 	free(part);
 	eng->busy--;
 	if (req)
-		request_part_done(req, err);
+		request_part_done(eng, req, err);
 	else
 		check->done(check, err);
 }
@@ -145,6 +197,8 @@ static void request_split(struct stripe_engine *eng, struct stripe_req *req)
 		(uint64_t)geometry_stripe_blocks(&eng->config.geometry) * BLOCK_BYTES;
 	req->err = 0;
 	req->pieces = 1;
+	req->unlogged = 0;
+	req->answered = 0;
 	for (uint32_t at = 0; at < req->len_bytes;) {
 		uint64_t offset = req->offset_bytes + at;
 		struct stripe_part *part = calloc(1, sizeof(*part));
@@ -159,10 +213,11 @@ static void request_split(struct stripe_engine *eng, struct stripe_req *req)
 			(uint32_t)min_u64(req->len_bytes - at, stripe_bytes - part->offset_bytes);
 		at += part->len_bytes;
 		req->pieces++;
+		req->unlogged++;
 		eng->busy++;
 		stripe_lock_enqueue(eng, offset / stripe_bytes, part);
 	}
-	request_part_done(req, 0);
+	request_part_done(eng, req, 0);
 }
 
 static void request_start(struct stripe_engine *eng, struct stripe_req *req)
@@ -203,15 +258,16 @@ static void check_start(struct stripe_engine *eng, struct stripe_check *check)
 
 static void accept_posted(struct stripe_engine *eng)
 {
-	struct list reqs, checks, calls;
+	struct list reqs, flushes, checks, calls;
 	list_init(&reqs);
+	list_init(&flushes);
 	list_init(&checks);
 	list_init(&calls);
 	pthread_mutex_lock(&eng->post_lock);
 	list_splice_back(&reqs, &eng->posted_reqs);
 	list_splice_back(&checks, &eng->posted_checks);
 	list_splice_back(&calls, &eng->posted_calls);
-	list_splice_back(&eng->flushes_waiting, &eng->posted_flushes);
+	list_splice_back(&flushes, &eng->posted_flushes);
 	pthread_mutex_unlock(&eng->post_lock);
 	struct list_node *n;
 	while ((n = list_pop_front(&calls))) {
@@ -222,6 +278,8 @@ static void accept_posted(struct stripe_engine *eng)
 		request_start(eng, container_of(n, struct stripe_req, node));
 	while ((n = list_pop_front(&checks)))
 		check_start(eng, container_of(n, struct stripe_check, node));
+	while ((n = list_pop_front(&flushes)))
+		flush_accept(eng, container_of(n, struct stripe_flush, node));
 	flush_start(eng);
 }
 

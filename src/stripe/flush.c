@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Flushes: one at a time; those that wait meanwhile share the next.
  *
+ *	flush_accept: what was answered early (logged()) is waited for (I9)
  *	flush_start -> (each member) member_flushed -> flush_ended: a member that failed is waited
  *		for until it is out (stripe.h, I8): what the others made durable is what counts
  *		-> flush_finished: done() of all that share it
@@ -84,11 +85,29 @@ static void member_flushed(struct member_flush *mf, int err)
 		flush_ended(leader);
 }
 
+void flush_accept(struct stripe_engine *eng, struct stripe_flush *flush)
+{
+	flush->after = eng->answers;
+	list_push_back(&eng->flushes_waiting, &flush->node);
+}
+
+/* Those that have nothing to wait for any more; the run loop comes back for the others. */
+static void flushes_take(struct stripe_engine *eng)
+{
+	struct list_node *n = list_first(&eng->answered);
+	uint64_t oldest = n ? container_of(n, struct stripe_req, node)->answered : UINT64_MAX;
+	while ((n = list_first(&eng->flushes_waiting)) &&
+		container_of(n, struct stripe_flush, node)->after < oldest)
+		list_push_back(&eng->flushes_sharing, list_pop_front(&eng->flushes_waiting));
+}
+
 void flush_start(struct stripe_engine *eng)
 {
-	if (eng->flush_running || list_empty(&eng->flushes_waiting))
+	if (eng->flush_running)
 		return;
-	list_splice_back(&eng->flushes_sharing, &eng->flushes_waiting);
+	flushes_take(eng);
+	if (list_empty(&eng->flushes_sharing))
+		return;
 	struct stripe_flush *leader =
 		container_of(list_first(&eng->flushes_sharing), struct stripe_flush, node);
 	eng->flush_running = leader;

@@ -33,6 +33,7 @@ struct stripe_part {
 	bool alone;          /* a write that must not be merged with others */
 	bool from_copy;      /* a write whose bytes changed: of its source the bounce copy counts */
 	bool suspect;        /* write_confirm.c's, for a moment */
+	bool logged;         /* its bytes are durable in the partial-write log */
 	int err;
 };
 
@@ -86,6 +87,9 @@ struct stripe_engine {
 	struct list to_settle; /* of stripe_state */
 	unsigned busy;         /* parts granted or waiting */
 	unsigned next_copy;    /* raid1 reads take turns */
+	struct list
+		answered; /* requests of which logged() was called and done() was not, in order */
+	uint64_t answers; /* how many there were so far */
 	struct list flushes_waiting;
 	struct list flushes_sharing; /* served by flush_running, the first of them */
 	struct stripe_flush *flush_running;
@@ -138,6 +142,13 @@ static inline bool slot_missing(const struct stripe_view *view, unsigned slot)
 /* The part is done; the last one of a request runs its done(). Takes @part. */
 void part_finish(struct stripe_engine *eng, struct stripe_part *part);
 
+/* The part is durable in the log; when all of a request are, its logged() runs. */
+void part_logged(struct stripe_engine *eng, struct stripe_part *part);
+
+/* What the log says of the part is to count no more: its request is not answered before done(),
+ * unless it has been. */
+void part_unlogged(struct stripe_part *part);
+
 /* ---- lock.c ---- */
 
 /* Queue @part for @stripe. */
@@ -185,7 +196,10 @@ void write_log_run(struct stripe_engine *eng);
 
 /* ---- flush.c ---- */
 
-void flush_start(struct stripe_engine *eng); /* where one waits and none is under way */
+/* Let @flush wait; what was answered so far is done() before it starts. */
+void flush_accept(struct stripe_engine *eng, struct stripe_flush *flush);
+
+void flush_start(struct stripe_engine *eng); /* where one may and none is under way */
 
 /* ---- xfer.c: one run of rows of one slot ---- */
 

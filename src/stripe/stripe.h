@@ -9,8 +9,9 @@
  *   so it is after a write whose source can confirm its bytes (source.h), whatever its writer did.
  *   I6 a stripe that a crash may have left inconsistent (in doubt) is resynced before anything else
  *   touches it. I7 a stripe for which a member is stale is served as if that member were missing,
- *   until it is rebuilt there. I8 no write completes that a member missed, before the volume has
- *   said durably that the member is out (stripe_engine_set_member()).
+ *   until it is rebuilt there. I8 no write is done() that a member missed, before the volume has
+ *   said durably that the member is out (stripe_engine_set_member()). I9 a flush that begins after
+ *   logged() of a write ends after its done().
  * May use: intent, journal, member, raid, pi, inflight, io, base. Must not know: files, FUSE,
  * policies, why a member goes.
  *
@@ -104,25 +105,37 @@ struct stripe_req {
 	/* Who asks, for events. */
 	uint64_t ino;
 	uint64_t file_offset_bytes;
+	/* Write; NULL: done() is enough. Engine thread, at most once, before done(), never from
+	 * within stripe_submit(): every byte is durable in the partial-write log, whatever becomes
+	 * of the members' writes, so the writer may be answered. The request and what it borrows
+	 * stays so until done(), and its stripes are locked as long. Not called where a part of it
+	 * is not logged (full rows, no log, the parity's member missing), is held open, or comes
+	 * from a source whose samples may differ or are to be confirmed. An error that comes after
+	 * it is given to done(), and said in an event and the log of messages: nobody may wait for
+	 * it any more. */
+	void (*logged)(struct stripe_req *req);
 	/* 0; -EILSEQ (refused by a PI disk, or damage beyond repair found by PI); -EIO;
 	 * -ESHUTDOWN. */
 	void (*done)(struct stripe_req *req, int err);
 	/* The engine's. */
 	struct list_node node;
-	unsigned pieces;
+	unsigned pieces, unlogged;
+	uint64_t answered; /* the how many-th to which logged() said so; 0: it did not */
 	int err;
 };
 
 /* Post @req to the engine. Any thread. Also for errors found before any I/O done() runs later. */
 void stripe_submit(struct stripe_engine *eng, struct stripe_req *req);
 
-/* Everything done() before the call is durable when done() of the flush runs. Any thread. */
+/* Everything done() or logged() before the call is done(), and durable, when done() of the flush
+ * runs. Any thread. */
 struct stripe_flush {
 	struct list_node node;
 	void (*done)(struct stripe_flush *flush, int err); /* engine thread */
 	/* The engine's. */
 	struct member_flush members[RAID_MAX_MEMBERS];
 	struct stripe_engine *eng;
+	uint64_t after; /* waits for the answered requests up to this one */
 	uint64_t epoch;
 	unsigned pending;
 	uint32_t failed; /* bit i: member i, with errs[i] */

@@ -9,6 +9,7 @@
  *	promise			I2: nothing is written before the intent log says so durably; nor
  *				in part, before the partial-write log has it	write_log.c
  *	hold_over		`hold=`: the write was kept open for that long
+ *	write_log_answer	what is in the log may be answered here		write_log.c
  *	slot_fetched		sample(DATA), once for each member that stores it -> members
  *	data_written		do the writers' memories hold what was sampled?	write_confirm.c
  *				where not: again from the guards on, from the copy
@@ -612,6 +613,7 @@ static void send_data(struct write_op *op)
 		write_finish(op, -ENOMEM);
 		return;
 	}
+	write_log_answer(op);
 	op->pending = 1;
 	op->next_slot = 0;
 	op->next_iov = op->iovs;

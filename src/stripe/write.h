@@ -146,6 +146,10 @@ void write_promised(struct write_op *op, int err);
  * it needs no memory. */
 int write_log_start(struct write_op *op);
 
+/* The data is about to be sent: of parts that are in the log as they will be stored, the writers
+ * hear (stripe.h, logged()). */
+void write_log_answer(struct write_op *op);
+
 /* The operation ends with @err, or with the errors of its parts: where what was logged must not
  * come back after a crash, say so in the log. True: write_finish() is called again, with
  * op->finish_err. */

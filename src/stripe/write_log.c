@@ -5,6 +5,7 @@
  *	write_log_start		parity is made: which rows need a record? append it
  *		--> logged	--> write_promised()				write.c
  *			    --> the parity member fails: when it is out, without the log
+ *	write_log_answer	it is durable there: writers may be answered (stripe.h, logged())
  *	write_log_cancel	something was refused or failed: what was logged is not to come
  *				back after a crash --> cancelled --> write_finish()
  *	write_log_end		the operation ends: its record may go after a flush
@@ -233,6 +234,33 @@ int write_log_start(struct write_op *op)
 	return 1;
 }
 
+/* ---- who may be answered ---- */
+
+/* Some of its rows are written in full, which is not logged. */
+static bool any_row_full(const struct write_op *op, const struct stripe_part *part)
+{
+	for (unsigned i = 0; i < op->span_count; i++) {
+		const struct span *s = &op->spans[i];
+		for (unsigned row = s->row; s->part == part && row < s->row + s->rows; row++)
+			if (op->plan.row[row] == PLAN_ROW_FULL)
+				return true;
+	}
+	return false;
+}
+
+void write_log_answer(struct write_op *op)
+{
+	if (!op->log || !op->log->appended || op->again)
+		return;
+	list_for_each (n, &op->parts) {
+		struct stripe_part *part = container_of(n, struct stripe_part, node);
+		const struct source *source = part->req->source;
+		bool settled = source->stable && !source->ops->confirm && !part->req->hold_ns;
+		if (settled && !any_row_full(op, part))
+			part_logged(op->eng, part);
+	}
+}
+
 /* ---- what did not happen ---- */
 
 static void cancelled(struct journal_append *a, int err)
@@ -251,11 +279,25 @@ static bool any_part_failed(const struct write_op *op)
 	return false;
 }
 
+/* Then its bytes stay in the log, for a crash to bring them back. */
+static bool any_answered_failed(const struct write_op *op, int err)
+{
+	list_for_each (n, &op->parts) {
+		const struct stripe_part *part = container_of(n, struct stripe_part, node);
+		if (part->req->answered && (err < 0 || part->err < 0))
+			return true;
+	}
+	return false;
+}
+
 bool write_log_cancel(struct write_op *op, int err)
 {
 	struct write_log *log = op->log;
-	if (!log || !log->appended || err == -ESHUTDOWN || (!err && !any_part_failed(op)))
+	if (!log || !log->appended || err == -ESHUTDOWN || (!err && !any_part_failed(op)) ||
+		any_answered_failed(op, err))
 		return false;
+	list_for_each (n, &op->parts)
+		part_unlogged(container_of(n, struct stripe_part, node));
 	journal_ended(journal_of(op), &log->append);
 	for (unsigned i = 0; i < log->run_count; i++) {
 		log->runs[i].superseded = true;
@@ -307,7 +349,7 @@ void write_log_run(struct stripe_engine *eng)
 		io_now_ns(eng->config.io) >= log->flush_after_ns) {
 		log->flushing = true;
 		log->flush = (struct stripe_flush){.done = flush_for_room_ended};
-		list_push_back(&eng->flushes_waiting, &log->flush.node);
+		flush_accept(eng, &log->flush);
 		flush_start(eng);
 	}
 	if (!log->resyncing && journal_wants_resync(j, &stripe)) {

@@ -283,6 +283,7 @@ static void stripe_left(struct write_op *op)
 		if (!shared || part->err != -EILSEQ)
 			continue;
 		part->err = 0;
+		part_unlogged(part);
 		list_remove(n);
 		list_push_back(&anew, n);
 	}
