@@ -224,6 +224,16 @@ static bool needs_commit(struct fs *fs, struct inode *inode, bool data_only)
 	return needed;
 }
 
+/* The error of a write whose writer has not heard of it. The flush has waited for it. */
+static int lost_take(struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	int lost = inode->lost;
+	inode->lost = 0;
+	pthread_mutex_unlock(&inode->lock);
+	return lost;
+}
+
 int fs_fsync(struct fs *fs, uint64_t ino, bool data_only)
 {
 	if (fs->read_only)
@@ -236,8 +246,9 @@ int fs_fsync(struct fs *fs, uint64_t ino, bool data_only)
 		ret = fs_commit(fs);
 	else
 		ret = volume_flush(fs->volume);
+	int lost = lost_take(inode);
 	inode_unpin(fs, inode);
-	return ret;
+	return ret < 0 ? ret : lost;
 }
 
 /* ---- the thread ---- */

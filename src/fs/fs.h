@@ -121,7 +121,8 @@ int fs_statfs(struct fs *fs, struct statvfs *st);
 int fs_file_open(struct fs *fs, uint64_t ino);
 void fs_file_release(struct fs *fs, uint64_t ino);
 
-/* Data (and with !@data_only all attributes) of the file are durable. */
+/* Data (and with !@data_only all attributes) of the file are durable. Gives also the error of a
+ * write that failed after logged(), once. */
 int fs_fsync(struct fs *fs, uint64_t ino, bool data_only);
 
 /* fallocate(2): 0, FALLOC_FL_KEEP_SIZE, with PUNCH_HOLE or ZERO_RANGE; else -EOPNOTSUPP. */
@@ -151,6 +152,12 @@ struct fs_io {
 	bool atomic;
 	bool mend;       /* write: see STRIPE_MEND */
 	bool keep_times; /* write from the page cache: the kernel sends times itself */
+	/* Write; NULL: done() is enough. On the engine thread, at most once, before done(): the
+	 * array has all of it durably in its log, and it counts as written for everybody who asks
+	 * the file system, so the writer may be answered. @io stays borrowed until done(). Of
+	 * overwrites of allocated blocks inside the file, where stripe_req.logged() says so. Where
+	 * done() has an error all the same, fs_fsync() of the file tells it, once. */
+	void (*logged)(struct fs_io *io);
 	/* On the engine thread, or from within fs_submit() where nothing had to be read or written.
 	 * @err: 0 or -errno; io->done_bytes says how much was read (short at the end of file). */
 	void (*done)(struct fs_io *io, int err);

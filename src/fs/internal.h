@@ -80,6 +80,7 @@ struct inode {
 	struct list transfers;    /* admitted */
 	unsigned atomics;         /* how many of them are atomic writes */
 	struct list held;         /* held back by a barrier */
+	int lost;                 /* the error of a write that failed after its answer; 0: none */
 	struct list barriers;     /* the first one holds */
 };
 
@@ -226,9 +227,10 @@ struct transfer {
 	uint64_t epoch;         /* a write: in which it ended */
 	bool parked;            /* waits for others that were admitted before */
 	int err;
-	struct atomic_write *atomic; /* owned; NULL: an ordinary read or write */
-	unsigned count, pending;
-	struct piece *pieces; /* owned where not @one */
+	struct atomic_write *atomic;     /* owned; NULL: an ordinary read or write */
+	unsigned count, pending, logged; /* pieces, not yet done, in the array's log */
+	bool answered;                   /* a write that was settled when all were in the log */
+	struct piece *pieces;            /* owned where not @one */
 	struct piece one;
 };
 

@@ -12,7 +12,9 @@
  * an unwritten block), never unknown bytes. T5 what a barrier covers is not touched. T6 an atomic
  * write has its blocks for itself: it begins when all that were admitted before it there are over,
  * reads too, and those admitted after it wait. So nobody reads or writes blocks that it replaces
- * (atomic.c), and a reader finds the old bytes or the new. */
+ * (atomic.c), and a reader finds the old bytes or the new. T7 an overwrite that the array has in
+ * its log is settled then (answered), and under way until it is done; a flush waits for it
+ * (stripe.h, I9), so C1 of commit.c holds. First writes are not: T4 needs to know how they end. */
 #include "fs/internal.h"
 
 #include <assert.h>
@@ -151,6 +153,7 @@ static unsigned count_pieces(const struct transfer *t, uint64_t end)
 	return n;
 }
 
+static void piece_logged(struct stripe_req *req);
 static void piece_done(struct stripe_req *req, int err);
 
 static void piece_fill(struct transfer *t, struct piece *p, const struct run *r, uint64_t at)
@@ -171,6 +174,7 @@ static void piece_fill(struct transfer *t, struct piece *p, const struct run *r,
 		.sink_offset = (uint32_t)skip,
 		.ino = io->ino,
 		.file_offset_bytes = at,
+		.logged = io->logged ? piece_logged : NULL,
 		.done = piece_done,
 	};
 }
@@ -252,9 +256,29 @@ static void write_revert(struct transfer *t)
 		t->inode->tail_stale = true;
 }
 
+/* A write that only replaces bytes of the file (T7). */
+static bool is_overwrite(const struct transfer *t)
+{
+	struct extent e;
+	uint64_t at = t->first;
+	if (t->atomic || t->io->mend ||
+		t->io->offset_bytes + t->io->len_bytes > t->inode->attr.size)
+		return false;
+	while (at < t->end && extent_map_find(&t->inode->map, at, &e) && e.file_block < t->end) {
+		if (is_mine(t, &e))
+			return false;
+		at = extent_end(&e);
+	}
+	return true;
+}
+
 /* A write has ended (C1 of commit.c: the order of these two). */
 static void write_end(struct transfer *t)
 {
+	if (t->answered) {
+		t->inode->lost = t->inode->lost ? t->inode->lost : t->err;
+		return;
+	}
 	atomic_store(&t->fs->unflushed, true);
 	t->epoch = atomic_load(&t->fs->epoch);
 	if (t->err == 0 && t->atomic)
@@ -360,6 +384,21 @@ static void transfer_finish(struct transfer *t)
 	transfer_free(t);
 	inode_unpin(fs, inode);
 	io->done(io, err);
+}
+
+static void piece_logged(struct stripe_req *req)
+{
+	struct transfer *t = container_of(req, struct piece, req)->transfer;
+	if (++t->logged < t->count || t->err < 0)
+		return;
+	pthread_mutex_lock(&t->inode->lock);
+	if (is_overwrite(t)) {
+		write_end(t);
+		t->answered = true;
+	}
+	pthread_mutex_unlock(&t->inode->lock);
+	if (t->answered)
+		t->io->logged(t->io);
 }
 
 static void piece_done(struct stripe_req *req, int err)
