@@ -8,6 +8,8 @@
  *	  DIO_DETECT does not need that memory yet: it is found while the transfer runs
  *	  DIO_VERIFY, DIO_ADAPTIVE: before a stripe is released the array has the source confirm
  *	  what it gave; where that cannot, the copy is stored instead (stripe/write_confirm.c)
+ *	write_logged (engine thread): the array has it in its log, and nobody is to look at the
+ *	writer's memory once more: settle now; the buffer is kept until write_done
  *	write_done (engine thread), transfer_over (the one that is later, under DIO_DETECT)
  *	  DIO_DETECT, and what the array has not confirmed at once: the writer's memory is looked at
  *	  once more
@@ -36,6 +38,7 @@ static struct buffer *buffer_of(struct write_req *w)
 static void memory_seen(struct source_check *check, int err);
 static void write_mended(struct fs_io *fs_io, int err);
 static void settle(struct write_req *w);
+static void let_go(struct write_req *w);
 
 /* ---- the source ---- */
 
@@ -221,8 +224,23 @@ static void part_over(struct write_req *w)
 static void write_done(struct fs_io *fs_io, int err)
 {
 	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
+	if (w->early) {
+		if (err < 0)
+			write_record_loss(w, err);
+		let_go(w);
+		return;
+	}
 	w->err = err;
 	part_over(w);
+}
+
+/* The answer is a part of its own: pages may have to be dropped before it. */
+static void write_logged(struct fs_io *fs_io)
+{
+	struct write_req *w = container_of(fs_io, struct write_req, fs_io);
+	w->early = true;
+	atomic_fetch_add(&w->parts, 1);
+	settle(w);
 }
 
 static void memory_seen(struct source_check *check, int err)
@@ -260,6 +278,15 @@ static struct write_req *next_in_turn(struct write_req *w)
 	return next ? container_of(next, struct write_req, turn) : NULL;
 }
 
+static void let_go(struct write_req *w)
+{
+	struct front *f = w->f;
+	if (w->early && atomic_fetch_sub(&w->parts, 1) > 1)
+		return;
+	buffer_put(buffer_of(w));
+	front_transfer_end(f);
+}
+
 static void answer(struct write_req *w)
 {
 	struct front *f = w->f;
@@ -268,12 +295,11 @@ static void answer(struct write_req *w)
 		reply_err(w->req, w->err);
 	else
 		fuse_reply_write(w->req, w->fs_io.len_bytes);
-	buffer_put(buffer_of(w));
 	if (next) {
 		next->later.run = turn_has_come;
 		later_post(f->later, &next->later);
 	}
-	front_transfer_end(f);
+	let_go(w);
 }
 
 static void pages_dropped(struct coherence_drop *drop)
@@ -307,11 +333,20 @@ static void settle(struct write_req *w)
 
 /* ---- submission ---- */
 
+/* It comes from the copy, and is over when that is stored. Nobody waits for what the kernel writes
+ * back; and one at a time means stored. */
+static bool may_be_early(const struct write_req *w)
+{
+	return w->direct && !w->live && w->policy != DIO_BUFFERED;
+}
+
 static void submit(struct write_req *w, const struct fuse_file_info *fi)
 {
 	struct front *f = w->f;
 	source_choose(w, fi);
 	bool meanwhile = finds_memory_meanwhile(w);
+	if (may_be_early(w) && !meanwhile)
+		w->fs_io.logged = write_logged;
 	w->parts = meanwhile ? 2 : 1;
 	front_transfer_begin(f);
 	bool waits =

@@ -132,6 +132,12 @@ static void record_direct(const struct write_req *w)
 		record_process(w);
 }
 
+void write_record_loss(const struct write_req *w, int err)
+{
+	struct stats *s = &w->f->stats;
+	stats_add(err == -EILSEQ ? &s->refused : &s->failed, 1);
+}
+
 void write_record(const struct write_req *w)
 {
 	struct stats *s = &w->f->stats;

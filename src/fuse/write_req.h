@@ -22,11 +22,13 @@ struct write_req {
 	enum live_miss miss;    /* why it is not live, where it was to be */
 	enum dio_policy policy; /* of a direct write */
 	bool direct;
-	bool caught;       /* its process was bounced for good before (DIO_ADAPTIVE) */
-	bool changed;      /* the last look has found other bytes than the guard was made of */
-	bool mended;       /* has been written once more, from the copy */
-	atomic_uint parts; /* under way: the transfer; the search for the memory beside it */
-	int err;           /* 0 or -errno: what the writer is told */
+	bool caught;  /* its process was bounced for good before (DIO_ADAPTIVE) */
+	bool changed; /* the last look has found other bytes than the guard was made of */
+	bool mended;  /* has been written once more, from the copy */
+	bool early;   /* answered when it is in the array's log, before it is stored */
+	/* Under way: the transfer, and beside it the search for the memory, or the early answer. */
+	atomic_uint parts;
+	int err; /* 0 or -errno: what the writer is told */
 	uint64_t begun_ns;
 };
 _Static_assert(sizeof(struct write_req) <= BUFFER_STATE_BYTES, "lives in its buffer");
@@ -34,8 +36,11 @@ _Static_assert(sizeof(struct write_req) <= BUFFER_STATE_BYTES, "lives in its buf
 /* How its bytes are to be sampled has been chosen. */
 void write_record_source(const struct write_req *w);
 
-/* It is over, and about to be answered: counters, the table of processes, an event where the bytes
- * changed in flight. */
+/* It was answered early, and has failed: @err. */
+void write_record_loss(const struct write_req *w, int err);
+
+/* It is over, or in the array's log, and about to be answered: counters, the table of processes, an
+ * event where the bytes changed in flight. */
 void write_record(const struct write_req *w);
 
 #endif
