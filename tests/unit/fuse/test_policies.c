@@ -157,6 +157,26 @@ static void a_still_write_is_observed_and_left_alone(void **unused)
 	}
 }
 
+/* Its memory is looked at until it is stored, or longer. */
+static void only_what_comes_from_the_copy_alone_is_answered_early(void **unused)
+{
+	(void)unused;
+	static const enum dio_policy policies[] = {
+		DIO_BOUNCE, DIO_BUFFERED, DIO_ZEROCOPY, DIO_DETECT, DIO_VERIFY, DIO_ADAPTIVE};
+	for (unsigned i = 0; i < 6; i++) {
+		struct scene s;
+		scene_begin(&s, policies[i]);
+		uint64_t unique = scene_send(&s);
+		bool early = fake_fs_wait_held(s.rig.fs, 1)->logged;
+		assert_int_equal(early, policies[i] == DIO_BOUNCE);
+		fake_fs_finish(s.rig.fs, 0);
+		do
+			rig_receive(&s.rig, &message);
+		while (message.head.unique != unique); /* pages are dropped before some */
+		scene_end(&s);
+	}
+}
+
 static void zerocopy_stores_what_the_memory_holds(void **unused)
 {
 	(void)unused;
@@ -596,6 +616,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(detect_stores_the_copy_and_counts_what_changed),
 		cmocka_unit_test(a_still_write_is_observed_and_left_alone),
+		cmocka_unit_test(only_what_comes_from_the_copy_alone_is_answered_early),
 		cmocka_unit_test(zerocopy_stores_what_the_memory_holds),
 		cmocka_unit_test(verify_rejects_a_write_that_changed_and_stores_the_copy),
 		cmocka_unit_test(verify_takes_a_change_before_the_first_sample),

@@ -270,6 +270,119 @@ static void the_end_waits_for_what_is_under_way(void **unused)
 	rig_end(&rig);
 }
 
+/* ---- writes that are answered when they are in the array's log ---- */
+
+/* A direct write of 'x', answered and not done. */
+static struct fs_io *answered_write(struct kernel_rig *rig, struct rig_file *file)
+{
+	rig_start(rig, RIG_OFFERS, NULL);
+	*file = rig_create(rig, "d", O_RDWR | O_DIRECT);
+	fake_fs_hold(rig->fs, true);
+	memset(payload, 'x', PAGE);
+	uint64_t unique = rig_send_write(rig, file, 0, payload, PAGE, 0);
+	struct fs_io *io = fake_fs_wait_held(rig->fs, 1);
+	io->logged(io);
+	rig_receive(rig, &message);
+	assert_int_equal(message.head.unique, unique);
+	assert_int_equal(message.head.error, 0);
+	return io;
+}
+
+static void a_write_in_the_log_is_answered_once_and_keeps_its_memory(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	struct rig_file file;
+	const uint8_t *bounce = answered_write(&rig, &file)->source->bounce;
+	fake_fs_hold(rig.fs, false);
+	memset(payload, 'y', sizeof(payload));
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(rig_write(&rig, &file, PAGE, payload, sizeof(payload) - PAGE), 0);
+	for (unsigned i = 0; i < PAGE; i++)
+		assert_int_equal(bounce[i], 'x');
+	fake_fs_finish(rig.fs, 0);
+	assert_false(rig_has_reply(&rig, 20));
+	assert_int_equal(rig.front.stats.direct_writes, 21);
+	rig_end(&rig);
+}
+
+static void an_answered_write_that_fails_is_counted(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	struct rig_file file;
+	(void)answered_write(&rig, &file);
+	assert_int_equal(rig.front.stats.failed, 0);
+	fake_fs_finish(rig.fs, -EIO);
+	assert_int_equal(rig.front.stats.failed, 1);
+	rig_end(&rig);
+}
+
+struct finisher {
+	struct fs *fs;
+	atomic_bool began;
+};
+
+static void *finish_a_little_later(void *arg)
+{
+	struct finisher *f = arg;
+	usleep(50000);
+	f->began = true;
+	fake_fs_finish(f->fs, 0);
+	return NULL;
+}
+
+/* The file is closed already. */
+static void the_end_waits_for_what_was_answered(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	struct rig_file file;
+	pthread_t thread;
+	(void)answered_write(&rig, &file);
+	rig_release(&rig, &file);
+	struct finisher finisher = {.fs = rig.fs};
+	assert_int_equal(pthread_create(&thread, NULL, finish_a_little_later, &finisher), 0);
+	front_wait_transfers(&rig.front);
+	assert_true(finisher.began);
+	pthread_join(thread, NULL);
+	rig_end(&rig);
+}
+
+static void pages_are_dropped_before_an_early_answer_too(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file direct = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	struct rig_file cached = rig_open(&rig, direct.node, O_RDONLY);
+	assert_int_equal(rig_read(&rig, &cached, 0, 4 * PAGE, &message), 0);
+	fake_fs_hold(rig.fs, true);
+	uint64_t write = rig_send_write(&rig, &direct, PAGE, payload, PAGE, 0);
+	struct fs_io *io = fake_fs_wait_held(rig.fs, 1);
+	io->logged(io);
+	fake_fs_finish(rig.fs, 0); /* perhaps before the answer */
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.error, FUSE_NOTIFY_INVAL_INODE);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.unique, write);
+	rig_end(&rig);
+}
+
+static void what_the_kernel_writes_back_is_not_answered_early(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR);
+	fake_fs_hold(rig.fs, true);
+	rig_send_write(&rig, &file, 0, payload, PAGE, FUSE_WRITE_CACHE);
+	assert_null(fake_fs_wait_held(rig.fs, 1)->logged);
+	fake_fs_finish(rig.fs, 0);
+	rig_receive(&rig, &message);
+	rig_end(&rig);
+}
+
 static void an_open_that_was_never_released_is_closed_at_the_end(void **unused)
 {
 	(void)unused;
@@ -316,6 +429,11 @@ int main(void)
 		cmocka_unit_test(closing_corrects_times_that_direct_writes_have_left_stale),
 		cmocka_unit_test(a_write_without_the_right_to_keep_them_takes_privileges_away),
 		cmocka_unit_test(the_end_waits_for_what_is_under_way),
+		cmocka_unit_test(a_write_in_the_log_is_answered_once_and_keeps_its_memory),
+		cmocka_unit_test(an_answered_write_that_fails_is_counted),
+		cmocka_unit_test(the_end_waits_for_what_was_answered),
+		cmocka_unit_test(pages_are_dropped_before_an_early_answer_too),
+		cmocka_unit_test(what_the_kernel_writes_back_is_not_answered_early),
 		cmocka_unit_test(an_open_that_was_never_released_is_closed_at_the_end),
 		cmocka_unit_test(forgets_give_references_back),
 	};
