@@ -24,8 +24,7 @@ struct journal_batch {
 struct journal_row {
 	struct journal_row *next; /* of the stripe */
 	unsigned row;
-	uint8_t *parity;
-	uint8_t *data[JOURNAL_MAX_MEMBERS]; /* by slot; NULL: not written */
+	uint8_t *block[JOURNAL_MAX_MEMBERS]; /* by slot; NULL: not logged */
 };
 
 /* A stripe of which the ring of one member may show records after a crash. */
@@ -39,6 +38,12 @@ struct journal_stripe {
 	uint64_t held[MAX_CHUNK_BLOCKS / 64]; /* rows whose newest record is not "superseded" */
 	struct journal_row *found;            /* owned; until forgotten */
 	uint64_t found_seq;                   /* the batch that is busy with them */
+};
+
+/* Of records, ascending. */
+struct journal_numbers {
+	uint64_t *at; /* owned */
+	size_t count;
 };
 
 struct journal_member {
@@ -56,13 +61,14 @@ struct journal_member {
 	uint64_t sent_tail;            /* as the batch under way says */
 	uint32_t head;                 /* block of the ring behind the newest batch */
 
-	struct list waiting; /* of journal_append */
+	struct list waiting; /* of journal_copy */
 	struct list sent;    /* those in the batch under way */
 	uint8_t *block;      /* owned; the area's header, then that of the batch under way */
 	struct io_req io;
 	struct iovec iov[IO_MAX_IOV];
 
-	struct list stripes; /* of journal_stripe */
+	struct list stripes;          /* of journal_stripe */
+	struct journal_numbers voids; /* found at load, to be said by journal_resume() */
 };
 
 struct journal_counters {
@@ -73,12 +79,14 @@ struct journal {
 	struct io_engine *io; /* borrowed */
 	struct super super;   /* of a member: volume UUID, geometry, place of the area */
 	uint32_t ring_blocks;
-	uint32_t batch_blocks; /* the most that a batch may have: journal_ring.c */
+	uint32_t batch_blocks;   /* the most that a batch may have: journal_ring.c */
+	uint32_t reserve_blocks; /* that appends leave free */
+	uint64_t next_number;    /* of records */
 	struct journal_member members[JOURNAL_MAX_MEMBERS];
 	unsigned members_count;
 	uint64_t epoch;
 	struct journal_stripe *stripes[STRIPE_BUCKETS];
-	struct list refused; /* of journal_append: ended by the alarm */
+	struct list refused; /* of journal_copy: ended by the alarm */
 	bool refusing;
 	struct io_req alarm;
 	struct journal_counters counters;
@@ -120,8 +128,55 @@ void journal_member_renew(struct journal_member *jm);
 /* Where a batch of @blocks can begin: true, and *@at. */
 bool journal_ring_place(const struct journal_member *jm, uint32_t blocks, uint32_t *at);
 
+/* The same, and the reserve is left free. */
+bool journal_ring_admits(const struct journal_member *jm, uint32_t blocks, uint32_t *at);
+
 /* From the oldest batch to the head, gaps at the end included. */
 uint32_t journal_ring_used(const struct journal_member *jm);
+
+/* ---- journal_scan.c: what can be read of a ring ---- */
+
+struct journal_record_id {
+	uint64_t number;
+	uint16_t members;
+};
+
+/* The batches of a ring that count. Zeroed: nothing is known. */
+struct journal_scan {
+	struct journal_member *jm;
+	struct journal_disk_batch *batches; /* owned; headers found, in order of sequence numbers */
+	uint32_t count;
+	uint32_t newest; /* of the batches: */
+	uint32_t *run;   /* owned; those that count, newest first */
+	uint32_t run_count;
+	uint64_t from; /* whatever record for this ring from here on is not in it never was */
+	struct journal_record_id *records; /* owned; of the run, in order of numbers */
+	size_t record_count;
+	/* The void ones of these: what the run says, and what it should. */
+	struct journal_numbers voids_said, voids_new;
+};
+
+/* Read the ring of @jm, whose header was @header. -ENOMEM; damage costs what it hits. */
+int journal_scan_read(struct journal_scan *scan, struct journal_member *jm,
+	const struct journal_disk_header *header);
+void journal_scan_fini(struct journal_scan *scan); /* also of a zeroed one */
+
+bool journal_scan_has(const struct journal_scan *scan, uint64_t number);
+bool journal_scan_is_void(const struct journal_scan *scan, uint64_t number);
+
+/* The @n-th batch of the run once more, as it was, to @buffer: its header and payload. -EIO */
+int journal_scan_batch(const struct journal_scan *scan, uint32_t n, uint8_t *buffer);
+
+bool journal_numbers_have(const struct journal_numbers *numbers, uint64_t number);
+int journal_numbers_add(struct journal_numbers *numbers, uint64_t number); /* greater; -ENOMEM */
+
+/* ---- journal_agree.c: several rings that say the same (I6) ---- */
+
+/* Among @scans, one a member: which records are void that are not said to be? -ENOMEM */
+int journal_agree(const struct journal *j, struct journal_scan *scans);
+
+/* The number behind all that were seen. */
+uint64_t journal_next_number(const struct journal *j, const struct journal_scan *scans);
 
 /* ---- journal_stripes.c: what the rings hold ---- */
 

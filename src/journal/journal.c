@@ -4,6 +4,7 @@
  *	journal_append -> waiting --batch_gather--> sent --batch_written--> done()
  *			     |  no room: until journal_flushed()
  *			     |  member gone: done(-ENODEV)
+ *	(each for every copy of the record; done() when the last one has ended)
  *	journal_ended -> its batch is less busy; when nothing keeps it --journal_flushed--> free
  *
  * A batch is one durable write: its header, then the callers' blocks where they lie. Its number is
@@ -20,6 +21,19 @@
 
 static void batch_start(struct journal_member *jm);
 
+static void copy_end(struct journal_copy *copy, int err)
+{
+	struct journal_append *a = copy->append;
+	int first = 0;
+	copy->err = err;
+	copy->seq = err < 0 ? 0 : copy->seq;
+	if (--a->pending)
+		return;
+	for (unsigned i = 0; i < a->copy_count; i++)
+		first = first ? first : a->copies[i].err;
+	a->done(a, first);
+}
+
 /* ---- refusals: in the engine's loop, never within the call ---- */
 
 static void refusals_told(struct io_req *io, int err)
@@ -32,15 +46,15 @@ static void refusals_told(struct io_req *io, int err)
 	j->refusing = false;
 	struct list_node *n;
 	while ((n = list_pop_front(&refused))) {
-		struct journal_append *a = container_of(n, struct journal_append, node);
-		a->done(a, a->err);
+		struct journal_copy *copy = container_of(n, struct journal_copy, node);
+		copy_end(copy, copy->err);
 	}
 }
 
-static void refuse(struct journal *j, struct journal_append *a, int err)
+static void refuse(struct journal *j, struct journal_copy *copy, int err)
 {
-	a->err = err;
-	list_push_back(&j->refused, &a->node);
+	copy->err = err;
+	list_push_back(&j->refused, &copy->node);
 	if (j->refusing)
 		return;
 	j->refusing = true;
@@ -51,14 +65,11 @@ static void refuse(struct journal *j, struct journal_append *a, int err)
 
 /* ---- the end of a batch ---- */
 
-static void appends_end(struct list *appends, int err)
+static void copies_end(struct list *copies, int err)
 {
 	struct list_node *n;
-	while ((n = list_pop_front(appends))) {
-		struct journal_append *a = container_of(n, struct journal_append, node);
-		a->seq = err < 0 ? 0 : a->seq;
-		a->done(a, err);
-	}
+	while ((n = list_pop_front(copies)))
+		copy_end(container_of(n, struct journal_copy, node), err);
 }
 
 /* None of those that wait will be in a batch. */
@@ -68,12 +79,13 @@ static void waiting_end(struct journal_member *jm, int err)
 	list_init(&waiting);
 	list_splice_back(&waiting, &jm->waiting);
 	list_for_each (n, &waiting) {
-		const struct journal_append *a = container_of(n, struct journal_append, node);
-		struct journal_stripe *s = journal_stripe_find(jm->j, jm->index, a->stripe);
+		const struct journal_copy *copy = container_of(n, struct journal_copy, node);
+		struct journal_stripe *s =
+			journal_stripe_find(jm->j, jm->index, copy->append->stripe);
 		if (s)
 			s->waiting--;
 	}
-	appends_end(&waiting, err);
+	copies_end(&waiting, err);
 }
 
 /* What a failed batch may have left in the ring is as good as any other record, but nobody waits
@@ -105,7 +117,7 @@ static void batch_written(struct io_req *io, int err)
 		jm->durable_tail = jm->sent_tail;
 		journal_stripes_release(jm);
 	}
-	appends_end(&ended, err);
+	copies_end(&ended, err);
 	batch_start(jm);
 }
 
@@ -114,6 +126,7 @@ static void batch_written(struct io_req *io, int err)
 struct gathering {
 	uint32_t at; /* in the ring */
 	uint32_t payload_blocks, record_bytes;
+	uint64_t number; /* the first record's */
 	unsigned count;
 };
 
@@ -126,15 +139,17 @@ static bool gathering_admits(
 	if (g->count && (payload > SHARED_PAYLOAD_BLOCKS || payload >= jm->j->batch_blocks))
 		return false;
 	return jm->io.iov_count + a->iov_count <= IO_MAX_IOV &&
-	       records <= JOURNAL_BATCH_RECORDS_MAX && journal_ring_place(jm, 1 + payload, &g->at);
+	       records <= JOURNAL_BATCH_RECORDS_MAX && journal_ring_admits(jm, 1 + payload, &g->at);
 }
 
-static void gather(struct journal_member *jm, struct gathering *g, struct journal_append *a)
+static void gather(struct journal_member *jm, struct gathering *g, struct journal_copy *copy)
 {
+	const struct journal_append *a = copy->append;
 	uint8_t *header = jm->block + BLOCK_BYTES;
-	list_remove(&a->node);
-	list_push_back(&jm->sent, &a->node);
-	a->seq = jm->next_seq;
+	list_remove(&copy->node);
+	list_push_back(&jm->sent, &copy->node);
+	copy->seq = jm->next_seq;
+	g->number = g->count ? g->number : a->number;
 	g->record_bytes = journal_disk_record_encode(a, g->record_bytes, header);
 	g->payload_blocks += a->payload_blocks;
 	g->count++;
@@ -143,15 +158,15 @@ static void gather(struct journal_member *jm, struct gathering *g, struct journa
 	struct journal_stripe *s = journal_stripe_find(jm->j, jm->index, a->stripe);
 	if (s) {
 		s->waiting--;
-		journal_stripe_note(jm, s, a->runs, a->run_count, a->seq);
+		journal_stripe_note(jm, s, a->runs, a->run_count, copy->seq);
 	}
 }
 
-static void append_must_wait(struct journal_member *jm, struct journal_append *a)
+static void copy_must_wait(struct journal_member *jm, struct journal_copy *copy)
 {
-	if (!a->waited)
+	if (!copy->waited)
 		counter_add(&jm->j->counters.waits, 1);
-	a->waited = true;
+	copy->waited = true;
 }
 
 static void batch_gather(struct journal_member *jm, struct gathering *g)
@@ -159,15 +174,15 @@ static void batch_gather(struct journal_member *jm, struct gathering *g)
 	struct list_node *n;
 	jm->io.iov_count = 1;
 	while ((n = list_first(&jm->waiting))) {
-		struct journal_append *a = container_of(n, struct journal_append, node);
+		struct journal_copy *copy = container_of(n, struct journal_copy, node);
 		uint32_t at = g->at;
-		if (!gathering_admits(jm, g, a)) {
+		if (!gathering_admits(jm, g, copy->append)) {
 			g->at = at;
 			if (!g->count)
-				append_must_wait(jm, a);
+				copy_must_wait(jm, copy);
 			return;
 		}
-		gather(jm, g, a);
+		gather(jm, g, copy);
 	}
 }
 
@@ -179,12 +194,14 @@ static void header_make(struct journal_member *jm, const struct gathering *g)
 	bool empty = jm->oldest_seq == jm->next_seq;
 	struct journal_disk_batch batch = {.seq = jm->next_seq,
 		.tail = empty ? jm->next_seq : jm->oldest_seq,
+		.number = g->number,
 		.at = g->at,
 		.payload_blocks = g->payload_blocks,
 		.record_count = (uint16_t)g->count,
 		.record_bytes = (uint16_t)g->record_bytes};
 	jm->sent_tail = batch.tail;
 	journal_disk_batch_encode(&j->super, jm->header.cookie, &batch, jm->block + BLOCK_BYTES);
+	jm->header.number = jm->fresh ? g->number : jm->header.number;
 	if (jm->fresh)
 		journal_disk_header_encode(&j->super, &jm->header, jm->block);
 	unsigned blocks = jm->fresh ? 2 : 1;
@@ -257,28 +274,44 @@ static int append_check(struct journal_member *jm, const struct journal_append *
 	return err;
 }
 
-void journal_append(struct journal *j, struct journal_append *a)
+static void copy_start(struct journal *j, struct journal_copy *copy)
 {
-	struct journal_member *jm = &j->members[a->member];
-	assert(a->member < j->members_count && a->run_count);
-	a->seq = 0;
-	a->waited = false;
-	counter_add(&j->counters.appends, 1);
-	int err = append_check(jm, a);
+	struct journal_member *jm = &j->members[copy->member];
+	int err = append_check(jm, copy->append);
 	if (err < 0) {
-		refuse(j, a, err);
+		refuse(j, copy, err);
 		return;
 	}
-	a->crc = payload_crc(a);
-	list_push_back(&jm->waiting, &a->node);
+	list_push_back(&jm->waiting, &copy->node);
 	batch_start(jm);
+}
+
+void journal_append(struct journal *j, struct journal_append *a)
+{
+	assert(a->members && !(a->members >> j->members_count) && a->run_count);
+	a->number = j->next_number++;
+	a->crc = payload_crc(a);
+	a->copy_count = 0;
+	for (unsigned i = 0; i < j->members_count; i++) {
+		if (!(a->members >> i & 1))
+			continue;
+		assert(a->copy_count < JOURNAL_MAX_RINGS);
+		a->copies[a->copy_count++] = (struct journal_copy){.append = a, .member = i};
+	}
+	a->pending = a->copy_count;
+	counter_add(&j->counters.appends, 1);
+	for (unsigned i = 0; i < a->copy_count; i++)
+		copy_start(j, &a->copies[i]);
 }
 
 void journal_ended(struct journal *j, struct journal_append *a)
 {
-	if (a->seq)
-		batch_part_ended(&j->members[a->member], a->seq);
-	a->seq = 0;
+	for (unsigned i = 0; i < a->copy_count; i++) {
+		struct journal_copy *copy = &a->copies[i];
+		if (copy->seq)
+			batch_part_ended(&j->members[copy->member], copy->seq);
+		copy->seq = 0;
+	}
 }
 
 /* ---- flushes ---- */
@@ -357,6 +390,7 @@ void journal_member_renew(struct journal_member *jm)
 	jm->fresh = true;
 	jm->head = 0;
 	jm->oldest_seq = jm->durable_tail = jm->next_seq;
+	jm->voids.count = 0;
 	journal_stripes_drop(jm);
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The partial-write log: what closes the write hole of RAID5.
+/* The partial-write log: what closes the write hole of RAID5 and RAID6.
  *
  * While a stripe is written in part, a power cut can leave some of its members new and some old.
  * Whoever then loses a member rebuilds the blocks at rest of that stripe from parity that does not
  * fit. So before a partial write touches the members, the blocks that it is about to store, data
  * and parity, go durably to a ring on the stripe's parity member. After a crash they are stored
  * once more, and the stripe is as if the write had happened, whatever of it had arrived: a member
- * that is lost as well is rebuilt rightly.
+ * that is lost as well is rebuilt rightly. Where a stripe has two parity members, both rings get
+ * the same record, so that one of them is left wherever a parity is.
  *
  * Why the data too, where md logs the XOR of what is *not* written (its partial parity log, Linux,
  * Documentation/driver-api/md/raid5-ppl.rst): that XOR is of use only as long as those blocks are
@@ -21,7 +22,9 @@
  *   harm: what it says is what the members hold, until a newer one says otherwise.
  *   I4 records of another volume, epoch or place never count, nor
  *   anything that a user's data could look like. I5 what is older than a damaged batch never
- *   counts: it may have been superseded there.
+ *   counts: it may have been superseded there. I6 a record that was to be in several rings and
+ *   is not in all of them that are there and whole has protected nothing yet: it is void, and the
+ *   rings agree, whichever of them is lost next (journal_agree.c).
  * May use: member, io, base. Must not know: plans, parity arithmetic, tuples.
  *
  * On the member: a header block, then a ring of batches in the journal area (docs/format.md). One
@@ -51,9 +54,13 @@ int journal_format(struct member *m);
 
 /* Begin a new epoch on every present member: older records are forgotten. @generation is the
  * volume's, and stands in the headers for people. Blocking; after a load that found a clean end,
- * before the volume says durably that it is in use. After an unclean end the log goes on behind
- * what it holds: no begin. */
+ * before the volume says durably that it is in use. */
 int journal_begin(struct journal *j, uint64_t generation);
+
+/* After an unclean end the log goes on behind what it holds: say durably which records are void.
+ * Blocking, before anything is written to a stripe. The first error: the same is found void at the
+ * next load, unless a member is lost with the next crash. */
+int journal_resume(struct journal *j);
 
 /* Consecutive rows of a stripe in which a write stores the same slots. */
 struct journal_run {
@@ -61,33 +68,45 @@ struct journal_run {
 	/* Older records of the rows no longer count, and there is nothing new to say: they are
 	 * written in full, which needs no protection, or what was said did not happen. */
 	bool superseded;
-	/* Else bit i: data slot i is written; also that of a missing member, so that older records
-	 * of it do not count. */
-	uint16_t written_slots;
+	/* Else bit i: what slot i is to hold is logged. Of data, what is written, also that of a
+	 * missing member, so that older records of it do not count; and every parity there is. */
+	uint16_t slots;
+};
+
+#define JOURNAL_MAX_RINGS 2u /* that a record goes to */
+
+/* An append's part in one ring. */
+struct journal_copy {
+	struct list_node node;
+	struct journal_append *append;
+	unsigned member;
+	int err; /* valid in done() */
+	/* The journal's. */
+	uint64_t seq; /* of its batch; 0: none */
+	bool waited;
 };
 
 /* What one write to a stripe has to log. The caller owns it from append to journal_ended(). */
 struct journal_append {
-	struct list_node node;
 	uint64_t stripe;
-	unsigned member;                /* the stripe's parity member */
+	uint16_t members; /* bit i: member i, of a parity of the stripe that is there */
 	const struct journal_run *runs; /* borrowed until done(); in order, apart, at least one */
 	unsigned run_count;
-	/* For each run that is not superseded, in order: its rows of the new parity, then those of
-	 * each written slot, ascending. Whole blocks, page-aligned; borrowed until done(). At most
-	 * JOURNAL_MAX_IOV pieces. */
+	/* For each run that is not superseded, in order: its rows of each of its slots, ascending.
+	 * Whole blocks, page-aligned; borrowed until done(). At most JOURNAL_MAX_IOV pieces. */
 	const struct iovec *iov;
 	unsigned iov_count;
 	uint32_t payload_blocks;
-	/* Engine thread, never from within the call. An error: not durable; -ENODEV: the member is
-	 * not there, or was taken away, and with it the parity; -EFBIG: more than
-	 * journal_max_blocks(); -ENOMEM. */
+	/* Engine thread, never from within the call. The first error of a copy: that one is not
+	 * durable; -ENODEV: the member is not there, or was taken away, and with it the parity;
+	 * -EFBIG: more than journal_max_blocks(); -ENOMEM. */
 	void (*done)(struct journal_append *a, int err);
+	struct journal_copy copies[JOURNAL_MAX_RINGS]; /* by member; for @done to see errors */
+	unsigned copy_count;
 	/* The journal's. */
-	uint64_t seq; /* of its batch; 0: none */
+	uint64_t number; /* greater than those of all records before it, in any ring */
 	uint32_t crc;
-	int err;
-	bool waited;
+	unsigned pending;
 };
 
 /* The payload blocks that an append may have; a partial write of a whole stripe has no more. */
@@ -125,12 +144,11 @@ uint32_t journal_failed_members(const struct journal *j); /* as intent_failed_me
 
 /* ---- recovery ---- */
 
-/* What was loaded for one row: the newest parity, and the newest data of each slot that was
- * written. Blocks, aligned to 64 bytes; the journal's, until forgotten. */
+/* What was loaded for one row: the newest of each slot that was logged. Blocks, aligned to 64
+ * bytes; the journal's, until forgotten. */
 struct journal_found {
-	uint16_t written_slots;
-	const uint8_t *parity;
-	const uint8_t *data[JOURNAL_MAX_MEMBERS]; /* of the written slots */
+	uint16_t slots;
+	const uint8_t *block[JOURNAL_MAX_MEMBERS]; /* of these */
 };
 bool journal_find(const struct journal *j, unsigned member, uint64_t stripe, unsigned row,
 	struct journal_found *out);

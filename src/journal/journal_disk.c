@@ -2,12 +2,13 @@
 /* The bytes of the journal area, little-endian.
  *
  *	header	0 magic, 8 CRC-32C, 12 zero, 16 volume UUID, 32 cookie, 40 blocks of the ring,
- *		48 generation, zeros
+ *		48 generation, 56 number, zeros
  *	batch	0 magic, 8 CRC-32C, 12 payload blocks, 16 volume UUID, 32 cookie, 40 sequence
- *		number, 48 tail, 56 block of the ring, 60 bytes of records, 62 records, 64 zero,
+ *		number, 48 tail, 56 block of the ring, 60 bytes of records, 62 records, 64 number,
  *		72 records, zeros
- *	record	0 stripe, 8 checksum of its payload, 12 runs, 14 zero, 16 runs
- *	run	0 first row, 1 rows - 1, 2 written slots (only bit 15: superseded, no payload)
+ *	record	0 stripe, 8 checksum of its payload, 12 runs, 14 members, 16 number, 24 runs
+ *		(without runs: all zeros but the number, which is void)
+ *	run	0 first row, 1 rows - 1, 2 slots (none: superseded, no payload)
  *
  * Both headers' checksums cover their whole block, with zeros in their own place. That of a payload
  * is a chain over its blocks: journal_disk_crc_add(). */
@@ -26,6 +27,7 @@ enum area_offset {
 	AREA_COOKIE = 32,
 	AREA_RING_BLOCKS = 40,
 	AREA_GENERATION = 48,
+	AREA_NUMBER = 56,
 };
 
 enum batch_offset {
@@ -38,7 +40,7 @@ enum batch_offset {
 	BATCH_AT = 56,
 	BATCH_RECORD_BYTES = 60,
 	BATCH_RECORD_COUNT = 62,
-	BATCH_RESERVED = 64,
+	BATCH_NUMBER = 64,
 	BATCH_RECORDS = 72,
 };
 
@@ -46,23 +48,22 @@ enum record_offset {
 	RECORD_STRIPE = 0,
 	RECORD_CRC = 8,
 	RECORD_RUNS = 12,
-	RECORD_RESERVED = 14,
-	RECORD_RUN = 16,
+	RECORD_MEMBERS = 14,
+	RECORD_NUMBER = 16,
+	RECORD_RUN = 24,
 };
 
 enum run_offset {
 	RUN_ROW = 0,
 	RUN_ROWS = 1,
-	RUN_WRITTEN = 2,
+	RUN_SLOTS = 2,
 	RUN_BYTES = 4,
 };
-
-#define RUN_SUPERSEDED 0x8000u
 
 _Static_assert(BATCH_RECORDS == JOURNAL_BATCH_HEADER, "the header's size");
 _Static_assert(RECORD_RUN + 256 * RUN_BYTES <= JOURNAL_BATCH_RECORDS_MAX,
 	"the record of any write fits into a batch");
-_Static_assert(SUPER_MAX_MEMBERS <= 16, "written slots and a flag share 16 bits");
+_Static_assert(SUPER_MAX_MEMBERS <= 16, "slots, and members, are 16 bits");
 
 uint32_t journal_disk_ring_blocks(const struct super *super)
 {
@@ -80,8 +81,7 @@ uint32_t journal_disk_crc_add(uint32_t chain, const uint8_t *block)
 
 uint32_t journal_disk_run_blocks(const struct journal_run *run)
 {
-	unsigned slots = (unsigned)__builtin_popcount(run->written_slots);
-	return run->superseded ? 0 : run->rows * (1 + slots);
+	return run->superseded ? 0 : run->rows * (unsigned)__builtin_popcount(run->slots);
 }
 
 static uint32_t block_crc(const uint8_t *block, unsigned crc_at)
@@ -103,10 +103,11 @@ void journal_disk_header_encode(
 	put_le64(out + AREA_COOKIE, header->cookie);
 	put_le64(out + AREA_RING_BLOCKS, journal_disk_ring_blocks(super));
 	put_le64(out + AREA_GENERATION, header->generation);
+	put_le64(out + AREA_NUMBER, header->number);
 	put_le32(out + AREA_CRC, block_crc(out, AREA_CRC));
 }
 
-/* But for two fields nothing in it is free to vary: good is what we would write. */
+/* But for three fields nothing in it is free to vary: good is what we would write. */
 bool journal_disk_header_decode(
 	const struct super *super, const uint8_t *in, struct journal_disk_header *out)
 {
@@ -114,9 +115,10 @@ bool journal_disk_header_decode(
 	struct journal_disk_header header = {
 		.cookie = get_le64(in + AREA_COOKIE),
 		.generation = get_le64(in + AREA_GENERATION),
+		.number = get_le64(in + AREA_NUMBER),
 	};
 	journal_disk_header_encode(super, &header, expected);
-	if (memcmp(in, expected, BLOCK_BYTES) != 0)
+	if (memcmp(in, expected, BLOCK_BYTES) != 0 || header.number >> 62)
 		return false;
 	*out = header;
 	return true;
@@ -128,8 +130,7 @@ static void run_encode(const struct journal_run *run, uint8_t *out)
 {
 	out[RUN_ROW] = (uint8_t)run->row;
 	out[RUN_ROWS] = (uint8_t)(run->rows - 1);
-	put_le16(
-		out + RUN_WRITTEN, run->superseded ? (uint16_t)RUN_SUPERSEDED : run->written_slots);
+	put_le16(out + RUN_SLOTS, run->superseded ? 0 : run->slots);
 }
 
 uint32_t journal_disk_record_encode(
@@ -139,10 +140,17 @@ uint32_t journal_disk_record_encode(
 	put_le64(out + RECORD_STRIPE, a->stripe);
 	put_le32(out + RECORD_CRC, a->crc);
 	put_le16(out + RECORD_RUNS, (uint16_t)a->run_count);
-	put_le16(out + RECORD_RESERVED, 0);
+	put_le16(out + RECORD_MEMBERS, a->members);
+	put_le64(out + RECORD_NUMBER, a->number);
 	for (unsigned i = 0; i < a->run_count; i++)
 		run_encode(&a->runs[i], out + RECORD_RUN + i * RUN_BYTES);
 	return at_bytes + journal_disk_record_bytes(a->run_count);
+}
+
+uint32_t journal_disk_void_encode(uint64_t number, uint32_t at_bytes, uint8_t *block)
+{
+	return journal_disk_record_encode(
+		&(struct journal_append){.number = number}, at_bytes, block);
 }
 
 void journal_disk_batch_encode(const struct super *super, uint64_t cookie,
@@ -157,6 +165,7 @@ void journal_disk_batch_encode(const struct super *super, uint64_t cookie,
 	put_le64(block + BATCH_COOKIE, cookie);
 	put_le64(block + BATCH_SEQ, batch->seq);
 	put_le64(block + BATCH_TAIL, batch->tail);
+	put_le64(block + BATCH_NUMBER, batch->number);
 	put_le32(block + BATCH_AT, batch->at);
 	put_le16(block + BATCH_RECORD_BYTES, batch->record_bytes);
 	put_le16(block + BATCH_RECORD_COUNT, batch->record_count);
@@ -169,14 +178,17 @@ void journal_disk_batch_encode(const struct super *super, uint64_t cookie,
 static int run_check(const struct super *super, const uint8_t *in)
 {
 	unsigned rows = in[RUN_ROWS] + 1u;
-	uint16_t written = get_le16(in + RUN_WRITTEN);
-	if (in[RUN_ROW] + rows > super->chunk_blocks)
+	uint16_t slots = get_le16(in + RUN_SLOTS);
+	if (in[RUN_ROW] + rows > super->chunk_blocks || slots >> super->members)
 		return -1;
-	if (written == RUN_SUPERSEDED)
-		return 0;
-	if (!written || written >> (super->members - 1))
-		return -1;
-	return (int)(rows * (1 + (unsigned)__builtin_popcount(written)));
+	return (int)(rows * (unsigned)__builtin_popcount(slots));
+}
+
+/* One that says what is void. */
+static bool void_check(const uint8_t *in)
+{
+	return !get_le64(in + RECORD_STRIPE) && !get_le32(in + RECORD_CRC) &&
+	       !get_le16(in + RECORD_MEMBERS);
 }
 
 /* Where the record at @at ends in the block; 0 where it is impossible. Adds its payload. */
@@ -188,7 +200,10 @@ static uint32_t record_check(const struct super *super, const uint8_t *block, ui
 	const uint8_t *in = block + at;
 	unsigned runs = get_le16(in + RECORD_RUNS);
 	uint32_t bytes = journal_disk_record_bytes(runs);
-	if (!runs || bytes > end - at || get_le64(in + RECORD_STRIPE) >= super->stripes)
+	if (bytes > end - at || get_le64(in + RECORD_STRIPE) >= super->stripes ||
+		get_le64(in + RECORD_NUMBER) >> 62)
+		return 0;
+	if (runs ? get_le16(in + RECORD_MEMBERS) >> super->members : !void_check(in))
 		return 0;
 	for (unsigned i = 0; i < runs; i++) {
 		int blocks = run_check(super, in + RECORD_RUN + i * RUN_BYTES);
@@ -224,6 +239,7 @@ bool journal_disk_batch_decode(const struct super *super, uint64_t cookie, uint3
 	struct journal_disk_batch batch = {
 		.seq = get_le64(block + BATCH_SEQ),
 		.tail = get_le64(block + BATCH_TAIL),
+		.number = get_le64(block + BATCH_NUMBER),
 		.at = get_le32(block + BATCH_AT),
 		.payload_blocks = get_le32(block + BATCH_PAYLOAD),
 		.record_bytes = get_le16(block + BATCH_RECORD_BYTES),
@@ -232,7 +248,7 @@ bool journal_disk_batch_decode(const struct super *super, uint64_t cookie, uint3
 	uint32_t ring = journal_disk_ring_blocks(super);
 	if (batch.at != at || at >= ring || batch.payload_blocks > ring - at - 1)
 		return false;
-	if (!batch.tail || batch.tail > batch.seq || batch.seq >> 62)
+	if (!batch.tail || batch.tail > batch.seq || (batch.seq | batch.number) >> 62)
 		return false;
 	if (!records_check(super, block, &batch))
 		return false;
@@ -245,6 +261,8 @@ void journal_disk_record_decode(
 {
 	const uint8_t *in = block + BATCH_RECORDS + *at_bytes;
 	*out = (struct journal_disk_record){.stripe = get_le64(in + RECORD_STRIPE),
+		.number = get_le64(in + RECORD_NUMBER),
+		.members = get_le16(in + RECORD_MEMBERS),
 		.crc = get_le32(in + RECORD_CRC),
 		.run_count = get_le16(in + RECORD_RUNS),
 		.runs = in + RECORD_RUN};
@@ -258,10 +276,9 @@ void journal_disk_record_decode(
 struct journal_run journal_disk_run(const struct journal_disk_record *record, unsigned i)
 {
 	const uint8_t *in = record->runs + i * RUN_BYTES;
-	uint16_t written = get_le16(in + RUN_WRITTEN);
-	bool superseded = written == RUN_SUPERSEDED;
+	uint16_t slots = get_le16(in + RUN_SLOTS);
 	return (struct journal_run){.row = in[RUN_ROW],
 		.rows = (uint16_t)(in[RUN_ROWS] + 1),
-		.superseded = superseded,
-		.written_slots = superseded ? 0 : written};
+		.superseded = !slots,
+		.slots = slots};
 }

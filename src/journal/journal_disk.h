@@ -20,6 +20,7 @@ uint32_t journal_disk_ring_blocks(const struct super *super);
 struct journal_disk_header {
 	uint64_t cookie;     /* drawn for each epoch: what no data of a user can guess */
 	uint64_t generation; /* of the volume, when the epoch began; for people */
+	uint64_t number;     /* records for this ring from this one on are in it */
 };
 
 void journal_disk_header_encode(
@@ -31,14 +32,15 @@ bool journal_disk_header_decode(
 
 struct journal_disk_batch {
 	uint64_t seq, tail; /* its number; the oldest that was needed when it was written */
-	uint32_t at;        /* block of the ring */
+	uint64_t number; /* records for this ring from this one on are in this batch or behind it */
+	uint32_t at;     /* block of the ring */
 	uint32_t payload_blocks;
 	uint16_t record_count, record_bytes;
 };
 
 static inline uint32_t journal_disk_record_bytes(unsigned run_count)
 {
-	return 16 + 4 * run_count;
+	return 24 + 4 * run_count;
 }
 
 /* The checksum of a payload: 0, then this for each block. */
@@ -48,9 +50,12 @@ uint32_t journal_disk_crc_add(uint32_t chain, const uint8_t *block);
 uint32_t journal_disk_run_blocks(const struct journal_run *run);
 
 /* Append @a's record to the records in the batch header @block, from @at_bytes on (0 first), where
- * there is room. Returns where the next goes. @a->crc is of its payload. */
+ * there is room. Returns where the next goes. @a->number and @a->crc (of its payload) are set. */
 uint32_t journal_disk_record_encode(
 	const struct journal_append *a, uint32_t at_bytes, uint8_t *block);
+
+/* The same of a record that says that record @number of this ring is void. */
+uint32_t journal_disk_void_encode(uint64_t number, uint32_t at_bytes, uint8_t *block);
 
 /* Complete the header; the records are in place. */
 void journal_disk_batch_encode(const struct super *super, uint64_t cookie,
@@ -62,9 +67,10 @@ bool journal_disk_batch_decode(const struct super *super, uint64_t cookie, uint3
 	const uint8_t *block, struct journal_disk_batch *out);
 
 struct journal_disk_record {
-	uint64_t stripe;
+	uint64_t stripe, number;
+	uint16_t members; /* whose rings it is for */
 	uint32_t crc, payload_blocks;
-	unsigned run_count;
+	unsigned run_count;  /* 0: the record of that number is void */
 	const uint8_t *runs; /* borrowed from the block */
 };
 

@@ -11,7 +11,9 @@
  * for one that goes to 0 the head is in the last third (no batch has more than a third of the
  * ring), and so the newest batch ends there and begins behind the first third. What a torn batch
  * destroys is therefore older than the newest whole one, and a loader that comes down from that
- * finds a gap before anything older which may have been superseded in what is lost (I5). */
+ * finds a gap before anything older which may have been superseded in what is lost (I5).
+ *
+ * Appends leave some blocks free, so that after a crash there is room to say what is void. */
 #include "journal/internal.h"
 
 static uint32_t tail_of(const struct journal_member *jm)
@@ -22,6 +24,11 @@ static uint32_t tail_of(const struct journal_member *jm)
 static bool ring_is_empty(const struct journal_member *jm)
 {
 	return jm->oldest_seq == jm->next_seq;
+}
+
+static uint32_t used(const struct journal_member *jm, uint32_t tail, uint32_t head)
+{
+	return head > tail ? head - tail : jm->j->ring_blocks - tail + head;
 }
 
 bool journal_ring_place(const struct journal_member *jm, uint32_t blocks, uint32_t *at)
@@ -39,8 +46,13 @@ bool journal_ring_place(const struct journal_member *jm, uint32_t blocks, uint32
 
 uint32_t journal_ring_used(const struct journal_member *jm)
 {
-	if (ring_is_empty(jm))
-		return 0;
-	uint32_t tail = tail_of(jm);
-	return jm->head > tail ? jm->head - tail : jm->j->ring_blocks - tail + jm->head;
+	return ring_is_empty(jm) ? 0 : used(jm, tail_of(jm), jm->head);
+}
+
+bool journal_ring_admits(const struct journal_member *jm, uint32_t blocks, uint32_t *at)
+{
+	if (!journal_ring_place(jm, blocks, at))
+		return false;
+	uint32_t tail = ring_is_empty(jm) ? *at : tail_of(jm);
+	return used(jm, tail, *at + blocks) + jm->j->reserve_blocks <= jm->j->ring_blocks;
 }

@@ -41,9 +41,8 @@ static struct journal_stripe *stripe_new(struct journal_member *jm, uint64_t str
 
 void journal_row_free(struct journal_row *row)
 {
-	free(row->parity);
 	for (unsigned i = 0; i < JOURNAL_MAX_MEMBERS; i++)
-		free(row->data[i]);
+		free(row->block[i]);
 	free(row);
 }
 
@@ -148,11 +147,11 @@ void journal_stripes_drop(struct journal_member *jm)
 
 static void row_show(const struct journal_row *row, struct journal_found *out)
 {
-	*out = (struct journal_found){.parity = row->parity};
+	*out = (struct journal_found){0};
 	for (unsigned i = 0; i < JOURNAL_MAX_MEMBERS; i++) {
-		out->data[i] = row->data[i];
-		if (row->data[i])
-			out->written_slots |= (uint16_t)(1u << i);
+		out->block[i] = row->block[i];
+		if (row->block[i])
+			out->slots |= (uint16_t)(1u << i);
 	}
 }
 

@@ -24,28 +24,35 @@ static void slot_becomes(struct check_op *op, unsigned slot, unsigned row, const
 
 static bool row_disagrees(struct check_op *op, unsigned row)
 {
-	unsigned parity = op->eng->data_slots;
-	for (unsigned slot = 0; slot < op->eng->slots; slot++)
-		if (check_is_bad(op, slot, row))
-			return false;
-	return !check_blocks_equal(check_solve(op, row, parity), check_block_at(op, parity, row));
+	const struct parity_code code = check_code(op);
+	void *blocks[RAID_MAX_SLOTS];
+	if (check_bad_slots(op, row))
+		return false;
+	check_row(op, row, blocks);
+	return !parity_is_consistent(&code, blocks, BLOCK_BYTES);
+}
+
+/* Of several rings any: they agree (journal.h, I6). */
+static bool find(const struct check_op *op, unsigned row, struct journal_found *out)
+{
+	const struct stripe_engine *eng = op->eng;
+	for (unsigned slot = eng->data_slots; slot < eng->slots; slot++) {
+		unsigned member = geometry_member(&eng->config.geometry, op->check->stripe, slot);
+		if (check_is_present(op, slot) &&
+			journal_find(eng->config.journal, member, op->check->stripe, row, out))
+			return true;
+	}
+	return false;
 }
 
 void check_log_replay(struct check_op *op, unsigned row)
 {
-	const struct stripe_engine *eng = op->eng;
-	unsigned parity = eng->data_slots;
 	struct journal_found found;
-	if (op->check->mode != STRIPE_RESYNC || !eng->config.journal ||
-		!check_is_present(op, parity))
+	if (op->check->mode != STRIPE_RESYNC || !op->eng->config.journal || !find(op, row, &found))
 		return;
-	unsigned member = geometry_member(&eng->config.geometry, op->check->stripe, parity);
-	if (!journal_find(eng->config.journal, member, op->check->stripe, row, &found))
-		return;
-	for (unsigned slot = 0; slot < parity; slot++)
-		if (found.data[slot])
-			slot_becomes(op, slot, row, found.data[slot]);
-	slot_becomes(op, parity, row, found.parity);
+	for (unsigned slot = 0; slot < op->eng->slots; slot++)
+		if (found.block[slot])
+			slot_becomes(op, slot, row, found.block[slot]);
 	if (row_disagrees(op, row)) /* full writes before, of which something was lost */
 		rows_add(&op->check->parity_bad, row);
 	else

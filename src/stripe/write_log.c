@@ -4,7 +4,7 @@
  *
  *	write_log_start		parity is made: which rows need a record? append it
  *		--> logged	--> write_promised()				write.c
- *			    --> the parity member fails: when it is out, without the log
+ *			    --> a parity member fails: when it is out, without its log
  *	write_log_answer	it is durable there: writers may be answered (stripe.h, logged())
  *	write_log_cancel	something was refused or failed: what was logged is not to come
  *				back after a crash --> cancelled --> write_finish()
@@ -12,7 +12,8 @@
  *
  * A row that is written in full needs none: no block of it is at rest. It only sees to it that an
  * older record of the row does not come back (superseded). What is logged is what the parity was
- * made of, whatever the writer's memory holds by then.
+ * made of, whatever the writer's memory holds by then. The record goes to each parity member that
+ * is there, with all parities, so any one of them is enough to put the stripe right.
  *
  * Owner thread: the engine's. */
 #include <stdlib.h>
@@ -36,26 +37,46 @@ static struct journal *journal_of(const struct write_op *op)
 	return op->eng->config.journal;
 }
 
-static unsigned parity_member(const struct write_op *op)
+/* Those that are there. */
+static uint32_t parity_slots(const struct write_op *op)
 {
-	return geometry_member(&op->eng->config.geometry, op->view.stripe, op->eng->data_slots);
+	uint32_t data = (1u << op->eng->data_slots) - 1, all = (1u << op->eng->slots) - 1;
+	return all & ~data & ~op->view.missing;
+}
+
+static uint16_t parity_members(const struct write_op *op)
+{
+	uint16_t members = 0;
+	for (unsigned slot = op->eng->data_slots; slot < op->eng->slots; slot++)
+		if (parity_slots(op) >> slot & 1)
+			members |= (uint16_t)(1u << geometry_member(&op->eng->config.geometry,
+						      op->view.stripe, slot));
+	return members;
 }
 
 /* ---- what is to be logged ---- */
 
 static bool log_is_used(const struct write_op *op)
 {
-	return journal_of(op) && op->eng->config.geometry.level == RAID_RAID5 &&
-	       !slot_missing(&op->view, op->eng->data_slots);
+	return journal_of(op) && write_has_parity(op) && parity_slots(op);
 }
 
-static uint16_t written_slots(const struct write_op *op, unsigned row)
+static uint16_t slots_to_log(const struct write_op *op, unsigned row)
 {
-	uint16_t written = 0;
+	uint32_t slots = parity_slots(op);
 	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
 		if (*write_span_at(op, slot, row))
-			written |= (uint16_t)(1u << slot);
-	return written;
+			slots |= 1u << slot;
+	return (uint16_t)slots;
+}
+
+static bool is_held(const struct write_op *op, unsigned row)
+{
+	uint16_t members = parity_members(op);
+	for (unsigned i = 0; members >> i; i++)
+		if (members >> i & 1 && journal_holds(journal_of(op), i, op->view.stripe, row))
+			return true;
+	return false;
 }
 
 /* What @row needs: false where it is not touched, or full without anything to supersede. */
@@ -67,14 +88,14 @@ static bool row_needs(const struct write_op *op, unsigned row, struct journal_ru
 	*out = (struct journal_run){.row = (uint16_t)row,
 		.rows = 1,
 		.superseded = full,
-		.written_slots = full ? 0 : written_slots(op, row)};
-	return !full || journal_holds(journal_of(op), parity_member(op), op->view.stripe, row);
+		.slots = full ? 0 : slots_to_log(op, row)};
+	return !full || is_held(op, row);
 }
 
 static bool run_continues(const struct journal_run *last, const struct journal_run *next)
 {
 	return last->row + last->rows == next->row && last->superseded == next->superseded &&
-	       last->written_slots == next->written_slots;
+	       last->slots == next->slots;
 }
 
 static unsigned runs_make(const struct write_op *op, struct journal_run *runs)
@@ -128,11 +149,14 @@ static bool run_add(struct write_log *log, const struct journal_run *run)
 	struct write_op *op = log->op;
 	if (run->superseded)
 		return true;
-	if (!piece_add(log, write_parity_at(op, op->eng->data_slots, run->row), run->rows))
-		return false;
-	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
-		if (run->written_slots >> slot & 1 && !slot_add(log, run, slot))
+	for (unsigned slot = 0; run->slots >> slot; slot++) {
+		if (!(run->slots >> slot & 1))
+			continue;
+		if (slot < op->eng->data_slots
+				? !slot_add(log, run, slot)
+				: !piece_add(log, write_parity_at(op, slot, run->row), run->rows))
 			return false;
+	}
 	return true;
 }
 
@@ -152,7 +176,7 @@ static void append(struct write_log *log, void (*done)(struct journal_append *a,
 {
 	struct write_op *op = log->op;
 	log->append = (struct journal_append){.stripe = op->view.stripe,
-		.member = parity_member(op),
+		.members = parity_members(op),
 		.runs = log->runs,
 		.run_count = log->run_count,
 		.iov = log->iov,
@@ -162,39 +186,66 @@ static void append(struct write_log *log, void (*done)(struct journal_append *a,
 	journal_append(journal_of(op), &log->append);
 }
 
-/* The member that was to keep the log is out, and the parity with it; or it stays, with its error.
- */
-static void parity_member_settled(struct engine_parked *parked)
+static const struct member *copy_member(const struct write_op *op, unsigned i)
+{
+	unsigned slot = geometry_slot(
+		&op->eng->config.geometry, op->view.stripe, op->log->append.copies[i].member);
+	return op->view.member[slot];
+}
+
+/* Those that were to keep the log are out, and the parities with them; or one stays, with its
+ * error. */
+static void parity_members_settled(struct engine_parked *parked)
 {
 	struct write_log *log = container_of(parked, struct write_log, parked);
 	struct write_op *op = log->op;
-	const struct member *m = op->view.member[op->eng->data_slots];
-	write_promised(op, engine_member_fate(op->eng, m) == MEMBER_OUT ? 0 : -EIO);
+	int err = 0;
+	for (unsigned i = 0; i < log->append.copy_count; i++)
+		if (log->append.copies[i].err &&
+			engine_member_fate(op->eng, copy_member(op, i)) != MEMBER_OUT)
+			err = -EIO;
+	write_promised(op, err);
+}
+
+/* What becomes of a copy's member: out where the copy is not missed. */
+static enum member_fate copy_fate(struct write_op *op, unsigned i)
+{
+	int err = op->log->append.copies[i].err;
+	if (!err)
+		return MEMBER_OUT;
+	if (!member_error_is_its_own(err) || err == -EFBIG)
+		return MEMBER_STAYS;
+	return engine_member_failed(op->eng, copy_member(op, i), err);
+}
+
+static bool any_copy_is_durable(const struct journal_append *a)
+{
+	for (unsigned i = 0; i < a->copy_count; i++)
+		if (!a->copies[i].err)
+			return true;
+	return false;
 }
 
 static void logged(struct journal_append *a, int err)
 {
 	struct write_log *log = container_of(a, struct write_log, append);
 	struct write_op *op = log->op;
+	(void)err; /* each copy has its own */
 	assert_engine_thread(op->eng);
-	log->appended = err == 0;
-	if (!member_error_is_its_own(err) || err == -EFBIG) {
-		write_promised(op, err);
+	log->appended = any_copy_is_durable(a);
+	bool leaves = false;
+	int stays = 0;
+	for (unsigned i = 0; i < a->copy_count; i++) {
+		enum member_fate fate = copy_fate(op, i);
+		leaves |= fate == MEMBER_LEAVES;
+		stays = fate == MEMBER_STAYS && !stays ? a->copies[i].err : stays;
+	}
+	if (stays || !leaves) {
+		write_promised(op, stays);
 		return;
 	}
-	const struct member *m = op->view.member[op->eng->data_slots];
-	switch (engine_member_failed(op->eng, m, err)) {
-	case MEMBER_OUT:
-		write_promised(op, 0);
-		break;
-	case MEMBER_STAYS:
-		write_promised(op, err);
-		break;
-	case MEMBER_LEAVES:
-		log->parked.resume = parity_member_settled;
-		engine_park(op->eng, &log->parked);
-		break;
-	}
+	log->parked.resume = parity_members_settled;
+	engine_park(op->eng, &log->parked);
 }
 
 static int log_new(struct write_op *op)
@@ -294,14 +345,14 @@ bool write_log_cancel(struct write_op *op, int err)
 {
 	struct write_log *log = op->log;
 	if (!log || !log->appended || err == -ESHUTDOWN || (!err && !any_part_failed(op)) ||
-		any_answered_failed(op, err))
+		any_answered_failed(op, err) || !log_is_used(op))
 		return false;
 	list_for_each (n, &op->parts)
 		part_unlogged(container_of(n, struct stripe_part, node));
 	journal_ended(journal_of(op), &log->append);
 	for (unsigned i = 0; i < log->run_count; i++) {
 		log->runs[i].superseded = true;
-		log->runs[i].written_slots = 0;
+		log->runs[i].slots = 0;
 	}
 	log->iov_count = log->blocks = 0;
 	op->finish_err = err;

@@ -104,12 +104,13 @@ static int load_journal(struct volume *v, struct errmsg *why)
 		return 0;
 	int err = journal_load(
 		v->io, v->members, v->geometry.members, v->super.clean, &v->journal, why);
-	if (err == 0 && v->super.clean && !v->read_only)
-		err = journal_begin(v->journal, v->super.generation);
-	return err;
+	if (err < 0 || v->read_only)
+		return err;
+	return v->super.clean ? journal_begin(v->journal, v->super.generation)
+			      : journal_resume(v->journal);
 }
 
-/* Writes nothing but, after a clean end, the journal's headers. */
+/* Writes nothing but, after a clean end, the journal's headers, and else what of it is void. */
 static int load(struct volume *v, const struct volume_open_options *options,
 	struct assembled *found, struct errmsg *why)
 {

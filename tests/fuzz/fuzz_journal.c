@@ -78,11 +78,10 @@ static void ask_for_all(struct journal *j, const struct super *super)
 				struct journal_found found;
 				if (!journal_find(j, m, stripe, row, &found))
 					continue;
-				fuzz_demand(found.written_slots >> (AW_MEMBERS - 1) == 0);
-				touch(found.parity);
+				fuzz_demand(found.slots && found.slots >> AW_MEMBERS == 0);
 				for (unsigned slot = 0; slot < AW_MEMBERS; slot++)
-					if (found.written_slots >> slot & 1)
-						touch(found.data[slot]);
+					if (found.slots >> slot & 1)
+						touch(found.block[slot]);
 				(void)journal_holds(j, m, stripe, row);
 			}
 		if (stripe % 2)
@@ -97,6 +96,8 @@ static void load(struct area_world *aw, const struct super *super, unsigned flag
 	ask_for_all(j, super);
 	if (flags & FLAG_BEGIN)
 		fuzz_demand(journal_begin(j, 4) == 0);
+	else
+		fuzz_demand(journal_resume(j) == 0);
 	journal_free(j);
 	if (!(flags & FLAG_BEGIN))
 		return;
@@ -139,16 +140,19 @@ static uint32_t batch_put(const struct super *super, uint8_t *area, uint32_t at,
 	struct journal_run run = {.row = 0,
 		.rows = (uint16_t)rows,
 		.superseded = superseded,
-		.written_slots = superseded ? 0 : 1};
+		.slots = superseded ? 0 : 5};
 	uint32_t blocks = journal_disk_run_blocks(&run);
 	memset(payload, (int)seq, blocks * (size_t)BLOCK_BYTES);
 	struct journal_append append = {.stripe = stripe,
+		.members = 1,
+		.number = seq,
 		.runs = &run,
 		.run_count = 1,
 		.payload_blocks = blocks,
 		.crc = payload_crc(payload, blocks)};
 	struct journal_disk_batch batch = {.seq = seq,
 		.tail = tail,
+		.number = tail,
 		.at = at,
 		.payload_blocks = blocks,
 		.record_count = 1,

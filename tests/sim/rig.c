@@ -106,6 +106,8 @@ static struct journal *journal_open(struct rig *rig, struct member *const *membe
 		fail_msg("%s", why.text);
 	if (rig->clean_end)
 		assert_int_equal(journal_begin(rig->journal, 1), 0);
+	else
+		(void)journal_resume(rig->journal); /* the power may go meanwhile */
 	return rig->journal;
 }
 

@@ -24,8 +24,7 @@ static inline void rings_load(struct rings *r, bool clean)
 	struct errmsg why = {0};
 	if (journal_load(r->rig.io, r->members, RINGS_MEMBERS, clean, &r->j, &why) < 0)
 		fail_msg("%s", why.text);
-	if (clean)
-		assert_int_equal(journal_begin(r->j, 7), 0);
+	assert_int_equal(clean ? journal_begin(r->j, 7) : journal_resume(r->j), 0);
 }
 
 static inline void rings_init(struct rings *r, uint64_t seed)
@@ -77,8 +76,10 @@ static inline void rings_reboot(struct rings *r)
 	rings_load(r, false);
 }
 
+#define RINGS_PARITY 2u /* its slot */
+
 /* An append of one run, with memory of its own: the parity's blocks are filled with @tag, those of
- * slot s with @tag + 1 + s. */
+ * slot s with @tag + 1 + s. To the rings of the mask @members. */
 struct rings_append {
 	struct journal_append a;
 	struct journal_run run;
@@ -95,19 +96,24 @@ static inline void rings_done(struct journal_append *a, int err)
 	x->err = err;
 }
 
-static inline void rings_append(struct rings *r, struct rings_append *x, unsigned member,
+static inline void rings_append_to(struct rings *r, struct rings_append *x, unsigned members,
 	uint64_t stripe, struct journal_run run, uint8_t tag)
 {
 	*x = (struct rings_append){.run = run};
 	uint32_t blocks = journal_disk_run_blocks(&run);
 	uint8_t *data = mem_alloc_blocks((size_t)blocks * BLOCK_BYTES);
 	assert_non_null(data);
-	for (uint32_t i = 0, slot = 0; i < blocks; i += run.rows, slot++)
-		memset(data + (size_t)i * BLOCK_BYTES, (int)(tag + slot),
-			(size_t)run.rows * BLOCK_BYTES);
+	uint8_t *at = data;
+	for (unsigned slot = 0; blocks && run.slots >> slot; slot++) {
+		if (!(run.slots >> slot & 1))
+			continue;
+		size_t len = (size_t)run.rows * BLOCK_BYTES;
+		memset(at, slot == RINGS_PARITY ? tag : (uint8_t)(tag + 1 + slot), len);
+		at += len;
+	}
 	x->iov = (struct iovec){data, (size_t)blocks * BLOCK_BYTES};
 	x->a = (struct journal_append){.stripe = stripe,
-		.member = member,
+		.members = (uint16_t)members,
 		.runs = &x->run,
 		.run_count = 1,
 		.iov = &x->iov,
@@ -116,6 +122,12 @@ static inline void rings_append(struct rings *r, struct rings_append *x, unsigne
 		.done = rings_done};
 	journal_append(r->j, &x->a);
 	assert_false(x->ended);
+}
+
+static inline void rings_append(struct rings *r, struct rings_append *x, unsigned member,
+	uint64_t stripe, struct journal_run run, uint8_t tag)
+{
+	rings_append_to(r, x, 1u << member, stripe, run, tag);
 }
 
 /* Its memory goes. */
@@ -128,10 +140,12 @@ static inline int rings_wait(struct rings *r, struct rings_append *x)
 	return x->err;
 }
 
+/* With the parity. */
 static inline struct journal_run rings_row(unsigned row, unsigned rows, uint16_t written)
 {
-	return (struct journal_run){
-		.row = (uint16_t)row, .rows = (uint16_t)rows, .written_slots = written};
+	return (struct journal_run){.row = (uint16_t)row,
+		.rows = (uint16_t)rows,
+		.slots = (uint16_t)(written | 1u << RINGS_PARITY)};
 }
 
 /* Appended, durable, ended. */
@@ -154,8 +168,8 @@ static inline bool rings_found(
 	struct rings *r, unsigned member, uint64_t stripe, unsigned row, uint8_t tag)
 {
 	struct journal_found f;
-	return journal_find(r->j, member, stripe, row, &f) && f.parity[17] == tag && f.data[0] &&
-	       f.data[0][4095] == tag + 1;
+	return journal_find(r->j, member, stripe, row, &f) && f.block[RINGS_PARITY][17] == tag &&
+	       f.block[0] && f.block[0][4095] == tag + 1;
 }
 
 static inline uint64_t rings_area(const struct rings *r)

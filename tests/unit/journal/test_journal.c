@@ -149,13 +149,13 @@ static void the_newest_record_of_each_slot_counts(void **unused)
 	struct journal_found f;
 	rings_init(&r, 8);
 	rings_log(&r, 1, 9, rings_row(0, 1, 1), 10); /* parity 10, slot 0: 11 */
-	rings_log(&r, 1, 9, rings_row(0, 1, 2), 20); /* parity 20, slot 1: 21 */
+	rings_log(&r, 1, 9, rings_row(0, 1, 2), 20); /* parity 20, slot 1: 22 */
 	rings_reboot(&r);
 	assert_true(journal_find(r.j, 1, 9, 0, &f));
-	assert_int_equal(f.written_slots, 3);
-	assert_int_equal(f.parity[0], 20);
-	assert_int_equal(f.data[0][0], 11);
-	assert_int_equal(f.data[1][0], 21);
+	assert_int_equal(f.slots, 7);
+	assert_int_equal(f.block[RINGS_PARITY][0], 20);
+	assert_int_equal(f.block[0][0], 11);
+	assert_int_equal(f.block[1][0], 22);
 	journal_forget(r.j, 9);
 	assert_false(journal_find(r.j, 1, 9, 0, &f));
 	rings_fini(&r);
@@ -246,7 +246,8 @@ static void an_append_larger_than_any_write_is_refused(void **unused)
 	rings_init(&r, 13);
 	assert_true(journal_max_blocks(r.j) >= 16 * RINGS_MEMBERS);
 	x = (struct rings_append){.run = rings_row(0, 16, 3)};
-	x.a = (struct journal_append){.runs = &x.run,
+	x.a = (struct journal_append){.members = 1,
+		.runs = &x.run,
 		.run_count = 1,
 		.payload_blocks = journal_max_blocks(r.j) + 1,
 		.done = rings_done};

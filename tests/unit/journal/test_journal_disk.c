@@ -7,9 +7,9 @@
 #define COOKIE UINT64_C(0x1122334455667788)
 
 static const struct journal_run runs[] = {
-	{.row = 1, .rows = 3, .written_slots = 1},
+	{.row = 1, .rows = 3, .slots = 5},
 	{.row = 4, .rows = 1, .superseded = true},
-	{.row = 15, .rows = 1, .written_slots = 3},
+	{.row = 15, .rows = 1, .slots = 7},
 };
 
 /* A batch of two records at block 5; returns what was encoded. */
@@ -48,7 +48,7 @@ static void a_batch_says_what_was_put_into_it(void **unused)
 		assert_int_equal(run.row, runs[i].row);
 		assert_int_equal(run.rows, runs[i].rows);
 		assert_int_equal(run.superseded, runs[i].superseded);
-		assert_int_equal(run.written_slots, runs[i].written_slots);
+		assert_int_equal(run.slots, runs[i].slots);
 	}
 	journal_disk_record_decode(block, &at, &record);
 	assert_int_equal(record.stripe, 0);
@@ -105,8 +105,8 @@ static void check_batch(
 		for (unsigned k = 0; k < record.run_count; k++) {
 			struct journal_run run = journal_disk_run(&record, k);
 			assert_true(run.row + run.rows <= super->chunk_blocks);
-			assert_true(run.written_slots >> (super->members - 1) == 0);
-			assert_true(run.superseded || run.written_slots);
+			assert_true(run.slots >> super->members == 0);
+			assert_int_equal(run.superseded, !run.slots);
 		}
 	}
 	assert_true(at <= JOURNAL_BATCH_RECORDS_MAX);

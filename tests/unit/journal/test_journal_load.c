@@ -137,16 +137,19 @@ static void an_append_that_finds_no_room_for_old_records_names_a_stripe_to_resyn
 	uint64_t stripe = 99;
 	unsigned n = 0;
 	rings_init(&r, 6);
-	for (; n * 33 + 33 <= rings_blocks(&r); n++)
+	for (; n * 33 + 33 + 1 + rings_blocks(&r) / 16 <= rings_blocks(&r); n++)
 		rings_log(&r, 0, 10 + n, rings_row(0, 16, 1), 10);
 	rings_reboot(&r);
 	assert_false(journal_wants_resync(r.j, &stripe));
 	rings_append(&r, &x, 0, 1, rings_row(0, 16, 1), 20);
 	assert_true(journal_wants_resync(r.j, &stripe));
 	assert_int_equal(stripe, 10);
-	journal_forget(r.j, stripe);
-	assert_true(journal_wants_flush(r.j));
-	rings_flushed(&r);
+	while (journal_wants_resync(r.j, &stripe)) {
+		journal_forget(r.j, stripe);
+		assert_true(journal_wants_flush(r.j));
+		rings_flushed(&r);
+	}
+	assert_true(stripe < 13); /* not all of them */
 	assert_int_equal(rings_wait(&r, &x), 0);
 	rings_fini(&r);
 }
@@ -170,7 +173,7 @@ static void spoiled_rings_are_harmless(void **unused)
 		rings_reboot(&r);
 		for (unsigned i = 0; i < 8; i++)
 			if (journal_find(r.j, 0, i, i, &f))
-				assert_true(f.parity[0] == i && f.written_slots == 3);
+				assert_true(f.block[RINGS_PARITY][0] == i && f.slots == 7);
 		rings_log(&r, 0, 20, rings_row(0, 1, 1), 9);
 		rings_reboot(&r);
 		assert_true(rings_found(&r, 0, 20, 0, 9));
@@ -187,10 +190,12 @@ static void data_that_look_like_a_batch_are_not_taken_for_one(void **unused)
 	rings_init(&r, 8);
 	uint8_t *fake = mem_alloc_blocks(2 * BLOCK_BYTES);
 	struct journal_run run = rings_row(3, 1, 1);
-	struct journal_append forged = {.stripe = 40, .runs = &run, .run_count = 1};
+	struct journal_append forged = {
+		.stripe = 40, .members = 1, .number = 900, .runs = &run, .run_count = 1};
 	uint32_t bytes = journal_disk_record_encode(&forged, 0, fake);
 	struct journal_disk_batch batch = {.seq = 1000,
 		.tail = 1000,
+		.number = 900,
 		.at = 1, /* where the payload will lie */
 		.payload_blocks = 2,
 		.record_count = 1,
@@ -198,6 +203,7 @@ static void data_that_look_like_a_batch_are_not_taken_for_one(void **unused)
 	journal_disk_batch_encode(member_super(r.members[0]), 12345, &batch, fake);
 	x.iov = (struct iovec){fake, 2 * BLOCK_BYTES};
 	x.a = (struct journal_append){.stripe = 5,
+		.members = 1,
 		.runs = &x.run,
 		.run_count = 1,
 		.iov = &x.iov,

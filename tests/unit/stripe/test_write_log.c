@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Sweep: the power is cut at every write of short workloads of partial writes, and then a member is
- * lost as well, any of them. What was at rest (flushed, and not written since) reads as it was;
- * what was written since, but for rows that were written in full, reads as before or as one of
- * those writes left it; and where logged() of a write has run, as that one left it or a later one,
- * unless the log's own member is the lost one. Without the log that is not so: the last tests say that the sweep can fail.
- */
+/* Sweep: the power is cut at every write of short workloads of partial writes, and then as many
+ * members are lost as well as the level bears, any of them. What was at rest (flushed, and not
+ * written since) reads as it was; what was written since, but for rows that were written in full,
+ * reads as before or as one of those writes left it; and where logged() of a write has run, as that
+ * one left it or a later one, unless all of the log's own members are lost. Without the log that is
+ * not so: the tests of that say that the sweep can fail. */
 #include "rig.h"
 
 #include <string.h>
@@ -18,6 +18,7 @@
 #define NOBODY       UINT32_MAX
 
 struct shape {
+	enum raid_level level;
 	unsigned members, chunk_blocks;
 	enum pi_type pi;
 };
@@ -46,7 +47,7 @@ struct outcome {
 
 static struct rig *rig_for(const struct shape *s, bool journal, uint64_t seed)
 {
-	return rig_new(&(struct rig_config){.level = RAID_RAID5,
+	return rig_new(&(struct rig_config){.level = s->level,
 		.members = s->members,
 		.chunk_blocks = s->chunk_blocks,
 		.stripes = STRIPES,
@@ -154,12 +155,15 @@ static bool block_is_known(struct rig *rig, const struct versions *v, unsigned b
 	return known == 0xff;
 }
 
-/* With the member of the parity. */
+/* With the members of the parities. */
 static bool log_is_lost(const struct rig *rig, unsigned b)
 {
 	const struct geometry *g = &rig->geometry;
 	uint64_t stripe = b / geometry_stripe_blocks(g);
-	return rig->missing >> geometry_member(g, stripe, geometry_data_slots(g)) & 1;
+	for (unsigned slot = geometry_data_slots(g); slot < geometry_slots(g); slot++)
+		if (!(rig->missing >> geometry_member(g, stripe, slot) & 1))
+			return false;
+	return true;
 }
 
 static void look(struct rig *rig, const struct versions *v, struct outcome *out)
@@ -180,10 +184,12 @@ struct sweep {
 	bool journal;
 	uint32_t missing; /* a member that is missing before the cut, or NOBODY */
 	bool cut_again;   /* the recovery is cut as well, at its n-th write */
+	bool lose_later;  /* members are lost only then */
 	uint64_t seed;
 };
 
-/* One run, cut at write @n, member @lost lost then. False: the workload ended before. */
+/* One run, cut at write @n, the members of the mask @lost are lost then. False: the workload ended
+ * before. */
 static bool run(const struct sweep *s, unsigned n, uint32_t lost, struct outcome *out)
 {
 	struct versions v = {0};
@@ -194,9 +200,9 @@ static bool run(const struct sweep *s, unsigned n, uint32_t lost, struct outcome
 	rig_power_cut_after(rig, n);
 	workload(rig, &v, s->seed);
 	bool cut = sim_world_power_is_cut(rig->world);
-	if (lost != NOBODY)
-		rig->missing |= 1u << lost;
-	rig_reboot_cut(rig, s->cut_again ? n % 7 : UINT64_MAX / 2);
+	rig->missing |= s->lose_later ? 0 : lost;
+	rig_reboot_cut(rig, s->cut_again ? (n + lost) % 7 : UINT64_MAX / 2);
+	rig->missing |= lost;
 	if (sim_world_power_is_cut(rig->world))
 		rig_reboot(rig);
 	rig_power_cut_after(rig, UINT64_MAX / 2);
@@ -206,39 +212,51 @@ static bool run(const struct sweep *s, unsigned n, uint32_t lost, struct outcome
 	return cut;
 }
 
-/* Cut at every write; the member that is lost takes turns, so that in the end each met many. */
+/* The @turn-th choice of as many members as may be lost beside those that are missing. */
+static uint32_t losers(const struct sweep *s, unsigned turn)
+{
+	unsigned members = s->shape.members, first = turn % members;
+	uint32_t missing = s->missing == NOBODY ? 0 : 1u << s->missing;
+	if (s->shape.level == RAID_RAID5)
+		return missing ? 0 : 1u << first;
+	while (missing >> first & 1)
+		first = (first + 1) % members;
+	unsigned second = (first + 1 + turn / members % (members - 1)) % members;
+	return missing ? 1u << first : 1u << first | 1u << second;
+}
+
+/* Cut at every write; the members that are lost take turns, so that in the end each met many. */
 static struct outcome sweep(const struct sweep *s)
 {
 	struct outcome out = {0};
 	bool cut = true;
 	for (unsigned n = 0; cut; n++) {
-		if (s->missing != NOBODY) {
-			cut = run(s, n, NOBODY, &out);
-			continue;
-		}
 		cut = false;
-		for (unsigned i = 0; i < 2; i++)
-			cut |= run(s, n, (2 * n + i) % s->shape.members, &out);
+		for (unsigned i = 0; i < (s->missing == NOBODY ? 2 : 1); i++)
+			cut |= run(s, n, losers(s, 2 * n + i), &out);
 	}
 	return out;
 }
 
-static const unsigned widths[] = {3, 4, 8};
+static const unsigned raid5_widths[] = {3, 4, 8, 0}, raid6_widths[] = {4, 5, 6, 8, 0};
 static const enum pi_type kinds[] = {PI_NONE, PI_T10, PI_CRC32C};
 
-static void sweep_shapes(struct sweep *s)
+static void sweep_shapes(struct sweep *s, enum raid_level level)
 {
+	const unsigned *widths = level == RAID_RAID5 ? raid5_widths : raid6_widths;
 	unsigned cuts = 0, answered = 0;
-	for (unsigned w = 0; w < 3; w++) {
+	for (unsigned w = 0; widths[w]; w++) {
 		for (unsigned k = 0; k < 3; k++) {
-			s->shape = (struct shape){widths[w], 1u << (w + k) % 3, kinds[k]};
+			s->shape = (struct shape){level, widths[w], 1u << (w + k) % 3, kinds[k]};
 			s->seed++;
 			struct outcome out = sweep(s);
 			/* Of full rows only what is at rest is promised. */
 			if (out.rest || ((out.lost || out.gone) && s->shape.members == 8))
-				fail_msg("%u members, chunk %u, pi %u, seed %llu: %u blocks lost, "
-					 "%u of them at rest; %u answered ones gone",
-					s->shape.members, s->shape.chunk_blocks, s->shape.pi,
+				fail_msg(
+					"%s, %u members, chunk %u, pi %u, seed %llu: %u blocks lost, "
+					"%u of them at rest; %u answered ones gone",
+					raid_level_name(level), s->shape.members,
+					s->shape.chunk_blocks, s->shape.pi,
 					(unsigned long long)s->seed, out.lost, out.rest, out.gone);
 			cuts += out.cuts;
 			answered += out.answered;
@@ -252,27 +270,27 @@ static void nothing_is_lost_by_a_power_cut_and_the_loss_of_any_member(void **unu
 {
 	(void)unused;
 	struct sweep s = {.journal = true, .missing = NOBODY, .seed = 100};
-	sweep_shapes(&s);
+	sweep_shapes(&s, RAID_RAID5);
 }
 
 static void nothing_is_lost_where_the_recovery_is_cut_as_well(void **unused)
 {
 	(void)unused;
 	struct sweep s = {.journal = true, .missing = NOBODY, .cut_again = true, .seed = 200};
-	sweep_shapes(&s);
+	sweep_shapes(&s, RAID_RAID5);
 }
 
 static void a_degraded_array_loses_nothing_by_a_power_cut(void **unused)
 {
 	(void)unused;
 	struct sweep s = {.journal = true, .missing = 1, .seed = 300};
-	sweep_shapes(&s);
+	sweep_shapes(&s, RAID_RAID5);
 }
 
 static void without_the_log_blocks_at_rest_are_lost(void **unused)
 {
 	(void)unused;
-	struct sweep s = {.missing = NOBODY, .seed = 400, .shape = {4, 2, PI_NONE}};
+	struct sweep s = {.missing = NOBODY, .seed = 400, .shape = {RAID_RAID5, 4, 2, PI_NONE}};
 	unsigned rest = 0;
 	for (unsigned i = 0; i < 5; i++, s.seed++)
 		rest += sweep(&s).rest;
@@ -282,7 +300,51 @@ static void without_the_log_blocks_at_rest_are_lost(void **unused)
 static void without_the_log_a_degraded_array_loses_blocks_at_rest(void **unused)
 {
 	(void)unused;
-	struct sweep s = {.missing = 1, .seed = 500, .shape = {4, 2, PI_NONE}};
+	struct sweep s = {.missing = 1, .seed = 500, .shape = {RAID_RAID5, 4, 2, PI_NONE}};
+	unsigned rest = 0;
+	for (unsigned i = 0; i < 5; i++, s.seed++)
+		rest += sweep(&s).rest;
+	assert_true(rest > 0);
+}
+
+/* ---- two parities ---- */
+
+static void raid6_loses_nothing_by_a_power_cut_and_the_loss_of_any_two_members(void **unused)
+{
+	(void)unused;
+	struct sweep s = {.journal = true, .missing = NOBODY, .seed = 600};
+	sweep_shapes(&s, RAID_RAID6);
+}
+
+static void raid6_loses_nothing_where_the_recovery_is_cut_as_well(void **unused)
+{
+	(void)unused;
+	struct sweep s = {.journal = true, .missing = NOBODY, .cut_again = true, .seed = 700};
+	sweep_shapes(&s, RAID_RAID6);
+}
+
+static void raid6_loses_nothing_where_members_are_lost_in_the_midst_of_recovery(void **unused)
+{
+	(void)unused;
+	struct sweep s = {.journal = true,
+		.missing = NOBODY,
+		.cut_again = true,
+		.lose_later = true,
+		.seed = 800};
+	sweep_shapes(&s, RAID_RAID6);
+}
+
+static void a_degraded_raid6_loses_nothing_by_a_power_cut_and_the_loss_of_another(void **unused)
+{
+	(void)unused;
+	struct sweep s = {.journal = true, .missing = 1, .seed = 900};
+	sweep_shapes(&s, RAID_RAID6);
+}
+
+static void without_the_log_raid6_loses_blocks_at_rest(void **unused)
+{
+	(void)unused;
+	struct sweep s = {.missing = NOBODY, .seed = 1000, .shape = {RAID_RAID6, 5, 2, PI_NONE}};
 	unsigned rest = 0;
 	for (unsigned i = 0; i < 5; i++, s.seed++)
 		rest += sweep(&s).rest;
@@ -297,6 +359,14 @@ int main(void)
 		cmocka_unit_test(a_degraded_array_loses_nothing_by_a_power_cut),
 		cmocka_unit_test(without_the_log_blocks_at_rest_are_lost),
 		cmocka_unit_test(without_the_log_a_degraded_array_loses_blocks_at_rest),
+		cmocka_unit_test(
+			raid6_loses_nothing_by_a_power_cut_and_the_loss_of_any_two_members),
+		cmocka_unit_test(raid6_loses_nothing_where_the_recovery_is_cut_as_well),
+		cmocka_unit_test(
+			raid6_loses_nothing_where_members_are_lost_in_the_midst_of_recovery),
+		cmocka_unit_test(
+			a_degraded_raid6_loses_nothing_by_a_power_cut_and_the_loss_of_another),
+		cmocka_unit_test(without_the_log_raid6_loses_blocks_at_rest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
