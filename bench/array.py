@@ -26,6 +26,7 @@ from common import Failure, run
 MEMBERS = 4
 LOG_CASES = [("4K random write, depth 1", "randwrite", "4k", 1),
              ("4K random write, depth 16", "randwrite", "4k", 16),
+             ("64K random write, depth 1", "randwrite", "64k", 1),
              ("64K random write, depth 8", "randwrite", "64k", 8),
              ("192K random write (full stripes), depth 4", "randwrite", "192k", 4)]
 FOREGROUND = [("4K random read, depth 4", "randread", "4k", 4),
@@ -185,6 +186,25 @@ def measure_foreground(args, volume):
     return rows
 
 
+def measure_all(args, undo):
+    def wanted(part):
+        return args.only in (None, part)
+
+    result = {"log": measure_log(args, undo) if wanted("log") else [],
+              "background": [], "foreground": []}
+    if args.only == "log":
+        return result
+    volume = Volume(args, undo, "care")
+    if wanted("scrub"):
+        result["background"].append(measure_background(args, volume, "scrub", scrub_once))
+    if wanted("rebuild"):
+        result["background"].append(measure_background(
+            args, volume, "rebuild (reads three, writes one)", rebuild_once))
+    if wanted("foreground"):
+        result["foreground"] = measure_foreground(args, volume)
+    return result
+
+
 # ---- showing ----
 
 def print_all(result):
@@ -211,6 +231,8 @@ def parse_args():
     p.add_argument("--seconds", type=int, default=3, help="of each measurement")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seed", type=int, default=20261)
+    p.add_argument("--only", choices=["log", "scrub", "rebuild", "foreground"], metavar="PART",
+                   help="log, scrub, rebuild or foreground")
     p.add_argument("--json", metavar="FILE", help="write the results there too")
     return p.parse_args()
 
@@ -221,12 +243,7 @@ def main():
     with contextlib.ExitStack() as undo:
         args.top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
         undo.callback(shutil.rmtree, args.top, ignore_errors=True)
-        result = {"log": measure_log(args, undo)}
-        volume = Volume(args, undo, "care")
-        result["background"] = [
-            measure_background(args, volume, "scrub", scrub_once),
-            measure_background(args, volume, "rebuild (reads three, writes one)", rebuild_once)]
-        result["foreground"] = measure_foreground(args, volume)
+        result = measure_all(args, undo)
     print(f"members on {args.dir}; file of {args.file_mib} MiB on raid5 of {MEMBERS}, t10; "
           f"{args.rounds} rounds, {args.seconds} s each; seed {args.seed}\n")
     print_all(result)
