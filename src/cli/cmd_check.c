@@ -43,7 +43,7 @@ static const char usage[] =
 	"  --chunk SIZE      4K to 1M, a power of two (default 64K)\n"
 	"  --pi TYPE         none, t10 (default), crc32c or crc64\n"
 	"  --pi-check WHO    device or none (default)\n"
-	"  --write-hole HOW  journal (default for raid5) or bitmap\n"
+	"  --write-hole HOW  journal (default with parity) or bitmap\n"
 	"  --dir DIR         where to make the scratch folder (default: TMPDIR, or /var/tmp)\n"
 	"  --keep            leave the volume there\n"
 	"  --json            the verdict as JSON; what CMD prints goes to stderr\n"

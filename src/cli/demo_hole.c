@@ -3,7 +3,7 @@
  * member is gone. What has become of files that nobody touched, which only shared stripes with it?
  *
  * The same writes, the same cut and the same loss, on a volume that has marks alone and on one that
- * keeps the partial-parity log; beside them the cut alone and the loss alone, which must do no
+ * keeps the partial-write log; beside them the cut alone and the loss alone, which must do no
  * harm. The members are files whose unflushed writes the injected power cut keeps, tears or loses,
  * as a disk's cache would. No buffer changes in flight: this damage needs no mutator. */
 #include <errno.h>
@@ -171,7 +171,7 @@ static bool has_no_part(const char *name)
 }
 
 const struct demo_study demo_write_hole = {.name = "write-hole",
-	.summary = "a power cut and a lost member, without and with the partial-parity log",
+	.summary = "a power cut and a lost member, without and with the partial-write log",
 	.run = run,
 	.has_part = has_no_part,
 	.notes =

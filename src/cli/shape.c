@@ -106,8 +106,8 @@ int shape_check(const struct shape *s)
 		return cli_usage(
 			"--pi-check device has nothing to check without PI: choose a --pi");
 	if (s->write_hole_given && s->options.write_hole == SUPER_HOLE_JOURNAL &&
-		s->options.level != RAID_RAID5)
-		return cli_usage("--write-hole journal is for raid5: %s has no such log",
+		volume_default_write_hole(s->options.level) != SUPER_HOLE_JOURNAL)
+		return cli_usage("--write-hole journal is for levels with parity: %s has none",
 			raid_level_name(s->options.level));
 	return -1;
 }
@@ -126,8 +126,8 @@ static void fill_defaults(struct shape *s, char *const *paths, unsigned count)
 		s->options.members = count > 1 ? count : default_members(s->options.level);
 	if (!s->options.size_bytes && !is_list)
 		s->options.size_bytes = UINT64_C(1) << 30;
-	if (!s->write_hole_given && s->options.level == RAID_RAID5)
-		s->options.write_hole = SUPER_HOLE_JOURNAL;
+	if (!s->write_hole_given)
+		s->options.write_hole = volume_default_write_hole(s->options.level);
 }
 
 static int format_volume(char *const *paths, unsigned count, struct errmsg *why)

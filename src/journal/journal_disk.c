@@ -19,7 +19,7 @@
 #include "base/endian.h"
 
 #define AREA_MAGIC  "SFSJRNAL"
-#define BATCH_MAGIC "SFSPPLOG"
+#define BATCH_MAGIC "SFSPWLOG"
 
 enum area_offset {
 	AREA_CRC = 8,

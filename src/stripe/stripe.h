@@ -34,7 +34,7 @@ struct stripe_config {
 	enum pi_type pi;
 	struct member *members[RAID_MAX_MEMBERS]; /* borrowed; NULL: missing */
 	struct intent_log *intent;                /* borrowed */
-	struct journal *journal;                  /* borrowed; NULL: no partial-parity log */
+	struct journal *journal;                  /* borrowed; NULL: no partial-write log */
 	/* What members do wrong; engine thread, must not block. May be NULL (then @fail too). */
 	const struct stripe_member_hooks *hooks; /* borrowed */
 	void *hooks_ctx;
@@ -151,7 +151,7 @@ enum stripe_check_mode {
 	STRIPE_REPAIR,  /* rebuild what PI shows wrong where that verifies, then make parity and
 			* mirrors agree (without PI: data, and the first mirror, count as right) */
 	STRIPE_RESYNC,  /* after a crash, of a stripe in doubt (else nothing is done): as REPAIR,
-			* but parity is made from the partial-parity log where that knows the row,
+			* but parity is made from the partial-write log where that knows the row,
 			* and a block whose guard fails and that parity cannot rebuild had been
 			* overwritten: it gets a new tuple. Ends the doubt. */
 	STRIPE_REBUILD, /* write to check->member all that it should hold of a stripe for which it

@@ -51,17 +51,17 @@ static int check_pi(const struct volume_create_options *o, struct errmsg *why)
 
 enum super_write_hole volume_default_write_hole(enum raid_level level)
 {
-	return level == RAID_RAID5 ? SUPER_HOLE_JOURNAL : SUPER_HOLE_BITMAP;
+	return level == RAID_RAID5 || level == RAID_RAID6 ? SUPER_HOLE_JOURNAL : SUPER_HOLE_BITMAP;
 }
 
 static int check_write_hole(const struct volume_create_options *o, struct errmsg *why)
 {
-	if (o->write_hole == SUPER_HOLE_BITMAP || o->level == RAID_RAID5)
+	if (o->write_hole == SUPER_HOLE_BITMAP ||
+		volume_default_write_hole(o->level) == SUPER_HOLE_JOURNAL)
 		return 0;
 	return errmsg_set(why, -EINVAL,
-		"the partial-parity log is for raid5: %s has %s (write-hole bitmap)",
-		raid_level_name(o->level),
-		o->level == RAID_SINGLE || o->level == RAID_RAID1 ? "no parity" : "no such log");
+		"the partial-write log is for levels with parity: %s has none (write-hole bitmap)",
+		raid_level_name(o->level));
 }
 
 static int check_size(const struct volume_create_options *o, struct errmsg *why)

@@ -67,7 +67,7 @@ int assemble_members(struct io_engine *io, const struct volume_open_options *opt
 	struct assembled *out, struct errmsg *why);
 void assembled_release(struct assembled *a);
 
-/* ---- the partial-parity log, where there is one ---- */
+/* ---- the partial-write log, where there is one ---- */
 
 static inline void hole_set_member(struct volume *v, unsigned index, struct member *m)
 {

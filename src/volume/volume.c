@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A volume's life: open, serve, close.
  *
- *	open:	members that are up to date (assemble.c) -> intent log, partial-parity log
+ *	open:	members that are up to date (assemble.c) -> intent log, partial-write log
  *		-> system area -> generation (I2) -> stripe engine -> engine thread
  *		-> members that come back (join.c) -> spares -> work thread
  *	close:	no more background work -> flush -> end the threads -> clear the marks
@@ -97,7 +97,7 @@ static void take_members(struct volume *v, struct assembled *found)
 	}
 }
 
-/* After a clean end what the partial-parity log holds is of the past: it begins anew. */
+/* After a clean end what the partial-write log holds is of the past: it begins anew. */
 static int load_journal(struct volume *v, struct errmsg *why)
 {
 	if (v->super.write_hole != SUPER_HOLE_JOURNAL)

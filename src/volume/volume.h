@@ -41,7 +41,7 @@ struct volume_create_options {
 	uint64_t system_bytes;                                      /* 0: chosen from the size */
 	bool force;                                                 /* overwrite what is there */
 	const char *label;                                          /* may be NULL */
-	enum super_write_hole write_hole;                           /* JOURNAL: raid5 only */
+	enum super_write_hole write_hole;                           /* JOURNAL: raid5, raid6 */
 	void (*progress)(void *ctx, uint64_t done, uint64_t total); /* may be NULL */
 	void *progress_ctx;
 };

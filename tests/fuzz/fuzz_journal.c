@@ -16,7 +16,7 @@
 
 enum flag { FLAG_SEAL = 1, FLAG_BEGIN = 2 };
 
-static const uint8_t area_magic[] = "SFSJRNAL", batch_magic[] = "SFSPPLOG";
+static const uint8_t area_magic[] = "SFSJRNAL", batch_magic[] = "SFSPWLOG";
 
 static void block_seal(uint8_t *block)
 {

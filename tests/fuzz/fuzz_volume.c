@@ -172,7 +172,7 @@ static void seal_ring(struct vw_trial *trial, const struct step *step)
 		uint8_t block[BLOCK_BYTES];
 		uint64_t at = super->journal.offset_bytes + i * UINT64_C(4096);
 		if (vw_member_peek(trial, 0, step->member, at, block, BLOCK_BYTES) != BLOCK_BYTES ||
-			(memcmp(block, "SFSJRNAL", 8) != 0 && memcmp(block, "SFSPPLOG", 8) != 0))
+			(memcmp(block, "SFSJRNAL", 8) != 0 && memcmp(block, "SFSPWLOG", 8) != 0))
 			continue;
 		put_le32(block + 8, 0);
 		put_le32(block + 8, crc32c(block, BLOCK_BYTES));

@@ -22,7 +22,7 @@ const struct vw_shape vw_shapes[] = {
 	{"raid1-crc32c", RAID_RAID1, 2, PI_CRC32C, SUPER_HOLE_BITMAP},
 	{"single-t10", RAID_SINGLE, 1, PI_T10, SUPER_HOLE_BITMAP},
 	{"raid5-none", RAID_RAID5, 3, PI_NONE, SUPER_HOLE_BITMAP},
-	{"raid6-t10", RAID_RAID6, 4, PI_T10, SUPER_HOLE_BITMAP},
+	{"raid6-t10", RAID_RAID6, 4, PI_T10, SUPER_HOLE_JOURNAL},
 };
 const unsigned vw_shape_count = sizeof(vw_shapes) / sizeof(*vw_shapes);
 
