@@ -252,9 +252,8 @@ static void sweep_shapes(struct sweep *s, enum raid_level level)
 			struct outcome out = sweep(s);
 			/* Of full rows only what is at rest is promised. */
 			if (out.rest || ((out.lost || out.gone) && s->shape.members == 8))
-				fail_msg(
-					"%s, %u members, chunk %u, pi %u, seed %llu: %u blocks lost, "
-					"%u of them at rest; %u answered ones gone",
+				fail_msg("%s, %u members, chunk %u, pi %u, seed %llu: %u blocks "
+					 "lost, %u of them at rest; %u answered ones gone",
 					raid_level_name(level), s->shape.members,
 					s->shape.chunk_blocks, s->shape.pi,
 					(unsigned long long)s->seed, out.lost, out.rest, out.gone);
