@@ -135,7 +135,8 @@ void journal_flush_failed(struct journal *j, int err);
 /* An append waits for room that a stripe holds which was found at load and is not yet forgotten. */
 bool journal_wants_resync(const struct journal *j, uint64_t *stripe);
 
-/* A member has gone (NULL) or come (formatted); appends that wait for one that has gone end with
+/* A member has gone (NULL) or come (formatted, before it was said to be back: what a ring lacks
+ * counts); appends that wait for one that has gone end with
  * -ENODEV, from within this call but for those that are being written. It stays open until
  * journal_busy() is false. */
 void journal_set_member(struct journal *j, unsigned index, struct member *m);

@@ -210,11 +210,15 @@ static uint64_t seed_of(const struct options *o, const struct sweep_case *c, uns
 
 /* ---- cases ---- */
 
+static bool has_parity(const struct volume *v)
+{
+	return v->level == RAID_RAID5 || v->level == RAID_RAID6;
+}
+
 static unsigned cases_add(struct sweep_case *cases, unsigned n, const struct volume *v)
 {
 	for (unsigned p = 0; p < COUNT(pi_types); p++) {
-		for (unsigned journal = 0; journal < (v->level == RAID_RAID5 ? 2u : 1u);
-			journal++) {
+		for (unsigned journal = 0; journal < (has_parity(v) ? 2u : 1u); journal++) {
 			for (unsigned t = 0; t < LIFE_TROUBLES; t++) {
 				if (t != LIFE_HEALTHY && v->level == RAID_SINGLE)
 					continue;
@@ -265,7 +269,7 @@ static const char *control_name(const struct sweep_case *c)
 
 static const char *hole_name(const struct sweep_case *c)
 {
-	return c->volume.level != RAID_RAID5 ? "" : c->journal ? ", journal" : ", bitmap";
+	return !has_parity(&c->volume) ? "" : c->journal ? ", journal" : ", bitmap";
 }
 
 static void report_tap(const struct sweep_case *c)
@@ -288,9 +292,9 @@ static void report_json(const struct sweep_case *c)
 	printf("{\"sweep\":\"cuts\",\"case\":%u,\"level\":\"%s\",\"members\":%u,\"pi\":\"%s\","
 	       "\"write_hole\":\"%s\",\"trouble\":\"%s\",\"control\":\"%s\",",
 		c->number, raid_level_name(c->volume.level), c->volume.members, pi_name(c->pi),
-		c->volume.level != RAID_RAID5 ? "-"
-		: c->journal                  ? "journal"
-					      : "bitmap",
+		!has_parity(&c->volume) ? "-"
+		: c->journal            ? "journal"
+					: "bitmap",
 		life_trouble_name(c->trouble), is_control(c) ? control_name(c) : "");
 	printf("\"lives\":%llu,\"instants\":%llu,\"cuts\":%llu,\"second_cuts\":%llu,"
 	       "\"losses\":%llu,\"bytes\":%llu,\"unprotected\":%llu,\"violations\":%llu}\n",
