@@ -320,6 +320,21 @@ static bool parity_agrees(struct check_op *op, unsigned row)
 	return true;
 }
 
+/* Of a row that was read as a whole, and whose parities do not fit. */
+static void examine_parity(struct check_op *op, unsigned row)
+{
+	const struct parity_code code = check_code(op);
+	void *blocks[RAID_MAX_SLOTS];
+	rows_add(&op->check->parity_bad, row);
+	for (unsigned slot = 0; slot < op->eng->slots; slot++)
+		if (!is_readable(op, slot, row))
+			return;
+	check_row(op, row, blocks);
+	int wrong = parity_locate_error(&code, blocks, BLOCK_BYTES);
+	if (wrong >= 0)
+		rows_add(&op->check->wrong[wrong], row);
+}
+
 /* Nothing is tried where it is only looked at: but what more is wrong, or missing, than the level
  * can make good is lost. */
 static void examine_loss(struct check_op *op, unsigned row)
@@ -341,7 +356,7 @@ static void examine(struct check_op *op)
 			examine_guards(op, slot);
 	for (unsigned row = 0; row < check_rows(op); row++) {
 		if (check_with_parity(op) && !parity_agrees(op, row))
-			rows_add(&op->check->parity_bad, row);
+			examine_parity(op, row);
 		else if (!check_with_parity(op) && !mirrors_agree(op, row))
 			rows_add(&op->check->mirror_bad, row);
 		if (op->check->mode == STRIPE_CHECK)

@@ -170,6 +170,7 @@ struct stripe_check {
 	struct rows mirror_bad;                 /* raid1: rows where copies differ */
 	struct rows parity_bad; /* rows of which a parity is not that of the data (compared only
 				 * where all data could be read) */
+	struct rows wrong[RAID_MAX_SLOTS];   /* of these, where two parities tell which block is */
 	struct rows rebuilt[RAID_MAX_SLOTS]; /* REPAIR, RESYNC: written back */
 	struct rows lost[RAID_MAX_SLOTS];    /* data beyond repair */
 	/* Where the caller wants to look at the bytes (inspect): slots * chunk bytes and

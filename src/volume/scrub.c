@@ -70,15 +70,24 @@ static int only_bad_slot(
 	return *count == 1 ? found : -1;
 }
 
+/* The one that two parities agree on; -1 where they do not. */
+static int located_slot(const struct geometry *g, const struct stripe_check *c, unsigned row)
+{
+	for (unsigned slot = 0; slot < geometry_slots(g); slot++)
+		if (rows_has(&c->wrong[slot], row))
+			return (int)slot;
+	return -1;
+}
+
+/* Whose guard is bad; where every guard is good, what two parities say, or the only parity. */
 static int wrong_slot(const struct scrub *s, const struct stripe_check *c, unsigned row)
 {
+	const struct geometry *g = shape_of(s);
 	unsigned count;
-	if (!has_pi(s))
-		return -1;
-	int slot = only_bad_slot(shape_of(s), c, row, &count);
-	return count == 0 && geometry_parity_slots(shape_of(s)) == 1 /* of two, which one? */
-		       ? (int)geometry_data_slots(shape_of(s))
-		       : slot;
+	int bad = only_bad_slot(g, c, row, &count), located = located_slot(g, c, row);
+	if (count || located >= 0)
+		return count ? bad : located;
+	return has_pi(s) && geometry_parity_slots(g) == 1 ? (int)geometry_data_slots(g) : -1;
 }
 
 static bool any_rebuilt(const struct geometry *g, const struct stripe_check *c, unsigned row)

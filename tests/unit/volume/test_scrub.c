@@ -75,6 +75,28 @@ static void without_pi_nobody_knows_which_block_of_a_row_is_wrong(void **unused)
 	rig_free(rig);
 }
 
+static void two_parities_tell_which_block_is_wrong_and_no_more_than_one(void **unused)
+{
+	(void)unused;
+	struct rig *rig = filled_rig(RAID_RAID6, 4, PI_NONE);
+	const struct geometry *g = volume_geometry(rig->v);
+	for (unsigned slot = 0; slot < 4; slot++)
+		spoil_block(rig, 5, slot, slot);
+	spoil_block(rig, 6, 1, 2);
+	spoil_block(rig, 6, 3, 2);
+	struct scrub_result result = scrub(rig, false);
+	assert_int_equal(result.damage_count, 5);
+	for (unsigned slot = 0; slot < 4; slot++) {
+		assert_int_equal(result.damage[slot].kind, SCRUB_PARITY);
+		assert_int_equal(result.damage[slot].row, slot);
+		assert_int_equal(result.damage[slot].member, geometry_member(g, 5, slot));
+	}
+	assert_int_equal(result.damage[4].stripe, 6);
+	assert_int_equal(result.damage[4].member, -1);
+	scrub_result_free(&result);
+	rig_free(rig);
+}
+
 static void with_pi_the_guard_tells_which_block_is_wrong(void **unused)
 {
 	(void)unused;
@@ -273,6 +295,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_healthy_volume_has_no_damage),
 		cmocka_unit_test(without_pi_nobody_knows_which_block_of_a_row_is_wrong),
+		cmocka_unit_test(two_parities_tell_which_block_is_wrong_and_no_more_than_one),
 		cmocka_unit_test(with_pi_the_guard_tells_which_block_is_wrong),
 		cmocka_unit_test(with_pi_a_wrong_mirror_is_told_from_the_right_one),
 		cmocka_unit_test(repair_with_pi_brings_the_data_back),
