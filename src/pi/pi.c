@@ -112,16 +112,20 @@ void pi_generate(enum pi_type type, const void *data, uint32_t blocks, uint64_t 
 
 void pi_fill_escape(enum pi_type type, uint32_t blocks, uint8_t *tuples)
 {
-	const struct pi_tuple escape = {.app_tag = PI_APP_ESCAPE};
-	if (type == PI_NONE) /* @tuples may be NULL, to which not even 0 can be added */
-		return;
-	for (uint32_t i = 0; i < blocks; i++, tuples += pi_tuple_bytes(type))
-		pi_encode(type, &escape, tuples);
+	if (type != PI_NONE) /* else @tuples may be NULL */
+		memset(tuples, 0xff, (size_t)blocks * pi_tuple_bytes(type));
 }
 
 bool pi_is_escape(enum pi_type type, const uint8_t *tuple)
 {
-	return type != PI_NONE && get_be16(tuple + layout_of(type)->guard_bytes) == PI_APP_ESCAPE;
+	static const uint8_t escape[PI_MAX_TUPLE_BYTES] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	return type != PI_NONE && memcmp(tuple, escape, pi_tuple_bytes(type)) == 0;
+}
+
+static bool app_tag_is_escape(const struct pi_layout *l, const uint8_t *tuple)
+{
+	return get_be16(tuple + l->guard_bytes) == PI_APP_ESCAPE;
 }
 
 /* Compares the whole field, so that damage in bytes that are always 0 is found too. */
@@ -144,7 +148,8 @@ enum pi_verdict pi_verify(
 		return PI_ESCAPED;
 	if (!ref_matches(l, member_block, tuple))
 		return PI_BAD_REF;
-	if (get_field(tuple, l->guard_bytes) != pi_guard(type, block, BLOCK_BYTES))
+	if (app_tag_is_escape(l, tuple) ||
+		get_field(tuple, l->guard_bytes) != pi_guard(type, block, BLOCK_BYTES))
 		return PI_BAD_GUARD;
 	return PI_GOOD;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Protection information: one tuple for each block, generated and verified.
  * Owner thread: none; pure functions, any thread.
- * Invariants: I1 an encoded tuple whose application tag is FFFF is never checked ("escape"; T10
- *   SBC-4, NVMe NVM Command Set 1.0 section 5.2): we use it for blocks never written, since an
- *   all-zero block has the T10 guard 0000 and a zeroed tuple would pass. I2 the order of checks is
- *   escape, ref tag, guard.
+ * Invariants: I1 an encoded tuple of bytes FF is never checked ("escape"): it stands for a block
+ *   never written, since an all-zero block has the T10 guard 0000 and a zeroed tuple would pass. Of
+ *   type 1 protection T10 (SBC-4; NVMe NVM Command Set 1.0, section 5.2) asks for no more than an
+ *   application tag FFFF; we never store one beside anything else, and two bytes that rotted shall
+ *   not turn a block into zeros: such a tuple is damage. I2 the order of checks is escape, ref tag,
+ *   guard.
  * May use: base, isa-l. Must not know: members, files, I/O. */
 #ifndef STABLEFS_PI_PI_H
 #define STABLEFS_PI_PI_H
@@ -64,8 +66,8 @@ void pi_fill_escape(enum pi_type type, uint32_t blocks, uint8_t *tuples);
 
 bool pi_is_escape(enum pi_type type, const uint8_t *tuple);
 
-/* Check one block against its encoded tuple. Application tags other than the escape are not
- * looked at. PI_NONE: PI_GOOD. */
+/* Check one block against its encoded tuple. Of application tags only that of the escape is looked
+ * at: with it, but not an escape, the guard counts as bad. PI_NONE: PI_GOOD. */
 enum pi_verdict pi_verify(
 	enum pi_type type, const void *block, uint64_t member_block, const uint8_t *tuple);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Fuzz target: any bytes as the tuple of any block. Good is what carries the block's own guard and
- * place, and nothing else; the escape is told by its application tag; one flipped bit of the data
+ * place, and nothing else; the escape is a tuple of bytes FF; one flipped bit of the data
  * is never good.
  *
  * The input: type (1 byte), number of the block (8, little-endian), tuple (16), data (the rest;
@@ -22,10 +22,13 @@ struct sample {
 static void judge(const struct sample *s)
 {
 	struct pi_tuple is = pi_decode(s->type, s->tuple), own = pi_decode(s->type, s->own);
-	enum pi_verdict expected = is.app_tag == PI_APP_ESCAPE ? PI_ESCAPED
-				   : is.ref_tag != own.ref_tag ? PI_BAD_REF
-				   : is.guard != own.guard     ? PI_BAD_GUARD
-							       : PI_GOOD;
+	bool escape = true, marked = is.app_tag == PI_APP_ESCAPE;
+	for (unsigned i = 0; i < pi_tuple_bytes(s->type); i++)
+		escape = escape && s->tuple[i] == 0xff;
+	enum pi_verdict expected = escape                            ? PI_ESCAPED
+				   : is.ref_tag != own.ref_tag       ? PI_BAD_REF
+				   : marked || is.guard != own.guard ? PI_BAD_GUARD
+								     : PI_GOOD;
 	enum pi_verdict verdict = pi_verify(s->type, s->data, s->block, s->tuple);
 	/* The bytes above the ref tag of crc32c are not in the decoded tuple. */
 	fuzz_demand(verdict == expected || (expected != PI_ESCAPED && verdict == PI_BAD_REF));

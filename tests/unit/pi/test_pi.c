@@ -175,6 +175,27 @@ static void an_escape_is_never_checked(void **unused)
 	}
 }
 
+/* On the medium these bytes are zeros: what a sector that lost them may give back. */
+static void an_application_tag_alone_is_no_escape(void **unused)
+{
+	(void)unused;
+	static const unsigned guard_bytes[] = {2, 4, 8};
+	for (unsigned t = 0; t < 2; t++) {
+		uint8_t tuple[PI_MAX_TUPLE_BYTES];
+		pi_generate(types[t], data, 1, 5, tuple);
+		memset(tuple + guard_bytes[t], 0xff, 2);
+		assert_false(pi_is_escape(types[t], tuple));
+		assert_int_equal(pi_verify(types[t], data, 5, tuple), PI_BAD_GUARD);
+		assert_int_equal(pi_verify(types[t], data, 6, tuple), PI_BAD_REF);
+		for (unsigned i = 0; i < pi_tuple_bytes(types[t]); i++) {
+			memset(tuple, 0xff, sizeof(tuple));
+			tuple[i] = 0x7f;
+			assert_false(pi_is_escape(types[t], tuple));
+			assert_true(pi_verify(types[t], data, 5, tuple) > PI_ESCAPED);
+		}
+	}
+}
+
 static void a_written_tuple_is_no_escape(void **unused)
 {
 	(void)unused;
@@ -257,6 +278,7 @@ int main(void)
 		cmocka_unit_test(changed_data_fail_the_guard),
 		cmocka_unit_test(a_misdirected_block_fails_by_its_ref_tag_before_its_guard),
 		cmocka_unit_test(an_escape_is_never_checked),
+		cmocka_unit_test(an_application_tag_alone_is_no_escape),
 		cmocka_unit_test(a_written_tuple_is_no_escape),
 		cmocka_unit_test(a_zeroed_tuple_of_a_zeroed_block_passes_only_as_block_zero_of_t10),
 		cmocka_unit_test(no_protection_stores_nothing_and_finds_everything_good),
