@@ -74,11 +74,11 @@ static int log_new(struct io_engine *io, const struct super *super, struct inten
 	list_init(&log->next_waits);
 	list_init(&log->round_syncs);
 	list_init(&log->next_syncs);
-	bool maps = map_init(&log->marks, log->words) & map_init(&log->stale, log->words);
+	bool marks = map_init(&log->marks, log->words), stale = map_init(&log->stale, log->words);
 	log->found = calloc(log->words, sizeof(uint64_t));
 	log->region = calloc(log->regions, sizeof(*log->region));
 	log->image = mem_alloc_blocks(log->image_bytes);
-	if (!maps || !log->found || !log->region || !log->image)
+	if (!marks || !stale || !log->found || !log->region || !log->image)
 		return -ENOMEM;
 	for (uint64_t r = 0; r < log->regions; r++)
 		list_node_init(&log->region[r].node);
