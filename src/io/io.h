@@ -125,9 +125,10 @@ static inline int io_zero(struct io_file *file, uint64_t offset_bytes, uint64_t 
 	return file->engine->ops->zero(file, offset_bytes, len_bytes);
 }
 
-/* A transfer or flush of @file that has not ended @timeout_ns after it was submitted ends with
- * -ETIMEDOUT, and from then on every other one of the file does at once: who waited once does not
- * wait again, until this is called again. The memory of a read that ended so is the caller's again:
+/* A transfer or flush of @file that has not ended @timeout_ns after it was submitted (on io_uring:
+ * handed to the kernel, which a full queue delays) ends with -ETIMEDOUT, and from then on every
+ * other one of the file does at once: who waited once does not wait again, until this is called
+ * again. The memory of a read that ended so is the caller's again:
  * what the medium may still deliver goes elsewhere (where the pages cannot be taken out of its way,
  * because the memory is not private and anonymous, the request waits on). 0: wait for ever (the
  * default). Owner thread. The file may be closed while such requests are still with the kernel. */
