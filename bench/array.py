@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What the array's care costs: the partial-parity log, scrub, rebuild, and work beside others.
+"""What the array's care costs: the partial-write log, scrub, rebuild, and work beside others.
 
 Everything is a ratio within one run, medians over rounds taken in turn:
   log         random writes of a part of a stripe, and of full stripes, on a volume with
@@ -208,7 +208,7 @@ def measure_all(args, undo):
 # ---- showing ----
 
 def print_all(result):
-    print(f"{'partial-parity log':<44}{'journal':>10}{'bitmap':>10}{'ratio':>8}   spread")
+    print(f"{'partial-write log':<44}{'journal':>10}{'bitmap':>10}{'ratio':>8}   spread")
     for r in result["log"]:
         print(f"{r['what']:<44}{r['journal']:>10,.0f}{r['bitmap']:>10,.0f}{r['ratio']:>8.2f}   "
               f"{r['spread'][0]:.2f} to {r['spread'][1]:.2f}")
