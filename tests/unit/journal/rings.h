@@ -158,6 +158,16 @@ static inline void rings_log(
 	journal_ended(r->j, &x.a);
 }
 
+/* The same to the rings of the mask @members. */
+static inline void rings_log_to(
+	struct rings *r, unsigned members, uint64_t stripe, struct journal_run run, uint8_t tag)
+{
+	struct rings_append x;
+	rings_append_to(r, &x, members, stripe, run, tag);
+	assert_int_equal(rings_wait(r, &x), 0);
+	journal_ended(r->j, &x.a);
+}
+
 static inline void rings_flushed(struct rings *r)
 {
 	journal_flushed(r->j, journal_epoch(r->j));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Loading: power cuts, damage, bytes that mean harm. */
 #include "rings.h"
+#include <time.h>
 #include "unit/random.h"
 
 static void after_a_clean_end_nothing_is_found(void **unused)
@@ -46,13 +47,19 @@ static void every_durable_record_survives_every_power_cut(void **unused)
 	}
 }
 
-static void poke_flip(struct rings *r, uint32_t ring_block, unsigned byte)
+/* @area_block 0: the header. */
+static void flip(struct rings *r, unsigned member, uint64_t area_block, unsigned byte)
 {
 	uint8_t b;
-	uint64_t at = rings_area(r) + (1 + (uint64_t)ring_block) * BLOCK_BYTES + byte;
-	assert_int_equal(sim_disk_peek(r->rig.world, "m0", at, &b, 1), 0);
+	uint64_t at = rings_area(r) + area_block * BLOCK_BYTES + byte;
+	assert_int_equal(sim_disk_peek(r->rig.world, rings_names[member], at, &b, 1), 0);
 	b ^= 0x10;
-	assert_int_equal(sim_disk_poke(r->rig.world, "m0", at, &b, 1), 0);
+	assert_int_equal(sim_disk_poke(r->rig.world, rings_names[member], at, &b, 1), 0);
+}
+
+static void poke_flip(struct rings *r, uint32_t ring_block, unsigned byte)
+{
+	flip(r, 0, 1 + (uint64_t)ring_block, byte);
 }
 
 /* Batches of three blocks each: header, parity, one slot. */
@@ -219,6 +226,133 @@ static void data_that_look_like_a_batch_are_not_taken_for_one(void **unused)
 	rings_fini(&r);
 }
 
+/* ---- a record for two rings ---- */
+
+static void a_record_that_is_in_one_of_two_rings_alone_is_void_for_good(void **unused)
+{
+	(void)unused;
+	struct rings r;
+	rings_init(&r, 9);
+	rings_log_to(&r, 3, 7, rings_row(0, 1, 1), 10);
+	rings_log_to(&r, 3, 7, rings_row(0, 1, 1), 20);
+	flip(&r, 1, 1 + 3 + 1, 100); /* of the second: torn */
+	rings_reboot(&r);
+	for (unsigned member = 0; member < 2; member++)
+		assert_true(rings_found(&r, member, 7, 0, 10));
+	flip(&r, 1, 0, 100); /* that ring is lost with the next crash */
+	rings_reboot(&r);
+	assert_true(rings_found(&r, 0, 7, 0, 10));
+	rings_log_to(&r, 1, 8, rings_row(0, 1, 1), 30); /* the log goes on behind it */
+	rings_reboot(&r);
+	assert_true(rings_found(&r, 0, 7, 0, 10));
+	assert_true(rings_found(&r, 0, 8, 0, 30));
+	rings_fini(&r);
+}
+
+static void a_superseded_row_comes_back_where_one_ring_lacks_that(void **unused)
+{
+	(void)unused;
+	struct rings r;
+	rings_init(&r, 10);
+	rings_log_to(&r, 5, 7, rings_row(0, 1, 1), 10);
+	rings_log_to(&r, 5, 7, (struct journal_run){.row = 0, .rows = 1, .superseded = true}, 0);
+	flip(&r, 2, 1 + 3, 100);
+	rings_reboot(&r);
+	assert_true(rings_found(&r, 0, 7, 0, 10));
+	assert_true(rings_found(&r, 2, 7, 0, 10));
+	assert_true(journal_holds(r.j, 0, 7, 0));
+	rings_fini(&r);
+}
+
+static void a_ring_that_began_later_or_has_overwritten_it_voids_nothing(void **unused)
+{
+	(void)unused;
+	struct rings r;
+	rings_init(&r, 11);
+	rings_log_to(&r, 3, 7, rings_row(0, 1, 1), 10);
+	journal_set_member(r.j, 1, NULL);
+	assert_int_equal(journal_format(r.members[1]), 0);
+	journal_set_member(r.j, 1, r.members[1]);
+	rings_log_to(&r, 6, 8, rings_row(0, 1, 1), 20);
+	rings_log_to(&r, 2, 9, rings_row(0, 1, 1), 30);
+	rings_flushed(&r);
+	rings_log_to(&r, 2, 10, rings_row(0, 1, 1), 40); /* says that the others are not needed */
+	rings_reboot(&r);
+	assert_true(rings_found(&r, 0, 7, 0, 10));
+	assert_true(rings_found(&r, 2, 8, 0, 20));
+	assert_false(rings_found(&r, 1, 8, 0, 20));
+	assert_true(rings_found(&r, 1, 10, 0, 40));
+	rings_fini(&r);
+}
+
+static void a_ring_that_cannot_be_read_voids_nothing(void **unused)
+{
+	(void)unused;
+	struct rings r;
+	rings_init(&r, 12);
+	rings_log_to(&r, 3, 7, rings_row(0, 1, 1), 10);
+	flip(&r, 1, 0, 100);
+	rings_reboot(&r);
+	assert_true(rings_found(&r, 0, 7, 0, 10));
+	rings_fini(&r);
+}
+
+/* ---- what a ring can cost ---- */
+
+/* A header at every block of the first two thirds, of one number, each with a payload of a third of
+ * the ring that does not fit its checksum: to try them all would take a hundred gigabytes of
+ * checksums. */
+static void headers_that_claim_the_same_blocks_cost_little(void **unused)
+{
+	(void)unused;
+	struct rings r;
+	struct super super = rig_super(PI_NONE, PI_CHECK_NONE, UINT64_C(1) << 20);
+	uint32_t blocks = journal_disk_ring_blocks(&super), third = blocks / 3 - 1;
+	const struct journal_run full = {.row = 0, .rows = 16, .slots = 7};
+	struct journal_run runs[128];
+	uint8_t block[BLOCK_BYTES];
+	rig_init_empty(&r.rig, 13);
+	struct member *m = rig_create_member(&r.rig, "big", &super);
+	assert_int_equal(journal_format(m), 0);
+	struct journal_disk_header header = {.cookie = 77};
+	journal_disk_header_encode(&super, &header, block);
+	assert_int_equal(
+		sim_disk_poke(r.rig.world, "big", super.journal.offset_bytes, block, BLOCK_BYTES),
+		0);
+	for (unsigned i = 0; i < 128; i++)
+		runs[i] = full;
+	unsigned run_count = third / 48 < 128 ? third / 48 : 128;
+	struct journal_append a = {
+		.members = 1, .number = 1, .runs = runs, .run_count = run_count, .crc = 1};
+	for (uint32_t at = 0; at < 2 * (blocks / 3); at++) {
+		struct journal_disk_batch batch = {.seq = 5,
+			.tail = 1,
+			.number = 1,
+			.at = at,
+			.payload_blocks = run_count * 48,
+			.record_count = 1,
+			.record_bytes = (uint16_t)journal_disk_record_encode(&a, 0, block)};
+		journal_disk_batch_encode(&super, 77, &batch, block);
+		assert_int_equal(
+			sim_disk_poke(r.rig.world, "big",
+				super.journal.offset_bytes + (1 + (uint64_t)at) * BLOCK_BYTES,
+				block, BLOCK_BYTES),
+			0);
+	}
+	struct member *members[3] = {NULL, m, NULL};
+	struct journal_found f;
+	clock_t before = clock();
+	assert_int_equal(journal_load(r.rig.io, members, 3, false, &r.j, NULL), 0);
+	double seconds = (double)(clock() - before) / CLOCKS_PER_SEC;
+	print_message("%u blocks: %.2f s\n", blocks, seconds);
+	assert_false(journal_find(r.j, 1, 0, 0, &f));
+	assert_true(seconds < 5);
+	journal_free(r.j);
+	member_free(m);
+	io_engine_free(r.rig.io);
+	sim_world_free(r.rig.world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +366,11 @@ int main(void)
 			an_append_that_finds_no_room_for_old_records_names_a_stripe_to_resync),
 		cmocka_unit_test(spoiled_rings_are_harmless),
 		cmocka_unit_test(data_that_look_like_a_batch_are_not_taken_for_one),
+		cmocka_unit_test(a_record_that_is_in_one_of_two_rings_alone_is_void_for_good),
+		cmocka_unit_test(a_superseded_row_comes_back_where_one_ring_lacks_that),
+		cmocka_unit_test(a_ring_that_began_later_or_has_overwritten_it_voids_nothing),
+		cmocka_unit_test(a_ring_that_cannot_be_read_voids_nothing),
+		cmocka_unit_test(headers_that_claim_the_same_blocks_cost_little),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
