@@ -449,8 +449,8 @@ static void resync_flushed(struct member_flush *flush, int err)
 		all_written(op);
 }
 
-/* A stripe whose doubt ends is as it is for good: whoever has seen it must not see older bytes after
- * another crash, where the copies that disagreed would be weighed anew. */
+/* A stripe whose doubt ends is as it is for good: whoever has seen it must not see older bytes
+ * after another crash, where the copies that disagreed would be weighed anew. */
 static void resync_flush(struct check_op *op)
 {
 	op->pending = 1;

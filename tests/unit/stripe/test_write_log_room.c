@@ -114,8 +114,8 @@ static void delay_data(struct rig *rig, uint64_t ns)
 
 #define DELAY_NS UINT64_C(10000000000)
 
-/* Old data take their time, then all is logged at once, and while the new data take theirs the rings
- * are full; then the power goes. */
+/* Old data take their time, then all is logged at once, and while the new data take theirs the
+ * rings are full; then the power goes. */
 static void crash_with_full_rings(struct rig *rig)
 {
 	struct flood f = {.rig = rig, .stripes = STRIPES / 2};
