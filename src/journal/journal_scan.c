@@ -262,8 +262,9 @@ static int records_list(struct reading *r)
 		if (batch_list(r, &scan->batches[scan->run[n]]) < 0)
 			return -ENOMEM;
 	qsort(scan->records, scan->record_count, sizeof(*scan->records), compare_number);
-	qsort(scan->voids_said.at, scan->voids_said.count, sizeof(*scan->voids_said.at),
-		compare_number);
+	if (scan->voids_said.count)
+		qsort(scan->voids_said.at, scan->voids_said.count, sizeof(*scan->voids_said.at),
+			compare_number);
 	return 0;
 }
 
