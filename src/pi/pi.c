@@ -116,6 +116,18 @@ void pi_fill_escape(enum pi_type type, uint32_t blocks, uint8_t *tuples)
 		memset(tuples, 0xff, (size_t)blocks * pi_tuple_bytes(type));
 }
 
+uint16_t pi_app_tag(enum pi_type type, const uint8_t *tuple)
+{
+	assert(type != PI_NONE);
+	return get_be16(tuple + layout_of(type)->guard_bytes);
+}
+
+void pi_set_app_tag(enum pi_type type, uint16_t app_tag, uint8_t *tuple)
+{
+	assert(type != PI_NONE);
+	put_be16(tuple + layout_of(type)->guard_bytes, app_tag);
+}
+
 bool pi_is_escape(enum pi_type type, const uint8_t *tuple)
 {
 	static const uint8_t escape[PI_MAX_TUPLE_BYTES] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,

@@ -61,6 +61,11 @@ struct pi_tuple pi_decode(enum pi_type type, const uint8_t *in);
 void pi_generate(enum pi_type type, const void *data, uint32_t blocks, uint64_t member_block,
 	uint8_t *tuples);
 
+/* The application tag of an encoded tuple; not for PI_NONE. The engine keeps one in the tuples of
+ * parities (stripe/row_tag.h). */
+uint16_t pi_app_tag(enum pi_type type, const uint8_t *tuple);
+void pi_set_app_tag(enum pi_type type, uint16_t app_tag, uint8_t *tuple);
+
 /* The tuple of a block never written. */
 void pi_fill_escape(enum pi_type type, uint32_t blocks, uint8_t *tuples);
 

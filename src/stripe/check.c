@@ -4,7 +4,7 @@
  *
  *	check_begin	read every chunk that is there
  *	chunks_read	a chunk with a medium error is read again row by row
- *	examine		guards, mirrors, parity: what is wrong
+ *	examine		guards, mirrors, parity: what is wrong	check_tag.c
  *	mend		(not CHECK) what is right, row by row?	check_mend.c, check_rebuild.c
  *	write_back	under a marked region, like any write
  *	check_end
@@ -306,16 +306,24 @@ static bool mirrors_agree(const struct check_op *op, unsigned row)
 	return true;
 }
 
+/* Block and row tag; the latter where nothing else is wrong. */
+static bool one_parity_agrees(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
+{
+	uint32_t data = (1u << op->eng->data_slots) - 1;
+	return check_blocks_equal(check_solve(op, row, slot), check_block_at(op, slot, row)) &&
+	       (bad & (data | 1u << slot) || check_tag_fits(op, slot, row));
+}
+
 /* Every parity that could be read, where all data could be. */
 static bool parity_agrees(struct check_op *op, unsigned row)
 {
 	unsigned data = op->eng->data_slots;
+	uint32_t bad = check_bad_slots(op, row);
 	for (unsigned slot = 0; slot < data; slot++)
 		if (!is_readable(op, slot, row))
 			return true;
 	for (unsigned slot = data; slot < op->eng->slots; slot++)
-		if (is_readable(op, slot, row) && !check_blocks_equal(check_solve(op, row, slot),
-							  check_block_at(op, slot, row)))
+		if (is_readable(op, slot, row) && !one_parity_agrees(op, slot, row, bad))
 			return false;
 	return true;
 }
@@ -335,6 +343,23 @@ static void examine_parity(struct check_op *op, unsigned row)
 		rows_add(&op->check->wrong[wrong], row);
 }
 
+/* Of a row that does not agree. In the midst of a write that is what is to be expected. */
+static void examine_stale(struct check_op *op, unsigned row)
+{
+	bool midst = op->check->mode == STRIPE_RESYNC || op->check->data_counts;
+	int slot = midst ? -1 : check_find_stale(op, row);
+	if (slot >= 0)
+		rows_add(&op->check->stale[slot], row);
+}
+
+/* Missing blocks that the row tags say cannot be rebuilt. */
+static void examine_missing(struct check_op *op, unsigned row, uint32_t bad)
+{
+	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
+		if (!check_is_present(op, slot) && !check_solve_rightly(op, slot, row, bad))
+			rows_add(&op->check->lost[slot], row);
+}
+
 /* Nothing is tried where it is only looked at: but what more is wrong, or missing, than the level
  * can make good is lost. */
 static void examine_loss(struct check_op *op, unsigned row)
@@ -342,7 +367,11 @@ static void examine_loss(struct check_op *op, unsigned row)
 	uint32_t bad = check_bad_slots(op, row);
 	bool parity = check_with_parity(op);
 	unsigned copies = op->eng->slots;
-	if (parity ? check_can_solve(op, bad) : (unsigned)__builtin_popcount(bad) < copies)
+	if (parity && check_can_solve(op, bad)) {
+		examine_missing(op, row, bad);
+		return;
+	}
+	if (!parity && (unsigned)__builtin_popcount(bad) < copies)
 		return;
 	for (unsigned slot = 0; slot < (parity ? op->eng->data_slots : copies); slot++)
 		if (bad >> slot & 1 && (parity || check_is_present(op, slot)))
@@ -355,10 +384,12 @@ static void examine(struct check_op *op)
 		if (check_is_present(op, slot))
 			examine_guards(op, slot);
 	for (unsigned row = 0; row < check_rows(op); row++) {
-		if (check_with_parity(op) && !parity_agrees(op, row))
+		if (check_with_parity(op) && !parity_agrees(op, row)) {
 			examine_parity(op, row);
-		else if (!check_with_parity(op) && !mirrors_agree(op, row))
+			examine_stale(op, row);
+		} else if (!check_with_parity(op) && !mirrors_agree(op, row)) {
 			rows_add(&op->check->mirror_bad, row);
+		}
 		if (op->check->mode == STRIPE_CHECK)
 			examine_loss(op, row);
 	}
@@ -400,6 +431,7 @@ static void emit_repaired(struct check_op *op, const struct slot_xfer *x)
 			g, op->check->stripe, check_with_parity(op) ? x->slot : 0, x->row);
 	event.what = rows_has(&op->check->unreadable[x->slot], x->row)  ? "unreadable"
 		     : rows_has(&op->check->guard_bad[x->slot], x->row) ? "guard"
+		     : rows_has(&op->check->stale[x->slot], x->row)     ? "row tag"
 		     : check_with_parity(op)                            ? "parity"
 									: "mirror";
 	event_emit(op->eng->config.events, &event);

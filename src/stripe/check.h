@@ -24,6 +24,7 @@ struct check_op {
 	struct engine_parked parked;
 	struct rows rewrite[RAID_MAX_SLOTS];         /* right in memory, to be written */
 	struct member_flush flushes[RAID_MAX_SLOTS]; /* RESYNC: behind that */
+	struct rows vouched; /* the partial-write log vouches for what the parities say of a row */
 	struct intent_wait intent;
 	bool marking; /* intent_write_begin() was called */
 };
@@ -113,10 +114,41 @@ static inline const uint8_t *check_solve(struct check_op *op, unsigned row, unsi
 /* RESYNC: what the partial-write log knows of @row is in memory, right, and will be written. */
 void check_log_replay(struct check_op *op, unsigned row);
 
+/* ---- check_tag.c ---- */
+
+/* Where nothing was bad in @row, the parity's tag fits the data. True without PI. */
+bool check_tag_fits(struct check_op *op, unsigned slot, unsigned row);
+
+/* Does what the parities say of the @bad slots fit their tags? (@slot, of which no tuple is known,
+ * is one of those, and in the spare block before and after.) True without PI. */
+bool check_solution_fits(struct check_op *op, unsigned slot, unsigned row, uint32_t bad);
+
+/* The tag in the tuple of the parity in @slot is made to fit the data in memory, which are right. */
+void check_tag_renew(struct check_op *op, unsigned slot, unsigned row);
+
+/* The same of a parity that a new member gets: of a row with lost data it is the other parity's tag,
+ * which does not fit either. */
+void check_tag_fill(struct check_op *op, unsigned slot, unsigned row);
+
+/* RESYNC, two parities: the tags of @row say that these missing slots are lost. */
+void check_tag_set_lost(struct check_op *op, uint32_t lost, unsigned row);
+
+/* Some parity names a lost slot. */
+bool check_names_lost(const struct check_op *op, unsigned row);
+
+/* The data slot of @row that was not told of its last write, though it passes its check, as do all
+ * blocks of the row, which do not agree; -1: the parity is wrong, or nobody can tell. */
+int check_find_stale(struct check_op *op, unsigned row);
+
 /* ---- check_mend.c ---- */
 
-/* The block in memory is right now: it gets a tuple, and will be written. */
+/* The block in memory is right now: it gets a tuple, and will be written. A parity keeps its row
+ * tag. */
 void check_set_right(struct check_op *op, unsigned slot, unsigned row);
+
+/* Into the spare block: what @slot should hold by the others without the @bad ones (@slot is one of
+ * them), by whatever parities are left. False where nothing says that it is right. */
+bool check_solve_rightly(struct check_op *op, unsigned slot, unsigned row, uint32_t bad);
 
 /* Decide for each row what is right. What must be written is in op->rewrite then. */
 void check_mend_rows(struct check_op *op);

@@ -28,6 +28,9 @@ static bool row_disagrees(struct check_op *op, unsigned row)
 	void *blocks[RAID_MAX_SLOTS];
 	if (check_bad_slots(op, row))
 		return false;
+	for (unsigned slot = code.data; slot < op->eng->slots; slot++)
+		if (!check_tag_fits(op, slot, row))
+			return true;
 	check_row(op, row, blocks);
 	return !parity_is_consistent(&code, blocks, BLOCK_BYTES);
 }
@@ -53,6 +56,8 @@ void check_log_replay(struct check_op *op, unsigned row)
 	for (unsigned slot = 0; slot < op->eng->slots; slot++)
 		if (found.block[slot])
 			slot_becomes(op, slot, row, found.block[slot]);
+	if (!(check_bad_slots(op, row) & ~op->view.missing) && !check_names_lost(op, row))
+		rows_add(&op->vouched, row);
 	if (row_disagrees(op, row)) /* full writes before, of which something was lost */
 		rows_add(&op->check->parity_bad, row);
 	else

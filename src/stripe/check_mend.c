@@ -2,7 +2,8 @@
 /* Putting a stripe right (REPAIR, RESYNC), row by row, in memory.
  *
  * What counts as right, in this order: a block that passes its check; a rebuilt block that matches
- * the tuple of the damaged one, or equals the damaged one (then its tuple is at fault); after a
+ * the tuple of the damaged one, or equals the damaged one (then its tuple is at fault), or, where
+ * the tuple went with its member, fits the row tag; after a
  * crash (RESYNC) also a block that had been overwritten when the power went: it fails its old
  * tuple, cannot be rebuilt, and gets a new one. Without PI the first mirror counts as right against
  * the others, and data against parity; but where two parities agree that one block alone is wrong,
@@ -11,23 +12,30 @@
  *
  * Owner thread: the engine's. */
 #include "stripe/check.h"
+#include "stripe/row_tag.h"
 
 /* ---- what is right? ---- */
 
 void check_set_right(struct check_op *op, unsigned slot, unsigned row)
 {
 	const struct stripe_engine *eng = op->eng;
+	uint8_t *tuple = check_tuple_at(op, slot, row);
 	if (!check_is_present(op, slot))
 		return;
-	if (op->tuples)
+	uint16_t tag = PI_APP_WRITTEN;
+	if (tuple && check_with_parity(op) && slot >= eng->data_slots)
+		tag = row_tag_get(eng->config.pi, eng->data_slots, tuple);
+	if (tuple) {
 		pi_generate(eng->config.pi, check_block_at(op, slot, row), 1,
 			geometry_member_block(&eng->config.geometry, op->check->stripe, row),
-			check_tuple_at(op, slot, row));
+			tuple);
+		pi_set_app_tag(eng->config.pi, tag, tuple);
+	}
 	rows_add(&op->rewrite[slot], row);
 }
 
 /* Is the rebuilt block in op->spare what @slot should hold? Where no tuple could be read, the
- * others have passed their checks. */
+ * others have passed their checks, and the row tag must say so (check_solution_fits()). */
 static bool rebuilt_is_right(const struct check_op *op, unsigned slot, unsigned row)
 {
 	const struct stripe_engine *eng = op->eng;
@@ -72,40 +80,60 @@ static bool rest_agrees(struct check_op *op, unsigned slot, unsigned row, uint32
 	return right;
 }
 
-/* The block is on a missing member, and of the others only parities are bad. What the rest says of
- * it counts: whether that is what it was or not, the row must come to agree, or its blocks at rest
- * would be lost with the next member. */
+/* The block is on a missing member, and of the others only parities are bad. */
 static bool is_alone_away(const struct check_op *op, unsigned slot, uint32_t bad)
 {
 	uint32_t data = (1u << op->eng->data_slots) - 1;
 	return (bad & data) == 1u << slot && !check_is_present(op, slot);
 }
 
-/* Into op->spare: what the others say without the @bad slots, and where that is not right and
- * parities are left, without one of those. */
-static bool solve_rightly(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
+/* Into op->spare: what the others say without the @bad slots. */
+static bool solution_is_right(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
+{
+	const uint8_t *tuple = check_tuple_at(op, slot, row);
+	check_solve_without(op, row, slot, bad);
+	bool known = tuple && !pi_is_escape(op->eng->config.pi, tuple);
+	return known ? rebuilt_is_right(op, slot, row) : check_solution_fits(op, slot, row, bad);
+}
+
+/* After a crash all parities may be of before a write whose one block is stored: without that block
+ * both tags fit, and tell what the missing one was. */
+static bool solve_beside_new(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
+{
+	for (unsigned other = 0; other < op->eng->data_slots; other++) {
+		uint32_t without = bad | 1u << other;
+		if (without != bad && op->tuples && check_can_solve(op, without) &&
+			check_solution_fits(op, slot, row, without)) {
+			check_solve_without(op, row, slot, without);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* And where that is not right and parities are left, without one of those. After a crash that is of
+ * use only where the row tags can tell. */
+bool check_solve_rightly(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
 {
 	if (!check_can_solve(op, bad))
 		return false;
-	check_solve_without(op, row, slot, bad);
-	bool right = rebuilt_is_right(op, slot, row);
-	if (op->check->mode == STRIPE_RESYNC)
-		return right && (check_code(op).parities == 1 || is_alone_away(op, slot, bad) ||
-					rest_agrees(op, slot, row, bad));
+	bool resync = op->check->mode == STRIPE_RESYNC, alone = is_alone_away(op, slot, bad);
+	bool right = solution_is_right(op, slot, row, bad);
+	if (right && resync)
+		right = check_code(op).parities == 1 || alone || rest_agrees(op, slot, row, bad);
 	for (unsigned p = op->eng->data_slots; !right && p < op->eng->slots; p++) {
 		uint32_t without = bad | 1u << p;
-		if (without == bad || !check_can_solve(op, without))
+		if (without == bad || !check_can_solve(op, without) || (resync && !alone))
 			continue;
-		check_solve_without(op, row, slot, without);
-		right = rebuilt_is_right(op, slot, row);
+		right = solution_is_right(op, slot, row, without);
 	}
-	return right;
+	return right || (resync && alone && solve_beside_new(op, slot, row, bad));
 }
 
 /* A bad block of a data slot. */
 static bool mend_data_block(struct check_op *op, unsigned slot, unsigned row, uint32_t bad)
 {
-	if (solve_rightly(op, slot, row, bad)) {
+	if (check_solve_rightly(op, slot, row, bad)) {
 		memcpy(check_block_at(op, slot, row), op->spare, BLOCK_BYTES);
 		check_set_right(op, slot, row);
 		return true;
@@ -122,27 +150,35 @@ static void mend_parity_block(struct check_op *op, unsigned slot, unsigned row)
 	if (!check_is_present(op, slot))
 		return;
 	if (check_blocks_equal(check_solve(op, row, slot), check_block_at(op, slot, row)) &&
-		!check_is_bad(op, slot, row))
+		!check_is_bad(op, slot, row) && check_tag_fits(op, slot, row))
 		return;
 	memcpy(check_block_at(op, slot, row), op->spare, BLOCK_BYTES);
 	check_set_right(op, slot, row);
+	check_tag_renew(op, slot, row);
 }
 
-/* Nothing but the parities says what is wrong in a row of which all blocks were read: where they
- * agree on a data block, it is rebuilt. */
+static void mend_stale(struct check_op *op, unsigned slot, unsigned row)
+{
+	memcpy(check_block_at(op, slot, row), check_solve(op, row, slot), BLOCK_BYTES);
+	check_set_right(op, slot, row);
+}
+
+/* Nothing but the parities says what is wrong in a row of which all blocks were read: where they,
+ * or their row tags, agree on a data block, it is rebuilt. */
 static void mend_by_vote(struct check_op *op, unsigned row)
 {
 	const struct parity_code code = check_code(op);
 	void *blocks[RAID_MAX_SLOTS];
+	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
+		if (rows_has(&op->check->stale[slot], row))
+			mend_stale(op, slot, row);
 	if (op->tuples || op->check->mode == STRIPE_RESYNC)
 		return;
 	check_row(op, row, blocks);
 	int wrong = parity_locate_error(&code, blocks, BLOCK_BYTES);
 	if (wrong < 0 || wrong >= (int)op->eng->data_slots)
 		return;
-	check_solve(op, row, (unsigned)wrong);
-	memcpy(check_block_at(op, (unsigned)wrong, row), op->spare, BLOCK_BYTES);
-	check_set_right(op, (unsigned)wrong, row);
+	mend_stale(op, (unsigned)wrong, row);
 }
 
 /* Those of members that are present, or of missing ones; after a crash the former are right then,
@@ -161,6 +197,27 @@ static bool mend_data_blocks(struct check_op *op, unsigned row, uint32_t *bad, b
 	return right;
 }
 
+/* Missing blocks are lost, since old and new lie side by side and nothing tells them apart. The
+ * row comes to agree all the same, and its tags say so: its other blocks are not to be lost with
+ * the next member. (With one parity there is no next one.) */
+static void agree_without_lost(struct check_op *op, unsigned row, uint32_t bad)
+{
+	uint32_t data = (1u << op->eng->data_slots) - 1, lost = bad & data;
+	if (!op->tuples || check_code(op).parities < 2 || !check_can_solve(op, bad) || !lost ||
+		lost & ~op->view.missing)
+		return;
+	if (lost & (lost - 1)) {
+		if (check_names_lost(op, row))
+			check_tag_set_lost(op, lost, row);
+		return;
+	}
+	unsigned slot = (unsigned)__builtin_ctz(lost);
+	memcpy(check_block_at(op, slot, row), check_solve_without(op, row, slot, bad), BLOCK_BYTES);
+	for (unsigned p = op->eng->data_slots; p < op->eng->slots; p++)
+		mend_parity_block(op, p, row);
+	check_tag_set_lost(op, lost, row);
+}
+
 static void mend_parity_row(struct check_op *op, unsigned row)
 {
 	uint32_t bad = check_bad_slots(op, row);
@@ -172,6 +229,8 @@ static void mend_parity_row(struct check_op *op, unsigned row)
 	data_right = mend_data_blocks(op, row, &bad, false) && data_right;
 	for (unsigned slot = op->eng->data_slots; data_right && slot < op->eng->slots; slot++)
 		mend_parity_block(op, slot, row);
+	if (!data_right && op->check->mode == STRIPE_RESYNC)
+		agree_without_lost(op, row, bad);
 }
 
 /* The copy that counts: the first that passes its check; after a crash also the first that can be

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Filling a stale member's slot of one stripe (REBUILD), in memory: every row of it, from what the
  * other slots hold. A row that was never written on any of them was never written; one that cannot
- * be made is lost, and the stripe stays stale.
+ * be made, or is not what the row tag says, is lost, and the stripe stays stale.
  *
  * Owner thread: the engine's. */
 #include "stripe/check.h"
@@ -19,22 +19,27 @@ static void fill_never_written(struct check_op *op, unsigned slot, unsigned row)
 	rows_add(&op->rewrite[slot], row);
 }
 
-/* From the other slots that are right: as many as the parities ask for. */
+/* From the other slots that are right: as many as the parities ask for. Data are in memory, where
+ * mending the row has found them. */
 static bool fill_from_parity(struct check_op *op, unsigned slot, unsigned row)
 {
+	bool is_data = slot < op->eng->data_slots;
 	uint32_t missing = check_bad_slots(op, row) | 1u << slot;
 	bool written = !op->tuples;
 	if (!check_can_solve(op, missing))
 		return false;
 	for (unsigned other = 0; other < op->eng->slots; other++)
 		written = written || (!(missing >> other & 1) && !never_written(op, other, row));
-	if (written) {
+	if (!written) {
+		fill_never_written(op, slot, row);
+		return true;
+	}
+	if (!is_data)
 		memcpy(check_block_at(op, slot, row), check_solve_without(op, row, slot, missing),
 			BLOCK_BYTES);
-		check_set_right(op, slot, row);
-	} else {
-		fill_never_written(op, slot, row);
-	}
+	check_set_right(op, slot, row);
+	if (!is_data)
+		check_tag_fill(op, slot, row);
 	return true;
 }
 
@@ -61,11 +66,13 @@ void check_rebuild_rows(struct check_op *op)
 	unsigned slot =
 		geometry_slot(&op->eng->config.geometry, op->check->stripe, op->check->member);
 	check_mend_rows(op);
+	struct rows unknown = check_with_parity(op) ? op->check->lost[slot] : (struct rows){0};
 	op->view.missing &= ~(1u << slot);
 	op->check->lost[slot] = (struct rows){0};
 	for (unsigned row = 0; row < check_rows(op); row++) {
-		bool filled = check_with_parity(op) ? fill_from_parity(op, slot, row)
-						    : fill_from_copy(op, slot, row);
+		bool filled = !rows_has(&unknown, row) &&
+			      (check_with_parity(op) ? fill_from_parity(op, slot, row)
+						     : fill_from_copy(op, slot, row));
 		if (!filled)
 			rows_add(&op->check->lost[slot], row);
 	}

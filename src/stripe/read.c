@@ -4,7 +4,8 @@
  *	stripe_read_start	cut the range into wants: one run of rows of one slot each
  *	want_start -> want_read		verified: done; a failed row becomes its own want
  *	want_start -> want_rebuild -> others_read
- *				from the others (raid/parity.h), compared with its tuple;
+ *				from the others (raid/parity.h), compared with its tuple, or
+ *				where that went with the member, with the row tag;
  *				where that fails, each row becomes a want of its own, and a
  *				single row is tried again without what failed it
  *	want_lost		nothing verifies: the request fails, an event says where
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "raid/parity.h"
+#include "stripe/row_tag.h"
 
 static void want_start(struct want *w);
 static void want_rebuild(struct want *w);
@@ -81,7 +83,7 @@ static void want_lost(struct want *w)
 	event.volume_block = geometry_volume_block(g, event.stripe, w->slot, w->row);
 	event.volume_blocks = w->rows;
 	event.error = w->err ? w->err : -EIO;
-	event.what = w->err == -EILSEQ ? "guard" : "unreadable";
+	event.what = w->untagged ? "row tag" : w->err == -EILSEQ ? "guard" : "unreadable";
 	event_emit(op->eng->config.events, &event);
 	counter_add(&op->eng->count.unrepairable_blocks, w->rows);
 	want_fail(w, event.error);
@@ -169,22 +171,6 @@ static void want_found(struct want *w, const struct rows *bad)
 
 /* ---- rebuild: levels with parity ---- */
 
-/* The rebuilt row is at @rebuilt; the medium's doubtful one, if any, at its destination. Without a
- * tuple to compare with, the others have passed their checks. */
-static bool rebuilt_is_right(const struct want *w, unsigned i, const uint8_t *rebuilt)
-{
-	const struct stripe_engine *eng = w->op->eng;
-	if (!eng->tuple_bytes)
-		return true;
-	uint64_t block =
-		geometry_member_block(&eng->config.geometry, w->op->view.stripe, w->row + i);
-	enum pi_verdict v =
-		pi_verify(eng->config.pi, rebuilt, block, w->tuples + i * eng->tuple_bytes);
-	if (v == PI_GOOD || v == PI_ESCAPED)
-		return true;
-	return w->suspect && memcmp(rebuilt, w->dest + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == 0;
-}
-
 static struct parity_code code_of(const struct want *w)
 {
 	return parity_code_of(&w->op->eng->config.geometry);
@@ -201,18 +187,71 @@ static uint32_t missing_for(const struct want *w)
 	return w->avoid | 1u << w->slot;
 }
 
+static uint32_t missing_data(const struct want *w)
+{
+	return missing_for(w) & ((1u << w->op->eng->data_slots) - 1);
+}
+
+static const uint8_t *other_tuple(const struct want *w, unsigned slot, unsigned i)
+{
+	return w->others_tuples + ((size_t)slot * w->rows + i) * w->op->eng->tuple_bytes;
+}
+
+/* Does the @i-th row of what was rebuilt, with the tuples of what it was rebuilt from, fit the row
+ * tags of the parities that were used? */
+static bool fits_row_tag(const struct want *w, unsigned i)
+{
+	const struct parity_code code = code_of(w);
+	enum pi_type pi = w->op->eng->config.pi;
+	uint32_t sources = parity_sources(&code, missing_for(w));
+	uint16_t tag = 0;
+	for (unsigned slot = 0; slot < code.data; slot++) {
+		bool rebuilt = missing_data(w) >> slot & 1;
+		const uint8_t *block = other_at(w, slot) + (size_t)i * BLOCK_BYTES;
+		tag = row_tag_with(tag, slot,
+			rebuilt ? pi_guard(pi, block, BLOCK_BYTES)
+				: row_tag_guard(pi, other_tuple(w, slot, i)));
+	}
+	for (unsigned slot = code.data; slot < code.data + code.parities; slot++)
+		if (sources >> slot & 1 &&
+			!row_tag_allows(row_tag_get(pi, code.data, other_tuple(w, slot, i)), tag,
+				1u << w->slot))
+			return false;
+	return true;
+}
+
+/* The rebuilt row is in the place of its slot among the others; the medium's doubtful one, if any,
+ * at its destination. Without PI, the others have passed their checks. */
+static bool rebuilt_is_right(struct want *w, unsigned i)
+{
+	const struct stripe_engine *eng = w->op->eng;
+	const uint8_t *rebuilt = other_at(w, w->slot) + (size_t)i * BLOCK_BYTES;
+	if (!eng->tuple_bytes)
+		return true;
+	uint64_t block =
+		geometry_member_block(&eng->config.geometry, w->op->view.stripe, w->row + i);
+	enum pi_verdict v =
+		pi_verify(eng->config.pi, rebuilt, block, w->tuples + i * eng->tuple_bytes);
+	if (v == PI_ESCAPED)
+		w->untagged = !fits_row_tag(w, i);
+	if (v == PI_GOOD || v == PI_ESCAPED)
+		return !w->untagged;
+	return w->suspect && memcmp(rebuilt, w->dest + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == 0;
+}
+
 static bool rebuild_rows(struct want *w)
 {
 	const struct parity_code code = code_of(w);
 	const uint8_t *rebuilt = other_at(w, w->slot);
+	uint32_t wanted = w->op->eng->tuple_bytes ? missing_data(w) : 1u << w->slot;
 	void *blocks[RAID_MAX_SLOTS];
 	for (unsigned slot = 0; slot < w->op->eng->slots; slot++)
 		blocks[slot] = other_at(w, slot);
-	if (parity_rebuild(&code, blocks, missing_for(w), 1u << w->slot, w->rows * BLOCK_BYTES) < 0)
+	if (parity_rebuild(&code, blocks, missing_for(w), wanted, w->rows * BLOCK_BYTES) < 0)
 		return false;
 	for (unsigned i = 0; i < w->rows; i++) {
 		size_t at = (size_t)i * BLOCK_BYTES;
-		if (!rebuilt_is_right(w, i, rebuilt + at))
+		if (!rebuilt_is_right(w, i))
 			return false;
 		memcpy(w->dest + at, rebuilt + at, BLOCK_BYTES);
 	}

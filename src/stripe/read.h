@@ -16,6 +16,7 @@ struct want {
 	bool suspect;    /* dest holds what the medium gave and failed its check */
 	bool misled;     /* it is wanted again since the reader's memory failed its check */
 	bool rebuilt;    /* from parity: there is no other way */
+	bool untagged;   /* what was rebuilt did not fit its row tag */
 	bool gone;       /* a member that holds it is: there is nothing to heal */
 	int err;         /* what it failed with; -EILSEQ where two ways failed differently */
 	uint8_t *tuples; /* owned: of dest, "never written" where they could not be read */

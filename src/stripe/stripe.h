@@ -162,15 +162,19 @@ struct stripe_check {
 	struct list_node node;
 	enum stripe_check_mode mode;
 	uint64_t stripe;
-	unsigned member;                                   /* REBUILD */
+	bool data_counts; /* against parities: a write has just been stored in part */
+	unsigned member;  /* REBUILD */
 	void (*done)(struct stripe_check *check, int err); /* engine thread */
 	/* Results, per slot rows. */
 	struct rows guard_bad[RAID_MAX_SLOTS];  /* failed guard or ref tag, per slot */
 	struct rows unreadable[RAID_MAX_SLOTS]; /* the medium gave an error */
 	struct rows mirror_bad;                 /* raid1: rows where copies differ */
-	struct rows parity_bad; /* rows of which a parity is not that of the data (compared only
-				 * where all data could be read) */
-	struct rows wrong[RAID_MAX_SLOTS];   /* of these, where two parities tell which block is */
+	struct rows parity_bad; /* rows of which a parity is not that of the data, or its row tag
+				 * not (compared only where all data could be read) */
+	struct rows wrong[RAID_MAX_SLOTS]; /* of these, where two parities tell which block is */
+	/* Not RESYNC, nor where data_counts: of these a block that passes its check is not what was
+	 * written last, by the row tag (check_tag.c says how sure that is). */
+	struct rows stale[RAID_MAX_SLOTS];
 	struct rows rebuilt[RAID_MAX_SLOTS]; /* REPAIR, RESYNC: written back */
 	struct rows lost[RAID_MAX_SLOTS];    /* data beyond repair */
 	/* Where the caller wants to look at the bytes (inspect): slots * chunk bytes and

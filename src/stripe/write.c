@@ -4,6 +4,7 @@
  *	stripe_write_start	the stripe is ours; cut the writes into spans
  *	plan_and_read		what must be read? read it			plan.h
  *	old_data_read		check its PI; on damage mend the stripe		write_mend.c
+ *				what is rebuilt must fit its row tag		write_tag.c
  *	guards_fetched		sample(GUARD) -> tuples
  *	parity_fetched		sample(PARITY) -> parity and its tuples
  *	promise			I2: nothing is written before the intent log says so durably; nor
@@ -290,6 +291,8 @@ static void old_data_read(struct write_op *op)
 {
 	assert_engine_thread(op->eng);
 	int err = reads_judge(op);
+	if (!err && !write_rebuilt_fit(op))
+		err = -EILSEQ;
 	if (err == -EIO && read_met_leaver(op))
 		write_park(op, read_again);
 	else if (err == -EIO || err == -EILSEQ)
@@ -300,8 +303,7 @@ static void old_data_read(struct write_op *op)
 		write_old_data_ready(op);
 }
 
-/* D_m of every missing data slot, into old[m]. */
-static void rebuild_missing(struct write_op *op, unsigned row)
+void write_rebuild_missing(struct write_op *op, unsigned row)
 {
 	const struct parity_code code = write_code(op);
 	void *blocks[RAID_MAX_SLOTS];
@@ -330,7 +332,7 @@ void write_old_data_ready(struct write_op *op)
 {
 	for (unsigned row = op->row_first; row < op->row_first + op->row_count; row++)
 		if (op->plan.row[row] == PLAN_ROW_REBUILD)
-			rebuild_missing(op, row);
+			write_rebuild_missing(op, row);
 	for (unsigned i = 0; i < op->span_count; i++)
 		if (op->spans[i].partial)
 			op->spans[i].under = old_block_under(op, &op->spans[i]);
@@ -420,9 +422,10 @@ static const void *new_block(struct write_op *op, unsigned slot, unsigned row)
 
 static void make_parity_tuple(struct write_op *op, unsigned slot, unsigned row)
 {
+	uint8_t *tuple = write_tuple_at(op, op->tuples, slot, row);
 	pi_generate(op->eng->config.pi, write_parity_at(op, slot, row), 1,
-		geometry_member_block(&op->eng->config.geometry, op->view.stripe, row),
-		write_tuple_at(op, op->tuples, slot, row));
+		geometry_member_block(&op->eng->config.geometry, op->view.stripe, row), tuple);
+	pi_set_app_tag(op->eng->config.pi, write_row_tag(op, slot, row), tuple);
 }
 
 void write_make_parities(
@@ -445,6 +448,7 @@ static void make_parities(struct write_op *op, unsigned row)
 	struct parity_term terms[PARITY_MAX_SOURCES];
 	unsigned n = 0, data = op->eng->data_slots;
 	bool rmw = op->plan.row[row] == PLAN_ROW_RMW;
+	write_missing_tuples(op, row);
 	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
 		const void *new = slot < data ? new_block(op, slot, row) : NULL;
 		bool old = slot < data ? rmw == (new != NULL)

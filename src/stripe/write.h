@@ -139,6 +139,22 @@ void write_split(struct write_op *op);
 /* The region's mark or the log's record is durable, or will not be (@err). */
 void write_promised(struct write_op *op, int err);
 
+/* D_m of @row for every missing data slot, into op->old[m], from what was read. */
+void write_rebuild_missing(struct write_op *op, unsigned row);
+
+/* ---- write_tag.c ---- */
+
+/* The row tag that goes with the new parity in @slot. */
+uint16_t write_row_tag(const struct write_op *op, unsigned slot, unsigned row);
+
+/* Of what is written in @row to missing slots only the parity will know: its sample counts there for
+ * the row tag, whatever that of the guard was. */
+void write_missing_tuples(struct write_op *op, unsigned row);
+
+/* Do the missing blocks that the plan rebuilds fit the row tags of the parities that they are made
+ * of? They are in op->old then, with tuples. */
+bool write_rebuilt_fit(struct write_op *op);
+
 /* ---- write_log.c ---- */
 
 /* The parity is made: log what is to be stored. 1: write_promised() follows; 0: nothing to log;

@@ -20,11 +20,14 @@
 #include <string.h>
 #include "raid/parity.h"
 
+static void stripe_mended(struct stripe_check *check, int err);
+
 struct write_mend {
 	struct write_op *op;
 	struct stripe_check check;
-	uint8_t *image; /* arena: the whole stripe, [slot][row of the chunk] */
-	int err;        /* what to say where nothing helps */
+	uint8_t *image;  /* arena: the whole stripe, [slot][row of the chunk] */
+	uint8_t *tuples; /* owned: the same; NULL without PI */
+	int err;         /* what to say where nothing helps */
 };
 
 static uint32_t image_bytes(const struct stripe_engine *eng)
@@ -38,10 +41,18 @@ static uint8_t *image_at(const struct write_mend *mend, unsigned slot, unsigned 
 	return mend->image + ((size_t)slot * chunk + row) * BLOCK_BYTES;
 }
 
+static uint8_t *image_tuple_at(const struct write_mend *mend, unsigned slot, unsigned row)
+{
+	const struct stripe_engine *eng = mend->op->eng;
+	size_t at = (size_t)slot * eng->config.geometry.chunk_blocks + row;
+	return mend->tuples + at * eng->tuple_bytes;
+}
+
 void write_mend_free(struct write_op *op)
 {
 	if (!op->mend)
 		return;
+	free(op->mend->tuples);
 	arena_put(op->eng->arena, op->mend->image, image_bytes(op->eng));
 	free(op->mend);
 }
@@ -52,16 +63,23 @@ static void mend_start(struct write_op *op, enum stripe_check_mode mode, int err
 {
 	write_mend_free(op);
 	struct write_mend *mend = op->mend = calloc(1, sizeof(*mend));
-	if (mend)
+	size_t tuples = (size_t)image_bytes(op->eng) / BLOCK_BYTES * op->eng->tuple_bytes;
+	if (mend) {
+		mend->op = op;
 		mend->image = arena_get(op->eng->arena, image_bytes(op->eng));
-	if (!mend || !mend->image) {
+		mend->tuples = tuples ? malloc(tuples) : NULL;
+	}
+	if (!mend || !mend->image || (tuples && !mend->tuples)) {
 		write_finish(op, -ENOMEM);
 		return;
 	}
-	mend->op = op;
 	mend->err = err;
-	mend->check = (struct stripe_check){
-		.mode = mode, .stripe = op->view.stripe, .data = mend->image, .done = done};
+	mend->check = (struct stripe_check){.mode = mode,
+		.stripe = op->view.stripe,
+		.data_counts = done == stripe_mended,
+		.data = mend->image,
+		.tuples = mend->tuples,
+		.done = done};
 	stripe_check_held(op->eng, &op->view, &mend->check);
 }
 
@@ -85,6 +103,21 @@ static struct rows rows_lost(const struct write_mend *mend, unsigned slot)
 	return rows_and(lost, bad_rows(&mend->check, slot));
 }
 
+/* The plan rebuilds missing blocks of which the repair said that they are lost. */
+static bool plan_rebuilds_lost(const struct write_mend *mend)
+{
+	const struct write_op *op = mend->op;
+	for (unsigned slot = 0; slot < op->eng->data_slots; slot++) {
+		unsigned at = 0, row, rows;
+		while (slot_missing(&op->view, slot) &&
+			rows_next_run(&mend->check.lost[slot], &at, &row, &rows))
+			for (unsigned i = row; i < row + rows; i++)
+				if (op->plan.row[i] == PLAN_ROW_REBUILD)
+					return true;
+	}
+	return false;
+}
+
 static bool plan_reads_lost(const struct write_mend *mend)
 {
 	for (unsigned slot = 0; slot < mend->op->eng->slots; slot++) {
@@ -92,7 +125,7 @@ static bool plan_reads_lost(const struct write_mend *mend)
 		if (!rows_empty(&lost))
 			return true;
 	}
-	return false;
+	return write_has_parity(mend->op) && plan_rebuilds_lost(mend);
 }
 
 static void old_data_copy(const struct write_mend *mend)
@@ -100,9 +133,14 @@ static void old_data_copy(const struct write_mend *mend)
 	struct write_op *op = mend->op;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
 		unsigned at = 0, row, rows;
-		while (rows_next_run(&op->plan.read[slot], &at, &row, &rows))
+		while (rows_next_run(&op->plan.read[slot], &at, &row, &rows)) {
 			memcpy(write_block_at(op, op->old[slot], row), image_at(mend, slot, row),
 				(size_t)rows * BLOCK_BYTES);
+			if (mend->tuples)
+				memcpy(write_tuple_at(op, op->old_tuples, slot, row),
+					image_tuple_at(mend, slot, row),
+					(size_t)rows * op->eng->tuple_bytes);
+		}
 	}
 }
 
@@ -250,11 +288,30 @@ static void missing_blocks(const struct write_mend *mend, unsigned row)
 		missing_blocks_before(mend, row, not_written);
 }
 
+/* The tuples that the row's tag is made of become those of what the members hold now. */
+static void tuples_now(const struct write_mend *mend, unsigned row)
+{
+	struct write_op *op = mend->op;
+	for (unsigned slot = 0; mend->tuples && slot < op->eng->data_slots; slot++) {
+		bool written = *write_span_at(op, slot, row) != NULL;
+		uint8_t *tuple =
+			write_tuple_at(op, written ? op->tuples : op->old_tuples, slot, row);
+		if (!slot_missing(&op->view, slot))
+			memcpy(tuple, image_tuple_at(mend, slot, row), op->eng->tuple_bytes);
+		else if (!written)
+			pi_generate(op->eng->config.pi, image_at(mend, slot, row), 1,
+				geometry_member_block(
+					&op->eng->config.geometry, op->view.stripe, row),
+				tuple);
+	}
+}
+
 static void parities_anew(const struct write_mend *mend, unsigned row)
 {
 	struct write_op *op = mend->op;
 	struct parity_term terms[RAID_MAX_SLOTS];
 	missing_blocks(mend, row);
+	tuples_now(mend, row);
 	for (unsigned slot = 0; slot < op->eng->data_slots; slot++)
 		terms[slot] = (struct parity_term){slot, image_at(mend, slot, row)};
 	write_make_parities(op, row, terms, op->eng->data_slots);
