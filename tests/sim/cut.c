@@ -154,9 +154,10 @@ static void judge(struct look *k, uint64_t block)
 	k->out.bytes += BLOCK_BYTES;
 	if (v == HISTORY_RIGHT)
 		return;
-	if (may_be_wrong(k, block, v))
+	if (may_be_wrong(k, block, v)) {
 		k->out.unprotected++;
-	else if (k->lost[block])
+		k->out.silent += !k->lost[block] && k->cut->life->config.rig.pi != PI_NONE;
+	} else if (k->lost[block])
 		problem_at(k, "cannot be read", block);
 	else
 		problem_at(k,

@@ -26,7 +26,8 @@ struct cut {
 struct cut_found {
 	uint64_t bytes;       /* compared with the history */
 	uint32_t lost;        /* members that it did take along */
-	unsigned unprotected; /* blocks that the write hole took: wrong, as documented */
+	unsigned unprotected; /* blocks that the write hole took, as documented */
+	unsigned silent;      /* of these, with PI: not errors but wrong bytes */
 	bool cut_twice;
 	const char *problem; /* the first; NULL: everything is as it should be */
 	uint64_t block;      /* where; of the volume */

@@ -40,7 +40,7 @@ static const enum pi_type pi_types[] = {PI_NONE, PI_T10, PI_CRC32C};
 #define MAX_CASES    256u
 
 struct sums {
-	uint64_t lives, instants, cuts, second_cuts, losses, bytes, unprotected, violations;
+	uint64_t lives, instants, cuts, second_cuts, losses, bytes, unprotected, silent, violations;
 };
 
 struct sweep_case {
@@ -111,6 +111,7 @@ static void account(struct run *run, const struct cut *cut, const struct cut_fou
 	s->losses += (unsigned)__builtin_popcount(found->lost);
 	s->bytes += found->bytes;
 	s->unprotected += found->unprotected;
+	s->silent += found->silent;
 	s->violations += found->problem != NULL;
 	bool tell = run->replay || (!is_control(run->c) && s->violations <= MAX_TOLD);
 	if (found->problem && tell)
@@ -272,9 +273,20 @@ static const char *hole_name(const struct sweep_case *c)
 	return !has_parity(&c->volume) ? "" : c->journal ? ", journal" : ", bitmap";
 }
 
+/* With PI what the write hole takes is an error when it is read, but for one block of 65,519 whose row
+ * tag fits by chance. (The log does not have the tags: it takes rows for right of which a write in
+ * full was lost in part just before.) */
+static bool is_good(const struct sweep_case *c)
+{
+	if (is_control(c))
+		return c->sums.violations > 0;
+	bool silence = !c->journal && c->sums.silent > 1 + c->sums.unprotected / 8192;
+	return c->sums.violations == 0 && !silence;
+}
+
 static void report_tap(const struct sweep_case *c)
 {
-	bool good = is_control(c) ? c->sums.violations > 0 : c->sums.violations == 0;
+	bool good = is_good(c);
 	printf("%s %u - ", good ? "ok" : "not ok", c->number);
 	if (is_control(c))
 		printf("%s", control_name(c));
@@ -282,6 +294,10 @@ static void report_tap(const struct sweep_case *c)
 		printf("%s x%u%s, pi %s, %s: %llu cuts", raid_level_name(c->volume.level),
 			c->volume.members, hole_name(c), pi_name(c->pi),
 			life_trouble_name(c->trouble), (unsigned long long)c->sums.cuts);
+	if (c->sums.silent)
+		printf(", %llu of %llu lost blocks silently wrong",
+			(unsigned long long)c->sums.silent,
+			(unsigned long long)c->sums.unprotected);
 	printf("\n");
 	fflush(stdout);
 }
@@ -297,11 +313,12 @@ static void report_json(const struct sweep_case *c)
 					: "bitmap",
 		life_trouble_name(c->trouble), is_control(c) ? control_name(c) : "");
 	printf("\"lives\":%llu,\"instants\":%llu,\"cuts\":%llu,\"second_cuts\":%llu,"
-	       "\"losses\":%llu,\"bytes\":%llu,\"unprotected\":%llu,\"violations\":%llu}\n",
+	       "\"losses\":%llu,\"bytes\":%llu,\"unprotected\":%llu,\"silent\":%llu,\"violations\":%llu}\n",
 		(unsigned long long)s->lives, (unsigned long long)s->instants,
 		(unsigned long long)s->cuts, (unsigned long long)s->second_cuts,
 		(unsigned long long)s->losses, (unsigned long long)s->bytes,
-		(unsigned long long)s->unprotected, (unsigned long long)s->violations);
+		(unsigned long long)s->unprotected, (unsigned long long)s->silent,
+		(unsigned long long)s->violations);
 	fflush(stdout);
 }
 
@@ -314,7 +331,7 @@ static bool run_case(const struct options *o, struct sweep_case *c)
 	for (unsigned i = 0; i < lives && c->sums.violations < MAX_TOLD; i++)
 		live(&run, seed_of(o, c, i));
 	(o->json ? report_json : report_tap)(c);
-	return is_control(c) ? c->sums.violations > 0 : c->sums.violations == 0;
+	return is_good(c);
 }
 
 static int run_all(const struct options *o, struct sweep_case *cases, unsigned count)
