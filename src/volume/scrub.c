@@ -2,8 +2,9 @@
 /* Scrub: every stripe is examined, and what is found is counted and listed by stripe and row.
  *
  * Who is wrong where copies or parity disagree? Without PI nobody can tell. With PI a block that
- * fails its guard is the one; where the data of a row all passes, the parity must be wrong,
- * although its own guard fits it (it was computed from other bytes than were stored). */
+ * fails its guard is the one. Where all of a row pass, the row tag names the data block whose member
+ * has lost a write, else the parity must be wrong, although its own guard fits it (it was computed
+ * from other bytes than were stored). Mirrors have no such tag. */
 #include "volume/internal.h"
 
 #include <errno.h>
@@ -70,23 +71,28 @@ static int only_bad_slot(
 	return *count == 1 ? found : -1;
 }
 
-/* The one that two parities agree on; -1 where they do not. */
-static int located_slot(const struct geometry *g, const struct stripe_check *c, unsigned row)
+/* The one that the row tag, or else two parities, call wrong; -1 where they do not. */
+static int told_slot(const struct geometry *g, const struct stripe_check *c, unsigned row)
 {
-	for (unsigned slot = 0; slot < geometry_slots(g); slot++)
-		if (rows_has(&c->wrong[slot], row))
+	int told = -1;
+	for (unsigned slot = 0; slot < geometry_slots(g); slot++) {
+		if (rows_has(&c->stale[slot], row))
 			return (int)slot;
-	return -1;
+		if (rows_has(&c->wrong[slot], row))
+			told = (int)slot;
+	}
+	return told;
 }
 
-/* Whose guard is bad; where every guard is good, what two parities say, or the only parity. */
+/* Whose guard is bad; where every guard is good, what row tag or parities say, or the only parity.
+ */
 static int wrong_slot(const struct scrub *s, const struct stripe_check *c, unsigned row)
 {
 	const struct geometry *g = shape_of(s);
 	unsigned count;
-	int bad = only_bad_slot(g, c, row, &count), located = located_slot(g, c, row);
-	if (count || located >= 0)
-		return count ? bad : located;
+	int bad = only_bad_slot(g, c, row, &count), told = told_slot(g, c, row);
+	if (count || told >= 0)
+		return count ? bad : told;
 	return has_pi(s) && geometry_parity_slots(g) == 1 ? (int)geometry_data_slots(g) : -1;
 }
 
