@@ -123,11 +123,11 @@ bool check_tag_fits(struct check_op *op, unsigned slot, unsigned row);
  * is one of those, and in the spare block before and after.) True without PI. */
 bool check_solution_fits(struct check_op *op, unsigned slot, unsigned row, uint32_t bad);
 
-/* The tag in the tuple of the parity in @slot is made to fit the data in memory, which are right. */
+/* The tag in the tuple of the parity in @slot is made to fit the data in memory: they are right. */
 void check_tag_renew(struct check_op *op, unsigned slot, unsigned row);
 
-/* The same of a parity that a new member gets: of a row with lost data it is the other parity's tag,
- * which does not fit either. */
+/* The same of a parity that a new member gets: of a row with lost data it is the other parity's
+ * tag, which does not fit either. */
 void check_tag_fill(struct check_op *op, unsigned slot, unsigned row);
 
 /* RESYNC, two parities: the tags of @row say that these missing slots are lost. */

@@ -147,8 +147,8 @@ void write_rebuild_missing(struct write_op *op, unsigned row);
 /* The row tag that goes with the new parity in @slot. */
 uint16_t write_row_tag(const struct write_op *op, unsigned slot, unsigned row);
 
-/* Of what is written in @row to missing slots only the parity will know: its sample counts there for
- * the row tag, whatever that of the guard was. */
+/* Of what is written in @row to missing slots only the parity will know: its sample counts there
+ * for the row tag, whatever that of the guard was. */
 void write_missing_tuples(struct write_op *op, unsigned row);
 
 /* Do the missing blocks that the plan rebuilds fit the row tags of the parities that they are made

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A write's part in the row tag (row_tag.h): the tag of the parities that it makes, and the check of
- * the blocks that it rebuilds.
+/* A write's part in the row tag (row_tag.h): the tag of the parities that it makes, and the check
+ * of the blocks that it rebuilds.
  *
  * A way that knows all data of a row makes its tag anew from their guards: where some of them were
  * rebuilt, they were checked before. A read-modify-write carries the tag along by what changes in

@@ -2,7 +2,7 @@
 /* Scrub: every stripe is examined, and what is found is counted and listed by stripe and row.
  *
  * Who is wrong where copies or parity disagree? Without PI nobody can tell. With PI a block that
- * fails its guard is the one. Where all of a row pass, the row tag names the data block whose member
+ * fails its guard is the one. Where all of a row pass, the row tag names the block whose member
  * has lost a write, else the parity must be wrong, although its own guard fits it (it was computed
  * from other bytes than were stored). Mirrors have no such tag. */
 #include "volume/internal.h"

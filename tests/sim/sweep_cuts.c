@@ -273,8 +273,8 @@ static const char *hole_name(const struct sweep_case *c)
 	return !has_parity(&c->volume) ? "" : c->journal ? ", journal" : ", bitmap";
 }
 
-/* With PI what the write hole takes is an error when it is read, but for one block of 65,519 whose row
- * tag fits by chance. (The log does not have the tags: it takes rows for right of which a write in
+/* With PI what the write hole takes is an error when it is read, but for one block of 65,519 whose
+ * row tag fits by chance. (The log does not have the tags: it takes rows for right of which a write in
  * full was lost in part just before.) */
 static bool is_good(const struct sweep_case *c)
 {
@@ -313,7 +313,8 @@ static void report_json(const struct sweep_case *c)
 					: "bitmap",
 		life_trouble_name(c->trouble), is_control(c) ? control_name(c) : "");
 	printf("\"lives\":%llu,\"instants\":%llu,\"cuts\":%llu,\"second_cuts\":%llu,"
-	       "\"losses\":%llu,\"bytes\":%llu,\"unprotected\":%llu,\"silent\":%llu,\"violations\":%llu}\n",
+	       "\"losses\":%llu,\"bytes\":%llu,\"unprotected\":%llu,"
+	       "\"silent\":%llu,\"violations\":%llu}\n",
 		(unsigned long long)s->lives, (unsigned long long)s->instants,
 		(unsigned long long)s->cuts, (unsigned long long)s->second_cuts,
 		(unsigned long long)s->losses, (unsigned long long)s->bytes,

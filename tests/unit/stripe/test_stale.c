@@ -85,8 +85,8 @@ static uint64_t block_of(struct rig *rig, unsigned slot)
 	return geometry_volume_block(&rig->geometry, STRIPE, slot, ROW);
 }
 
-/* The slots of the row from @first on, @count of them, become 'n' in one write a slot, or (@count 0)
- * all of the stripe in one write. */
+/* The slots of the row from @first on, @count of them, become 'n' in one write a slot, or (@count
+ * 0) all of the stripe in one write. */
 static void write_new(struct rig *rig, unsigned first, unsigned count)
 {
 	for (unsigned slot = first; slot < first + count; slot++)
