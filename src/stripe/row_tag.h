@@ -18,8 +18,8 @@
  *
  * Why sums of integers: CRCs are linear over GF(2). The XOR of the guards of a row is known from
  * the guard of its parity, so it fits garbage as well. 65519 is a prime, and no quotient of two c_i
- * is a sum of three or fewer signed powers of two: to change the guards of two slots by the same bits
- * must not leave the tag as it is. Garbage fits by chance once in 65,519.
+ * is a sum of three or fewer signed powers of two: to change the guards of two slots by the same
+ * bits must not leave the tag as it is. Garbage fits by chance once in 65,519.
  *
  * What is left of the 16 bits says of a row with two parities that the parities agree with the data
  * that are there, and that of one missing slot it is known that its block is lost: the others are

@@ -274,8 +274,8 @@ static const char *hole_name(const struct sweep_case *c)
 }
 
 /* With PI what the write hole takes is an error when it is read, but for one block of 65,519 whose
- * row tag fits by chance. (The log does not have the tags: it takes rows for right of which a write in
- * full was lost in part just before.) */
+ * row tag fits by chance. (The log does not have the tags: it takes rows for right of which a write
+ * in full was lost in part just before.) */
 static bool is_good(const struct sweep_case *c)
 {
 	if (is_control(c))
