@@ -206,6 +206,7 @@ def parse_args():
     parser.add_argument("--meson", metavar="DIR", help="run the tests of this build directory")
     parser.add_argument("--suite", action="append", default=[], help="only these suites of it")
     parser.add_argument("--filter", action="append", default=[], help="only names with this text")
+    parser.add_argument("--without", action="append", default=[], help="no names with this text")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--alone", action="append", default=[], metavar="TEXT",
                         help="programs with this text in their name run one at a time, after the others")
@@ -235,7 +236,8 @@ def main():
                 for p in args.programs]
     if args.meson:
         programs += meson_programs(args.meson, args.suite, args.timeout_factor)
-    programs = [p for p in programs if wanted(p, args.filter)]
+    programs = [p for p in programs if wanted(p, args.filter) and
+                not (args.without and wanted(p, args.without))]
 
     runner = Runner(args.wrapper.split(), args.may_skip, args.verbose)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

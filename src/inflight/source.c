@@ -164,8 +164,8 @@ static void note_kept(struct source_live *live, enum sample_point point, uint32_
 static void flip_seen(const struct source_live *live, enum sample_point point,
 	uint32_t offset_bytes, uint32_t len_bytes, void *seen)
 {
-	bool flipped = point == SAMPLE_DATA ||
-		       (point == SAMPLE_PARITY && live->flip.at == FLIP_AT_PARITY);
+	bool flipped =
+		point == SAMPLE_DATA || (point == SAMPLE_PARITY && live->flip.at == FLIP_AT_PARITY);
 	if (live->flip.xor_byte && flipped)
 		flip_apply(&live->flip, offset_bytes, len_bytes, seen);
 }

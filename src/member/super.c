@@ -18,7 +18,7 @@
 #define INTENT_END        MIB
 #define JOURNAL_MIN_BYTES (256 * KIB)
 #define JOURNAL_MAX_BYTES (64 * MIB)
-#define JOURNAL_RECORDS   3 /* the largest that fit at least: a partial write of a whole stripe */
+#define JOURNAL_RECORDS   3  /* the largest that fit at least: a partial write of a whole stripe */
 #define JOURNAL_SHARE     16 /* of the data: one sixteenth, within the bounds above */
 #define DATA_ALIGN_BYTES  MIB
 
