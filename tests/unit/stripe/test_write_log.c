@@ -239,6 +239,12 @@ static struct outcome sweep(const struct sweep *s)
 }
 
 static const unsigned raid5_widths[] = {3, 4, 8, 0}, raid6_widths[] = {4, 5, 6, 8, 0};
+/* Of PI, for each width: under the sanitizers it takes ten times as long. */
+#ifdef __SANITIZE_ADDRESS__
+#define KINDS 1u
+#else
+#define KINDS 3u
+#endif
 static const enum pi_type kinds[] = {PI_NONE, PI_T10, PI_CRC32C};
 
 static void sweep_shapes(struct sweep *s, enum raid_level level)
@@ -246,8 +252,9 @@ static void sweep_shapes(struct sweep *s, enum raid_level level)
 	const unsigned *widths = level == RAID_RAID5 ? raid5_widths : raid6_widths;
 	unsigned cuts = 0, answered = 0;
 	for (unsigned w = 0; widths[w]; w++) {
-		for (unsigned k = 0; k < 3; k++) {
-			s->shape = (struct shape){level, widths[w], 1u << (w + k) % 3, kinds[k]};
+		for (unsigned k = 0; k < KINDS; k++) {
+			s->shape = (struct shape){
+				level, widths[w], 1u << (w + k) % 3, kinds[(w + k) % 3]};
 			s->seed++;
 			struct outcome out = sweep(s);
 			/* Of full rows only what is at rest is promised. */
@@ -261,8 +268,8 @@ static void sweep_shapes(struct sweep *s, enum raid_level level)
 			answered += out.answered;
 		}
 	}
-	assert_true(cuts > 100);
-	assert_true(answered > 100);
+	assert_true(cuts > 30 * KINDS);
+	assert_true(answered > 30 * KINDS);
 }
 
 static void nothing_is_lost_by_a_power_cut_and_the_loss_of_any_member(void **unused)
