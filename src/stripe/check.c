@@ -37,7 +37,7 @@ static int allocate(struct check_op *op)
 	unsigned blocks = eng->slots * check_rows(op);
 	op->blocks = op->check->data ? op->check->data : arena_get(eng->arena, blocks_bytes(op));
 	op->spare = arena_get(eng->arena, BLOCK_BYTES);
-	op->tuples = op->check->tuples;
+	op->tuples = eng->tuple_bytes ? op->check->tuples : NULL;
 	if (!op->tuples && eng->tuple_bytes)
 		op->tuples = malloc((size_t)blocks * eng->tuple_bytes);
 	if (!op->blocks || !op->spare || (!op->tuples && eng->tuple_bytes))

@@ -192,14 +192,15 @@ static int finish(struct volume *v, unsigned index)
 	return err < 0 ? err : members_rebuilt(v, index); /* R2 */
 }
 
-/* Not all could be rebuilt: tried again later, as what is in the way may be overwritten. */
+/* Not all could be rebuilt: tried again later, as what is in the way may be overwritten. A member
+ * that has gone has its turn when it, or another in its place, is there. */
 static void end(struct volume *v, unsigned index, int err)
 {
 	struct volume_work_info *info = work_info_begin(v, VOLUME_REBUILD);
 	info->done = info->total - min_u64(stripe_engine_stale(v->eng, index), info->total);
 	work_info_end(v);
 	pthread_mutex_lock(&v->lock);
-	v->work.retry_ns[index] = err < 0 ? io_now_ns(v->io) + RETRY_NS : 0;
+	v->work.retry_ns[index] = err < 0 && err != -ENODEV ? io_now_ns(v->io) + RETRY_NS : 0;
 	pthread_mutex_unlock(&v->lock);
 	work_ended(v, VOLUME_REBUILD, err);
 	if (err < 0)
