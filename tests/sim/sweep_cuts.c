@@ -24,7 +24,7 @@
 #define LIVES_DEFAULT 1u
 #define FATES_DEFAULT 1u
 #else
-#define LIVES_DEFAULT 9u
+#define LIVES_DEFAULT 8u
 #define FATES_DEFAULT 3u
 #endif
 
