@@ -337,7 +337,7 @@ static int take_parts(const struct demo_study *study, char *const *names, unsign
 	struct demo_setup *setup)
 {
 	for (unsigned i = 0; i < count; i++)
-		if (!study->has_part(names[i]))
+		if (!study->has_part || !study->has_part(names[i]))
 			return cli_usage("%s has no part '%s'", study->name, names[i]);
 	setup->parts = names;
 	setup->part_count = count;

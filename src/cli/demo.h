@@ -129,7 +129,7 @@ struct demo_study {
 	/* Draw the results; NULL: there is no picture. */
 	int (*draw)(const struct demo_report *report, const char *path, struct errmsg *why);
 	const char *notes; /* printed below the tables */
-	/* Whether a part of it has that name: parts can be chosen. */
+	/* Whether a part of it has that name: parts can be chosen. NULL: there are none. */
 	bool (*has_part)(const char *name);
 };
 extern const struct demo_study demo_cures, demo_reads, demo_truth, demo_neighbours, demo_write_hole,

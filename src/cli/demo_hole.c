@@ -164,16 +164,9 @@ static int run(struct demo_world *w, const struct demo_setup *base, struct demo_
 	return err;
 }
 
-static bool has_no_part(const char *name)
-{
-	(void)name;
-	return false;
-}
-
 const struct demo_study demo_write_hole = {.name = "write-hole",
 	.summary = "a power cut and a lost member, without and with the partial-write log",
 	.run = run,
-	.has_part = has_no_part,
 	.notes =
 		"A program writes 16K into each of its chunks; idle files hold the other chunks of "
 		"these stripes.\nThe power goes with the writes in the members' caches, and one "

@@ -277,12 +277,6 @@ static int run_misdirected(struct demo_world *w, const struct demo_setup *setup,
 		why);
 }
 
-static bool has_no_part(const char *name)
-{
-	(void)name;
-	return false;
-}
-
 static const char notes[] =
 	"A file of 192 blocks of 4K, 16 faults in one member each. Read wrong, silently: the "
 	"reader got\nother bytes than were written, and no error. Without PI a scrub sees that "
@@ -293,11 +287,9 @@ static const char notes[] =
 const struct demo_study demo_bitrot = {.name = "bitrot",
 	.summary = "bits flip on a medium, without and with PI",
 	.run = run_bitrot,
-	.has_part = has_no_part,
 	.notes = notes};
 
 const struct demo_study demo_misdirected = {.name = "misdirected",
 	.summary = "writes go astray, without and with PI",
 	.run = run_misdirected,
-	.has_part = has_no_part,
 	.notes = notes};

@@ -165,6 +165,7 @@ static void check_again(struct engine_parked *parked)
 	op_free(op);
 	*check = (struct stripe_check){.mode = check->mode,
 		.stripe = check->stripe,
+		.data_counts = check->data_counts,
 		.member = check->member,
 		.done = check->done,
 		.data = check->data,

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "io/uring.h"
+#include "real.h"
 
 struct shape {
 	enum raid_level level;
@@ -244,46 +244,6 @@ static void cuts_at_one_open_after_another_leave_a_volume_that_opens(void **unus
 
 /* ---- a real engine ---- */
 
-struct real {
-	char dir[64];
-	char *args[1];
-	struct volume *v;
-	struct volume_paths paths;
-};
-
-static struct real real_new(enum raid_level level, unsigned members, enum pi_type pi)
-{
-	struct real r = {.dir = "/var/tmp/stablefs-test-XXXXXX"};
-	struct volume_create_options options = rig_options(level, members, pi);
-	struct errmsg why = {0};
-	assert_non_null(mkdtemp(r.dir));
-	r.args[0] = r.dir;
-	if (volume_create(&uring_factory, r.args, 1, &options, &why) < 0)
-		fail_msg("%s", why.text);
-	assert_int_equal(volume_paths_find(r.args, 1, &r.paths, NULL), 0);
-	assert_int_equal(r.paths.count, members);
-	return r;
-}
-
-static void real_open(struct real *r)
-{
-	struct errmsg why = {0};
-	struct volume_open_options options = {.factory = &uring_factory,
-		.paths = r->paths.paths,
-		.count = r->paths.count,
-		.threaded = true};
-	if (volume_open(&options, &r->v, &why) < 0)
-		fail_msg("%s", why.text);
-}
-
-static void real_free(struct real *r)
-{
-	for (unsigned i = 0; i < r->paths.count; i++)
-		unlink(r->paths.paths[i]);
-	rmdir(r->dir);
-	volume_paths_free(&r->paths);
-}
-
 struct client {
 	struct volume *v;
 	unsigned number;
@@ -310,7 +270,7 @@ static void *client_run(void *arg)
 static void threads_share_a_volume_with_an_engine_thread(void **unused)
 {
 	(void)unused;
-	struct real r = real_new(RAID_RAID5, 3, PI_T10);
+	struct real r = real_new(RAID_RAID5, 3, PI_T10, SUPER_HOLE_BITMAP);
 	struct client clients[4];
 	pthread_t threads[4];
 	real_open(&r);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "io/uring.h"
+#include "real.h"
 #include "model.h"
 
 /* ---- scrub ---- */
@@ -190,48 +190,6 @@ static void others_get_half_of_the_time(void **unused)
 
 /* ---- on threads ---- */
 
-struct real {
-	char dir[64], spare[96];
-	char *args[1];
-	struct volume *v;
-	struct volume_paths paths;
-};
-
-static struct real real_new(void)
-{
-	struct real r = {.dir = "/var/tmp/stablefs-test-XXXXXX"};
-	struct volume_create_options options = rig_options(RAID_RAID5, 4, PI_T10);
-	struct errmsg why = {0};
-	options.write_hole = SUPER_HOLE_JOURNAL;
-	assert_non_null(mkdtemp(r.dir));
-	snprintf(r.spare, sizeof(r.spare), "%s/spare", r.dir);
-	r.args[0] = r.dir;
-	if (volume_create(&uring_factory, r.args, 1, &options, &why) < 0)
-		fail_msg("%s", why.text);
-	assert_int_equal(volume_paths_find(r.args, 1, &r.paths, NULL), 0);
-	return r;
-}
-
-static void real_open(struct real *r)
-{
-	struct errmsg why = {0};
-	struct volume_open_options options = {.factory = &uring_factory,
-		.paths = r->paths.paths,
-		.count = r->paths.count,
-		.threaded = true};
-	if (volume_open(&options, &r->v, &why) < 0)
-		fail_msg("%s", why.text);
-}
-
-static void real_free(struct real *r)
-{
-	for (unsigned i = 0; i < r->paths.count; i++)
-		unlink(r->paths.paths[i]);
-	unlink(r->spare);
-	rmdir(r->dir);
-	volume_paths_free(&r->paths);
-}
-
 struct client {
 	struct volume *v;
 	unsigned number, rounds;
@@ -284,7 +242,7 @@ static void members_come_and_go(struct real *r)
 static void members_go_and_come_under_many_threads(void **unused)
 {
 	(void)unused;
-	struct real r = real_new();
+	struct real r = real_new(RAID_RAID5, 4, PI_T10, SUPER_HOLE_JOURNAL);
 	struct client clients[2];
 	pthread_t threads[2];
 	real_open(&r);
@@ -310,7 +268,7 @@ static void members_go_and_come_under_many_threads(void **unused)
 static void a_volume_closes_in_the_middle_of_work(void **unused)
 {
 	(void)unused;
-	struct real r = real_new();
+	struct real r = real_new(RAID_RAID5, 4, PI_T10, SUPER_HOLE_JOURNAL);
 	struct errmsg why = {0};
 	real_open(&r);
 	assert_int_equal(volume_work_set_rate(r.v, VOLUME_REBUILD, 65536), 0);
