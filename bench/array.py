@@ -175,7 +175,7 @@ def measure_foreground(args, volume):
             say(f"bench: foreground: round {r + 1}: {title}")
             alone.append(fio(volume.file, rw, bs, depth, args.seconds, args.file_mib - 2,
                              args.seed + r))
-            run(args.stablefs, "scrub", "--background", volume.mnt)
+            run(args.stablefs, "scrub", "--every", "1ms", volume.mnt)
             beside.append(fio(volume.file, rw, bs, depth, args.seconds, args.file_mib - 2,
                               args.seed + r))
             run(args.stablefs, "scrub", "--stop", volume.mnt)
