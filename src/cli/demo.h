@@ -111,6 +111,10 @@ struct demo_experiment {
 		struct demo_outcome *out, struct errmsg *why);
 };
 
+/* The shapes of volume that the tables of experiments and studies are made of. */
+#define DEMO_RAID5(pi_, check_) .level = "raid5", .members = "4", .pi = pi_, .pi_check = check_
+#define DEMO_RAID1(pi_, check_) .level = "raid1", .members = "2", .pi = pi_, .pi_check = check_
+
 extern const struct demo_experiment demo_experiments[];
 extern const unsigned demo_experiment_count;
 
@@ -142,6 +146,9 @@ int demo_cures_draw(const struct demo_report *report, const char *path, struct e
 
 /* ---- demo_trial.c: the steps of a run ---- */
 
+/* A new volume instead of the one that was there. @write_hole: NULL: as the level has it. */
+int demo_create(struct demo_world *w, const struct demo_experiment *e, const char *size,
+	const char *write_hole, struct errmsg *why);
 int demo_trial_create(struct demo_world *w, const struct demo_experiment *e,
 	const struct demo_setup *setup, struct errmsg *why);
 /* The file "a" that the mutator will overwrite, in one piece. */

@@ -22,18 +22,8 @@
 #define POLICIES     7u
 
 static const struct demo_experiment volumes[] = {
-	{.name = "none",
-		.title = "RAID5, no PI",
-		.level = "raid5",
-		.members = "4",
-		.pi = "none",
-		.pi_check = "none"},
-	{.name = "metadata",
-		.title = "RAID5, PI (t10) as metadata",
-		.level = "raid5",
-		.members = "4",
-		.pi = "t10",
-		.pi_check = "none"},
+	{.name = "none", .title = "RAID5, no PI", DEMO_RAID5("none", "none")},
+	{.name = "metadata", .title = "RAID5, PI (t10) as metadata", DEMO_RAID5("t10", "none")},
 };
 
 static const struct demo_sheet_column columns[] = {{"policy", "policy", 'l'},

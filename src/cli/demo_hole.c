@@ -22,18 +22,8 @@
 #define SEED        "20261"
 
 static const struct demo_experiment volumes[] = {
-	{.name = "none",
-		.title = "RAID5, no PI",
-		.level = "raid5",
-		.members = "4",
-		.pi = "none",
-		.pi_check = "none"},
-	{.name = "metadata",
-		.title = "RAID5, PI (t10)",
-		.level = "raid5",
-		.members = "4",
-		.pi = "t10",
-		.pi_check = "none"},
+	{.name = "none", .title = "RAID5, no PI", DEMO_RAID5("none", "none")},
+	{.name = "metadata", .title = "RAID5, PI (t10)", DEMO_RAID5("t10", "none")},
 };
 
 static const struct trial {
@@ -52,16 +42,6 @@ static const struct demo_sheet_column columns[] = {{"volume", "volume", 'l'},
 	{"happens", "what happens", 'l'}, {"write_hole", "--write-hole", 'l'},
 	{"writes", "busy writes before", 'r'}, {"idle_wrong", "idle 4K blocks lost", 'r'},
 	{"idle_silent", "silently wrong", 'r'}, {"idle_unreadable", "unreadable", 'r'}, {0}};
-
-static int create(
-	struct demo_world *w, const struct demo_experiment *e, const char *log, struct errmsg *why)
-{
-	const char *argv[] = {"create", "--level", e->level, "--members", e->members, "--size",
-		"64M", "--chunk", "64K", "--pi", e->pi, "--pi-check", e->pi_check, "--write-hole",
-		log, demo_volume(w), NULL};
-	int err = demo_remove_volume(w, why);
-	return err < 0 ? err : demo_verb(w, argv, NULL, NULL, why);
-}
 
 static int inject(struct demo_world *w, const char *fault, struct errmsg *why)
 {
@@ -101,7 +81,7 @@ static int run_trial(struct demo_world *w, const struct demo_experiment *e,
 	struct demo_count *c, struct errmsg *why)
 {
 	struct demo_outcome out = {0};
-	int err = create(w, e, log, why);
+	int err = demo_create(w, e, "64M", log, why);
 	if (!err)
 		err = demo_mount(w, "dio=bounce", why);
 	if (!err)

@@ -11,24 +11,9 @@
 #define IDLE_UID 60002u
 
 static const struct demo_experiment volumes[] = {
-	{.name = "none",
-		.title = "RAID5, no PI",
-		.level = "raid5",
-		.members = "4",
-		.pi = "none",
-		.pi_check = "none"},
-	{.name = "metadata",
-		.title = "RAID5, PI as metadata",
-		.level = "raid5",
-		.members = "4",
-		.pi = "t10",
-		.pi_check = "none"},
-	{.name = "device",
-		.title = "RAID5 of PI disks",
-		.level = "raid5",
-		.members = "4",
-		.pi = "t10",
-		.pi_check = "device"},
+	{.name = "none", .title = "RAID5, no PI", DEMO_RAID5("none", "none")},
+	{.name = "metadata", .title = "RAID5, PI as metadata", DEMO_RAID5("t10", "none")},
+	{.name = "device", .title = "RAID5 of PI disks", DEMO_RAID5("t10", "device")},
 };
 
 static const struct demo_sheet_column columns[] = {{"volume", "volume", 'l'},

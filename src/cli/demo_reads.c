@@ -14,8 +14,8 @@ static const struct demo_experiment volumes[] = {
 		.members = "1",
 		.pi = "t10",
 		.pi_check = "none"},
-	{.title = "RAID1, PI", .level = "raid1", .members = "2", .pi = "t10", .pi_check = "none"},
-	{.title = "RAID5, PI", .level = "raid5", .members = "4", .pi = "t10", .pi_check = "none"},
+	{.title = "RAID1, PI", DEMO_RAID1("t10", "none")},
+	{.title = "RAID5, PI", DEMO_RAID5("t10", "none")},
 };
 static const char *const policies[] = {"zerocopy", "verify", "bounce"};
 

@@ -23,10 +23,10 @@
 #define SEED        "20261"
 
 static const struct demo_experiment volumes[] = {
-	{.title = "RAID5, no PI", .level = "raid5", .members = "4", .pi = "none"},
-	{.title = "RAID1, no PI", .level = "raid1", .members = "2", .pi = "none"},
-	{.title = "RAID5, PI (t10)", .level = "raid5", .members = "4", .pi = "t10"},
-	{.title = "RAID1, PI (t10)", .level = "raid1", .members = "2", .pi = "t10"},
+	{.title = "RAID5, no PI", DEMO_RAID5("none", "none")},
+	{.title = "RAID1, no PI", DEMO_RAID1("none", "none")},
+	{.title = "RAID5, PI (t10)", DEMO_RAID5("t10", "device")},
+	{.title = "RAID1, PI (t10)", DEMO_RAID1("t10", "device")},
 };
 #define VOLUMES (sizeof(volumes) / sizeof(volumes[0]))
 
@@ -164,14 +164,6 @@ static int count_scrub(struct demo_world *w, struct rot_count *c, struct errmsg 
 
 /* ---- a trial ---- */
 
-static int create(struct demo_world *w, const struct demo_experiment *e, struct errmsg *why)
-{
-	const char *argv[] = {"create", "--level", e->level, "--members", e->members, "--size",
-		"32M", "--chunk", "64K", "--pi", e->pi, demo_volume(w), NULL};
-	int err = demo_remove_volume(w, why);
-	return err < 0 ? err : demo_verb(w, argv, NULL, NULL, why);
-}
-
 static int mount_anew(struct demo_world *w, struct errmsg *why)
 {
 	int err = demo_unmount(w, why);
@@ -182,7 +174,7 @@ static int mount_anew(struct demo_world *w, struct errmsg *why)
 static int prepare(struct demo_world *w, const struct demo_experiment *e, const struct rot *rot,
 	struct rot_count *c, struct errmsg *why)
 {
-	int err = create(w, e, why);
+	int err = demo_create(w, e, "32M", NULL, why);
 	if (!err)
 		err = demo_mount(w, "dio=bounce,inject", why);
 	if (!err)

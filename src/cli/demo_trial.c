@@ -42,16 +42,22 @@ static uint64_t volume_mib(const struct demo_setup *setup)
 	return min_u64(max_u64(mib, SMALLEST_MIB), LARGEST_MIB);
 }
 
+int demo_create(struct demo_world *w, const struct demo_experiment *e, const char *size,
+	const char *write_hole, struct errmsg *why)
+{
+	const char *argv[] = {"create", "--level", e->level, "--members", e->members, "--size",
+		size, "--chunk", "64K", "--pi", e->pi, "--pi-check", e->pi_check, demo_volume(w),
+		write_hole ? "--write-hole" : NULL, write_hole, NULL};
+	int err = demo_remove_volume(w, why);
+	return err < 0 ? err : demo_verb(w, argv, NULL, NULL, why);
+}
+
 int demo_trial_create(struct demo_world *w, const struct demo_experiment *e,
 	const struct demo_setup *setup, struct errmsg *why)
 {
 	char size[24];
 	snprintf(size, sizeof(size), "%lluM", (unsigned long long)volume_mib(setup));
-	const char *argv[] = {"create", "--level", e->level, "--members", e->members, "--size",
-		size, "--chunk", "64K", "--pi", e->pi, "--pi-check", e->pi_check, demo_volume(w),
-		NULL};
-	int err = demo_remove_volume(w, why);
-	return err < 0 ? err : demo_verb(w, argv, NULL, NULL, why);
+	return demo_create(w, e, size, NULL, why);
 }
 
 int demo_trial_lay_out(struct demo_world *w, const struct demo_setup *setup, struct errmsg *why)
