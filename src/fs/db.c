@@ -8,6 +8,8 @@
 #include <string.h>
 #include "base/block.h"
 #include "base/log.h"
+#include "fs/db_guard.h"
+#include "fs/row.h"
 #include "fs/schema.h"
 
 #define FRAME_BYTES (AREA_PAGE_BYTES + 24u)
@@ -23,18 +25,17 @@ static const char *const texts[DB_STATEMENTS] = {
 	[DB_ROLLBACK_TO] = "ROLLBACK TO op",
 	[DB_PAGE_COUNT] = "PRAGMA page_count",
 	[DB_FREELIST_COUNT] = "PRAGMA freelist_count",
-	[DB_INODE_GET] = "SELECT mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime,"
-			 " parent, cookie FROM inode WHERE ino = ?1",
+	[DB_INODE_GET] = "SELECT " ROW_INODE " FROM inode WHERE ino = ?1",
 	[DB_INODE_PUT] = "INSERT OR REPLACE INTO inode VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
 			 " ?10, ?11, ?12, ?13)",
 	[DB_INODE_DELETE] = "DELETE FROM inode WHERE ino = ?1",
 	[DB_INODE_ORPHANS] = "SELECT ino FROM inode WHERE nlink = 0 ORDER BY ino LIMIT 1",
 	[DB_INODE_COUNT] = "SELECT count(*) FROM inode",
 	[DB_INODE_MAX] = "SELECT ino FROM inode ORDER BY ino DESC LIMIT 1",
-	[DB_DIRENT_GET] = "SELECT cookie, name, ino, type FROM dirent"
+	[DB_DIRENT_GET] = "SELECT " ROW_DIRENT " FROM dirent"
 			  " WHERE parent = ?1 AND cookie BETWEEN ?2 AND ?3 ORDER BY cookie",
-	[DB_DIRENT_AT] = "SELECT name, ino FROM dirent WHERE parent = ?1 AND cookie = ?2",
-	[DB_DIRENT_LIST] = "SELECT cookie, name, ino, type FROM dirent"
+	[DB_DIRENT_AT] = "SELECT " ROW_DIRENT " FROM dirent WHERE parent = ?1 AND cookie = ?2",
+	[DB_DIRENT_LIST] = "SELECT " ROW_DIRENT " FROM dirent"
 			   " WHERE parent = ?1 AND cookie > ?2 ORDER BY cookie LIMIT ?3",
 	[DB_DIRENT_PUT] = "INSERT INTO dirent VALUES(?1, ?2, ?3, ?4, ?5)",
 	[DB_DIRENT_DELETE] = "DELETE FROM dirent WHERE parent = ?1 AND cookie = ?2",
@@ -49,19 +50,19 @@ static const char *const texts[DB_STATEMENTS] = {
 			  " SELECT ?1, name, value FROM xattr WHERE ino = ?2 AND name = ?3",
 	[DB_XATTR_DELETE] = "DELETE FROM xattr WHERE ino = ?1 AND name = ?2",
 	[DB_XATTR_DELETE_ALL] = "DELETE FROM xattr WHERE ino = ?1",
-	[DB_EXTENT_OF] = "SELECT file_block, volume_block, blocks, flags FROM extent"
+	[DB_EXTENT_OF] = "SELECT " ROW_EXTENT " FROM extent"
 			 " WHERE ino = ?1 AND file_block >= ?2 ORDER BY file_block",
-	[DB_EXTENT_BEFORE] = "SELECT file_block, blocks FROM extent"
+	[DB_EXTENT_BEFORE] = "SELECT " ROW_EXTENT " FROM extent"
 			     " WHERE ino = ?1 AND file_block < ?2 ORDER BY file_block DESC LIMIT 1",
 	[DB_EXTENT_PUT] = "INSERT INTO extent VALUES(?1, ?2, ?3, ?4, ?5)",
 	[DB_EXTENT_DELETE] = "DELETE FROM extent"
 			     " WHERE ino = ?1 AND file_block >= ?2 AND file_block < ?3",
-	[DB_EXTENT_TAIL] = "SELECT file_block, volume_block, blocks FROM extent WHERE ino = ?1"
+	[DB_EXTENT_TAIL] = "SELECT " ROW_EXTENT " FROM extent WHERE ino = ?1"
 			   " ORDER BY file_block DESC LIMIT ?2",
-	[DB_EXTENT_ALL] = "SELECT ino, volume_block, blocks FROM extent",
+	[DB_EXTENT_ALL] = "SELECT " ROW_EXTENT " FROM extent",
 	[DB_EXTENT_AT] = "SELECT volume_block FROM extent WHERE volume_block <= ?1"
 			 " ORDER BY volume_block DESC LIMIT 1",
-	[DB_EXTENT_FROM] = "SELECT ino, file_block, volume_block, blocks FROM extent"
+	[DB_EXTENT_FROM] = "SELECT " ROW_EXTENT " FROM extent"
 			   " WHERE volume_block >= ?1 AND volume_block < ?2 ORDER BY volume_block",
 	[DB_META_GET] = "SELECT value FROM meta WHERE key = ?1",
 	[DB_META_PUT] = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)",
@@ -126,6 +127,8 @@ int db_next(struct db *db, enum db_statement s)
 		return 1;
 	if (code != SQLITE_DONE) {
 		code = sqlite3_extended_errcode(db->handle);
+		if (db_errno(code) == -EUCLEAN)
+			(void)damage_say(&db->damage, db->subject, sqlite3_errmsg(db->handle));
 		/* Errors of the medium take the whole transaction back, even those of a SELECT. */
 		if (s != DB_COMMIT && db->in_transaction && sqlite3_get_autocommit(db->handle))
 			db->lost = true;
@@ -144,8 +147,21 @@ sqlite3_stmt *db_row(struct db *db, enum db_statement s)
 	return db->statements[s];
 }
 
+/* Whose rows it is about, for messages: the first number that it is given. */
+static uint64_t subject_of(enum db_statement s, const char *format, va_list args)
+{
+	va_list copy;
+	if (format[0] != 'u' || s == DB_EXTENT_AT || s == DB_EXTENT_FROM)
+		return 0;
+	va_copy(copy, args);
+	uint64_t ino = va_arg(copy, uint64_t);
+	va_end(copy);
+	return ino;
+}
+
 static int run_args(struct db *db, enum db_statement s, const char *format, va_list args)
 {
+	db->subject = subject_of(s, format, args);
 	int ret = bind_all(db->statements[s], format, args);
 	return ret < 0 ? ret : db_next(db, s);
 }
@@ -178,18 +194,6 @@ static int script(sqlite3 *handle, const char *sql)
 				: sqlite3_extended_errcode(handle));
 }
 
-static int pragma_number(sqlite3 *handle, const char *sql, int64_t *out)
-{
-	sqlite3_stmt *stmt;
-	int code = sqlite3_prepare_v2(handle, sql, -1, &stmt, NULL);
-	if (code == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
-		*out = sqlite3_column_int64(stmt, 0);
-	else if (code == SQLITE_OK)
-		code = sqlite3_extended_errcode(handle);
-	sqlite3_finalize(stmt);
-	return db_errno(code);
-}
-
 /* Half of the log may be dirty pages in memory, which a commit appends to it. */
 static void sizes_choose(struct db *db)
 {
@@ -212,6 +216,9 @@ static int connection_open(struct db *db, struct sysarea *area, int flags, struc
 	if (code != SQLITE_OK)
 		return errmsg_set(why, db_errno(code), "the database cannot be opened");
 	sqlite3_extended_result_codes(db->handle, 1);
+	ret = db_guard_config(db->handle);
+	if (ret < 0)
+		return ret;
 	char pragmas[256];
 	snprintf(pragmas, sizeof(pragmas),
 		"PRAGMA locking_mode=EXCLUSIVE; PRAGMA page_size=4096; PRAGMA synchronous=FULL;"
@@ -244,24 +251,6 @@ int db_create(struct sysarea *area, struct errmsg *why)
 	return ret < 0 ? errmsg_set(why, ret, "the database cannot be made") : 0;
 }
 
-static int schema_check(struct db *db, struct errmsg *why)
-{
-	int64_t application = 0, version = 0;
-	int ret = pragma_number(db->handle, "PRAGMA application_id", &application);
-	if (ret == 0)
-		ret = pragma_number(db->handle, "PRAGMA user_version", &version);
-	if (ret < 0)
-		return errmsg_set(
-			why, ret, "the database is damaged (%s)", sqlite3_errmsg(db->handle));
-	if (application != SCHEMA_APPLICATION_ID || version < 1)
-		return errmsg_set(why, -EUCLEAN, "the system area holds no file system");
-	if (version > SCHEMA_VERSION)
-		return errmsg_set(why, -EPROTONOSUPPORT,
-			"the file system has schema %d, this program knows up to %d", (int)version,
-			SCHEMA_VERSION);
-	return 0;
-}
-
 static int statements_prepare(struct db *db, struct errmsg *why)
 {
 	for (unsigned s = 0; s < DB_STATEMENTS; s++) {
@@ -269,7 +258,8 @@ static int statements_prepare(struct db *db, struct errmsg *why)
 			&db->statements[s], NULL);
 		if (code != SQLITE_OK)
 			return errmsg_set(why, code == SQLITE_ERROR ? -EUCLEAN : db_errno(code),
-				"the database is damaged (%s)", sqlite3_errmsg(db->handle));
+				"the database is damaged (%s): see stablefs fsck",
+				sqlite3_errmsg(db->handle));
 	}
 	return 0;
 }
@@ -280,7 +270,9 @@ int db_open(struct db *db, struct sysarea *area, struct errmsg *why)
 	int ret = connection_open(
 		db, area, read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, why);
 	if (ret == 0)
-		ret = schema_check(db, why);
+		ret = db_guard_schema(db->handle, why);
+	if (ret == 0)
+		ret = db_guard_statements(db->handle);
 	if (ret == 0)
 		ret = statements_prepare(db, why);
 	/* What the log holds after an unclean end goes into the database, on every copy alike. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The database: one connection, its statements, one long transaction.
  * Owner thread: whoever holds the database lock.
+ * The content is not trusted (docs/filesystem.md, "Damaged and hostile volumes").
  * Invariants: I1 no statement is left stepping when the lock is given up. I2 SQLite is never
  *   driven into SQLITE_FULL, which would roll the whole transaction back: db_reserve() is asked
  *   before an operation that grows the database, db_log_is_full() before any that writes. I3 a
@@ -11,6 +12,7 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include "base/errmsg.h"
+#include "fs/damage.h"
 #include "fs/vfs.h"
 
 /* Prepared once; the texts are in db.c. */
@@ -64,6 +66,8 @@ struct db {
 	bool lost; /* SQLite rolled the transaction back after an error: nothing is to follow */
 	uint64_t capacity_pages, reserve_pages, cache_pages;
 	uint64_t budget_pages; /* known to be available to operations that grow */
+	struct damage_log damage;
+	uint64_t subject; /* the inode that the last statement was about; 0: none */
 };
 
 /* Make an empty database with its tables in a freshly formatted area. */
@@ -75,8 +79,8 @@ int db_open(struct db *db, struct sysarea *area, struct errmsg *why);
 int db_close(struct db *db);
 
 /* Bind by @format and step once: 'i' an int64_t, 'u' an uint64_t, 'b' pointer and size_t, 'z' a C
- * string. 1: a row is there (read it with sqlite3_column_*, go on with db_next(), end with
- * db_end()); 0: done; or -errno. */
+ * string. 1: a row is there (read it with row.h, go on with db_next(), end with db_end()); 0: done;
+ * or -errno. */
 int db_run(struct db *db, enum db_statement s, const char *format, ...);
 int db_next(struct db *db, enum db_statement s);
 void db_end(struct db *db, enum db_statement s);

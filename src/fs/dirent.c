@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COOKIE_NUMBERS 65536u
+#define COOKIE_NUMBERS ROW_COOKIE_NUMBERS
 #define COOKIE_HASHES  (UINT64_C(1) << 46)
 #define COOKIE_DOT     1u
 #define COOKIE_DOTDOT  2u
@@ -29,40 +29,45 @@ int name_check(const char *name)
 }
 
 /* FNV-1a from a key of the file system, finished by a multiplication that stirs the upper bits. */
-static uint64_t first_cookie(const struct fs *fs, const char *name)
+uint64_t dirent_first_cookie(uint64_t hash_key, const char *name, size_t len)
 {
-	uint64_t hash = UINT64_C(0xCBF29CE484222325) ^ fs->hash_key;
-	for (const char *c = name; *c; c++)
-		hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001B3);
+	uint64_t hash = UINT64_C(0xCBF29CE484222325) ^ hash_key;
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (uint8_t)name[i]) * UINT64_C(0x100000001B3);
 	hash ^= hash >> 32;
 	hash = (hash * UINT64_C(0x9E3779B97F4A7C15)) >> 18;
 	hash &= COOKIE_HASHES - 1;
 	return (hash ? hash : 1) * COOKIE_NUMBERS;
 }
 
-static bool row_is_named(sqlite3_stmt *row, int column, const char *name)
+int dirent_row_read(struct fs *fs, enum db_statement s, uint64_t parent, struct row_dirent *out)
 {
-	size_t len = strlen(name);
-	return (size_t)sqlite3_column_bytes(row, column) == len &&
-	       memcmp(sqlite3_column_blob(row, column), name, len) == 0;
+	const char *bad = row_dirent(db_row(&fs->db, s), 0, out);
+	return bad ? fs_damaged(fs, parent, bad) : 0;
 }
 
 /* 1: found; 0: not, and *free is a cookie for the name; or -errno. */
 static int dirent_search(
 	struct fs *fs, uint64_t parent, const char *name, struct dirent_row *out, uint64_t *free)
 {
-	uint64_t first = first_cookie(fs, name);
-	sqlite3_stmt *row = db_row(&fs->db, DB_DIRENT_GET);
+	size_t len = strlen(name);
+	uint64_t first = dirent_first_cookie(fs->hash_key, name, len), before = 0;
 	int ret = db_run(&fs->db, DB_DIRENT_GET, "uuu", parent, first, first + COOKIE_NUMBERS - 1);
 	*free = first;
 	while (ret > 0) {
-		uint64_t cookie = (uint64_t)sqlite3_column_int64(row, 0);
-		if (row_is_named(row, 1, name)) {
-			*out = (struct dirent_row){cookie, (uint64_t)sqlite3_column_int64(row, 2),
-				(uint32_t)sqlite3_column_int64(row, 3)};
+		struct row_dirent row;
+		ret = dirent_row_read(fs, DB_DIRENT_GET, parent, &row);
+		if (ret == 0 && row.cookie <= before)
+			ret = fs_damaged(fs, parent, "entries out of order");
+		if (ret < 0)
+			break;
+		if (row.name_len == len && memcmp(row.name, name, len) == 0) {
+			*out = (struct dirent_row){row.cookie, row.ino, row.type};
+			ret = 1;
 			break;
 		}
-		if (cookie == *free)
+		before = row.cookie;
+		if (row.cookie == *free)
 			(*free)++;
 		ret = db_next(&fs->db, DB_DIRENT_GET);
 	}
@@ -77,6 +82,26 @@ int dirent_find(struct fs *fs, uint64_t parent, const char *name, struct dirent_
 	uint64_t unused;
 	int ret = dirent_search(fs, parent, name, out, &unused);
 	return ret > 0 ? 0 : ret < 0 ? ret : -ENOENT;
+}
+
+int dirent_inode(struct fs *fs, uint64_t parent, const struct dirent_row *entry, struct inode **out)
+{
+	int ret = inode_get_locked(fs, entry->ino, out);
+	if (ret == -ENOENT)
+		return fs_damaged(fs, parent, "an entry leads to no inode");
+	if (ret < 0)
+		return ret;
+	struct inode *inode = *out;
+	pthread_mutex_lock(&inode->lock);
+	uint32_t type = inode->attr.mode & S_IFMT;
+	bool away = type == S_IFDIR && inode->attr.parent != parent;
+	bool good = type == entry->type && inode->attr.nlink > 0 && !away;
+	pthread_mutex_unlock(&inode->lock);
+	if (good && entry->ino != FS_ROOT_INO)
+		return 0;
+	inode_unpin(fs, inode);
+	*out = NULL;
+	return fs_damaged(fs, entry->ino, "an entry says something else than the inode");
 }
 
 int dirent_insert(struct fs *fs, uint64_t parent, const char *name, struct inode *inode)
@@ -132,14 +157,16 @@ static void entry_set(
 static int entries_read(struct fs *fs, uint64_t ino, uint64_t cookie, struct entry *batch)
 {
 	int n = 0;
-	sqlite3_stmt *row = db_row(&fs->db, DB_DIRENT_LIST);
 	int ret = db_run(&fs->db, DB_DIRENT_LIST, "uui", ino, cookie, (int64_t)LIST_BATCH);
 	while (ret > 0) {
-		entry_set(&batch[n++], sqlite3_column_blob(row, 1),
-			(size_t)sqlite3_column_bytes(row, 1),
-			(uint64_t)sqlite3_column_int64(row, 2),
-			(uint32_t)sqlite3_column_int64(row, 3),
-			(uint64_t)sqlite3_column_int64(row, 0));
+		struct row_dirent row;
+		ret = dirent_row_read(fs, DB_DIRENT_LIST, ino, &row);
+		if (ret == 0 && (row.cookie <= cookie || n == (int)LIST_BATCH))
+			ret = fs_damaged(fs, ino, "entries out of order");
+		if (ret < 0)
+			break;
+		entry_set(&batch[n++], row.name, row.name_len, row.ino, row.type, row.cookie);
+		cookie = row.cookie;
 		ret = db_next(&fs->db, DB_DIRENT_LIST);
 	}
 	db_end(&fs->db, DB_DIRENT_LIST);

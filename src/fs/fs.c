@@ -57,6 +57,11 @@ int fs_format(struct volume *v, uid_t uid, gid_t gid, struct errmsg *why)
 
 /* ---- open ---- */
 
+int fs_damaged(struct fs *fs, uint64_t ino, const char *what)
+{
+	return damage_say(&fs->db.damage, ino, what);
+}
+
 /* Free space is what no extent covers. Two extents on one block, or one outside, are damage. */
 static int allocator_load(struct fs *fs, struct errmsg *why)
 {
@@ -65,15 +70,17 @@ static int allocator_load(struct fs *fs, struct errmsg *why)
 		allocator_new(volume_blocks(fs->volume), geometry_stripe_blocks(g), &fs->allocator);
 	if (ret < 0)
 		return ret;
-	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_ALL);
 	ret = db_run(&fs->db, DB_EXTENT_ALL, "");
 	while (ret > 0) {
-		ret = allocator_mark(fs->allocator, (uint64_t)sqlite3_column_int64(row, 1),
-			(uint64_t)sqlite3_column_int64(row, 2));
+		struct row_extent row;
+		ret = extent_row_read(fs, DB_EXTENT_ALL, &row);
+		if (ret == 0)
+			ret = allocator_mark(fs->allocator, row.volume_block, row.blocks);
 		if (ret < 0)
 			errmsg_set(why, ret,
-				"inode %llu has blocks of another file, or outside the volume",
-				(unsigned long long)sqlite3_column_int64(row, 0));
+				"inode %llu has blocks of another file, or outside the volume: see"
+				" stablefs fsck",
+				(unsigned long long)row.ino);
 		else
 			ret = db_next(&fs->db, DB_EXTENT_ALL);
 	}
@@ -81,31 +88,34 @@ static int allocator_load(struct fs *fs, struct errmsg *why)
 	return ret;
 }
 
-static int number_load(struct fs *fs, enum db_statement s, uint64_t *out)
+/* One number, of @s alone or of the key @key. Nothing at all is damage too. */
+static int number_load(
+	struct fs *fs, enum db_statement s, const char *key, uint64_t max, uint64_t *out)
 {
-	int ret = db_run(&fs->db, s, "");
+	int ret = key ? db_run(&fs->db, s, "z", key) : db_run(&fs->db, s, "");
+	struct row_reader row = {.stmt = db_row(&fs->db, s)};
 	if (ret > 0)
-		*out = (uint64_t)sqlite3_column_int64(db_row(&fs->db, s), 0);
+		*out = row_u64(&row, 0, "number", 0, max);
 	db_end(&fs->db, s);
-	return ret > 0 ? 0 : ret < 0 ? ret : -EUCLEAN;
+	if (ret == 0 || row.bad)
+		return fs_damaged(fs, 0, key ? key : "numbers of inodes");
+	return ret < 0 ? ret : 0;
 }
 
 static int numbers_load(struct fs *fs)
 {
 	uint64_t max = 0, count = 0;
-	int ret = number_load(fs, DB_INODE_MAX, &max);
+	int ret = number_load(fs, DB_INODE_MAX, NULL, FS_INO_MAX - 1, &max);
 	if (ret == 0)
-		ret = number_load(fs, DB_INODE_COUNT, &count);
+		ret = number_load(fs, DB_INODE_COUNT, NULL, INT64_MAX, &count);
+	if (ret == 0)
+		ret = number_load(fs, DB_META_GET, "hash_key", INT64_MAX, &fs->hash_key);
 	if (ret < 0)
 		return ret;
 	atomic_store(&fs->next_ino, max_u64(max, FS_ROOT_INO) + 1);
 	atomic_store(&fs->inodes, count);
-	ret = db_run(&fs->db, DB_META_GET, "z", "hash_key");
-	if (ret > 0)
-		fs->hash_key = (uint64_t)sqlite3_column_int64(db_row(&fs->db, DB_META_GET), 0);
-	db_end(&fs->db, DB_META_GET);
 	atomic_store(&fs->database_full, db_available_pages(&fs->db) <= 0);
-	return ret > 0 ? 0 : ret < 0 ? ret : -EUCLEAN;
+	return 0;
 }
 
 /* The root is there, and a directory; it stays in memory. */
@@ -114,11 +124,11 @@ static int root_load(struct fs *fs)
 	struct inode *root;
 	int ret = inode_get(fs, FS_ROOT_INO, &root);
 	if (ret < 0)
-		return ret == -ENOENT ? -EUCLEAN : ret;
+		return ret == -ENOENT ? fs_damaged(fs, FS_ROOT_INO, "missing") : ret;
 	bool good = S_ISDIR(root->attr.mode) && root->attr.nlink >= 2;
 	inode_reference(fs, root);
 	inode_unpin(fs, root);
-	return good ? 0 : -EUCLEAN;
+	return good ? 0 : fs_damaged(fs, FS_ROOT_INO, "no directory");
 }
 
 static struct fs *fs_new(struct volume *v, const struct fs_options *options)
@@ -172,7 +182,7 @@ static int fs_load(struct fs *fs, struct errmsg *why)
 	}
 	if (ret < 0)
 		errmsg_set(why, ret,
-			ret == -EUCLEAN ? "the database is damaged"
+			ret == -EUCLEAN ? "the database is damaged: see stablefs fsck"
 					: "the database cannot be read");
 	return ret;
 }

@@ -24,6 +24,7 @@
 #include "fs/extent_map.h"
 #include "fs/fs.h"
 #include "fs/range_set.h"
+#include "fs/row.h"
 
 #define FS_MAX_BYTES  (UINT64_C(16) << 40)
 #define FS_MAX_BLOCKS (FS_MAX_BYTES >> BLOCK_SHIFT)
@@ -189,8 +190,15 @@ void fs_commit_stop(struct fs *fs);
  */
 int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch, bool divided);
 int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch);
-/* The rows of the file, in order, until @each says stop. */
+/* -EUCLEAN, said in the log, where the row holds what no inode can have. */
 int inode_read_row(struct fs *fs, uint64_t ino, struct inode_attr *attr, uint64_t *blocks);
+
+/* The row that @s stands at. -EUCLEAN, said in the log. */
+int extent_row_read(struct fs *fs, enum db_statement s, struct row_extent *out);
+int dirent_row_read(struct fs *fs, enum db_statement s, uint64_t parent, struct row_dirent *out);
+
+/* Say that something about @ino in the database cannot be: -EUCLEAN. */
+int fs_damaged(struct fs *fs, uint64_t ino, const char *what);
 
 /* ---- data ---- */
 
@@ -313,7 +321,12 @@ struct dirent_row {
 	uint32_t type;
 };
 int name_check(const char *name); /* 0, -ENAMETOOLONG, -EINVAL */
+/* The least cookie that an entry of this name may have; it is one of ROW_COOKIE_NUMBERS. */
+uint64_t dirent_first_cookie(uint64_t hash_key, const char *name, size_t len);
 int dirent_find(struct fs *fs, uint64_t parent, const char *name, struct dirent_row *out);
+/* The inode that an entry leads to, pinned. -EUCLEAN: none, or not what the entry says. */
+int dirent_inode(
+	struct fs *fs, uint64_t parent, const struct dirent_row *entry, struct inode **out);
 int dirent_insert(struct fs *fs, uint64_t parent, const char *name, struct inode *inode);
 int dirent_delete(struct fs *fs, uint64_t parent, uint64_t cookie);
 int dirent_any(struct fs *fs, uint64_t parent); /* 1: has entries, 0: empty */

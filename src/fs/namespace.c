@@ -64,7 +64,7 @@ static int lookup_locked(struct fs *fs, uint64_t parent, const char *name, struc
 	struct dirent_row entry;
 	ret = dirent_find(fs, parent, name, &entry);
 	if (ret == 0)
-		ret = inode_get_locked(fs, entry.ino, &inode);
+		ret = dirent_inode(fs, parent, &entry, &inode);
 	if (ret < 0)
 		return ret;
 	inode_reference(fs, inode);
@@ -203,6 +203,21 @@ int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *tar
 	return create(fs, &c, CREATE_PAGES + 2, st);
 }
 
+/* @there: the row is. An empty target, or one with a NUL, is none. */
+static int target_copy(struct fs *fs, uint64_t ino, bool there, char *target, size_t size)
+{
+	struct row_reader row = {.stmt = db_row(&fs->db, DB_SYMLINK_GET)};
+	size_t len = 0;
+	const void *bytes = there ? row_blob(&row, 0, "target", 1, ROW_TARGET_MAX, &len) : NULL;
+	if (!bytes || memchr(bytes, '\0', len))
+		return fs_damaged(fs, ino, "target");
+	if (len >= size)
+		return -ENAMETOOLONG;
+	memcpy(target, bytes, len);
+	target[len] = '\0';
+	return 0;
+}
+
 static int readlink_locked(struct fs *fs, uint64_t ino, char *target, size_t size)
 {
 	cleanup(inode_unpinp) struct inode *inode = NULL;
@@ -212,17 +227,8 @@ static int readlink_locked(struct fs *fs, uint64_t ino, char *target, size_t siz
 	if (!S_ISLNK(mode_of(inode)))
 		return -EINVAL;
 	ret = db_run(&fs->db, DB_SYMLINK_GET, "u", ino);
-	if (ret > 0) {
-		sqlite3_stmt *row = db_row(&fs->db, DB_SYMLINK_GET);
-		size_t len = (size_t)sqlite3_column_bytes(row, 0);
-		ret = len < size ? 0 : -ENAMETOOLONG;
-		if (ret == 0 && len > 0)
-			memcpy(target, sqlite3_column_blob(row, 0), len);
-		if (ret == 0)
-			target[len] = '\0';
-	} else if (ret == 0) {
-		ret = -EUCLEAN;
-	}
+	if (ret >= 0)
+		ret = target_copy(fs, ino, ret > 0, target, size);
 	db_end(&fs->db, DB_SYMLINK_GET);
 	return ret;
 }
@@ -317,7 +323,7 @@ static int unlink_locked(struct fs *fs, uint64_t parent, const char *name, bool 
 	if (ret == 0)
 		ret = dirent_find(fs, parent, name, &entry);
 	if (ret == 0)
-		ret = inode_get_locked(fs, entry.ino, &inode);
+		ret = dirent_inode(fs, parent, &entry, &inode);
 	if (ret == 0)
 		ret = removable(fs, inode, want_dir);
 	if (ret == 0)

@@ -112,7 +112,8 @@ static bool changed_has(const struct changed_inodes *c, uint64_t ino)
 static int rows_first(struct fs *fs, uint64_t first, uint64_t *from)
 {
 	int ret = db_run(&fs->db, DB_EXTENT_AT, "u", first);
-	*from = ret > 0 ? (uint64_t)sqlite3_column_int64(db_row(&fs->db, DB_EXTENT_AT), 0) : first;
+	struct row_reader row = {.stmt = db_row(&fs->db, DB_EXTENT_AT)};
+	*from = ret > 0 ? row_u64(&row, 0, "volume_block", 0, first) : first;
 	db_end(&fs->db, DB_EXTENT_AT);
 	return ret < 0 ? ret : 0;
 }
@@ -124,14 +125,17 @@ static int rows_parts(struct fs *fs, const struct changed_inodes *changed, struc
 	int ret = rows_first(fs, first, &from);
 	if (ret < 0)
 		return ret;
-	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_FROM);
 	ret = db_run(&fs->db, DB_EXTENT_FROM, "uu", from, end);
+	uint64_t at = from;
 	while (ret > 0) {
-		struct fs_extent e = {(uint64_t)sqlite3_column_int64(row, 0),
-			(uint64_t)sqlite3_column_int64(row, 1),
-			(uint64_t)sqlite3_column_int64(row, 2),
-			(uint64_t)sqlite3_column_int64(row, 3)};
-		ret = changed_has(changed, e.ino) ? 0 : parts_clip(out, &e, first, end);
+		struct row_extent row;
+		ret = extent_row_read(fs, DB_EXTENT_FROM, &row);
+		if (ret == 0 && row.volume_block < at)
+			ret = fs_damaged(fs, row.ino, "extents that overlap in the volume");
+		at = row.volume_block + row.blocks;
+		struct fs_extent e = {row.ino, row.file_block, row.volume_block, row.blocks};
+		if (ret == 0)
+			ret = changed_has(changed, e.ino) ? 0 : parts_clip(out, &e, first, end);
 		if (ret == 0)
 			ret = db_next(&fs->db, DB_EXTENT_FROM);
 	}
@@ -177,12 +181,13 @@ int fs_owners(struct fs *fs, uint64_t volume_block, uint64_t blocks,
 /* The entry that the inode remembers, if it still leads there. 1: yes. */
 static int entry_remembered(struct fs *fs, const struct inode_attr *a, uint64_t ino, char *name)
 {
-	sqlite3_stmt *row = db_row(&fs->db, DB_DIRENT_AT);
+	struct row_dirent row;
 	int ret = db_run(&fs->db, DB_DIRENT_AT, "uu", a->parent, a->cookie);
-	if (ret > 0 && (uint64_t)sqlite3_column_int64(row, 1) == ino) {
-		size_t len = min_u64((uint64_t)sqlite3_column_bytes(row, 0), FS_NAME_MAX);
-		memcpy(name, sqlite3_column_blob(row, 0), len);
-		name[len] = '\0';
+	if (ret > 0)
+		ret = dirent_row_read(fs, DB_DIRENT_AT, a->parent, &row) < 0 ? -EUCLEAN : 1;
+	if (ret > 0 && row.ino == ino) {
+		memcpy(name, row.name, row.name_len);
+		name[row.name_len] = '\0';
 	} else if (ret > 0) {
 		ret = 0;
 	}
@@ -193,11 +198,11 @@ static int entry_remembered(struct fs *fs, const struct inode_attr *a, uint64_t 
 /* Any entry that leads to the inode: a link that it remembered has gone. */
 static int entry_search(struct fs *fs, struct inode_attr *a, uint64_t ino, char *name)
 {
-	sqlite3_stmt *row = db_row(&fs->db, DB_DIRENT_OF);
+	struct row_reader row = {.stmt = db_row(&fs->db, DB_DIRENT_OF)};
 	int ret = db_run(&fs->db, DB_DIRENT_OF, "u", ino);
 	if (ret > 0) {
-		a->parent = (uint64_t)sqlite3_column_int64(row, 0);
-		a->cookie = (uint64_t)sqlite3_column_int64(row, 1);
+		a->parent = row_u64(&row, 0, "parent", 0, FS_INO_MAX);
+		a->cookie = row_u64(&row, 1, "cookie", 0, ROW_COOKIE_MAX);
 	}
 	db_end(&fs->db, DB_DIRENT_OF);
 	return ret > 0 ? entry_remembered(fs, a, ino, name) : ret;

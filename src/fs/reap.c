@@ -13,14 +13,18 @@
 /* The last rows of the file, and what they point to. 1: there may be more. */
 static int rows_cut(struct fs *fs, struct inode *inode)
 {
-	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_TAIL);
 	uint64_t first = FS_MAX_BLOCKS;
 	int n = 0;
 	int ret = db_run(&fs->db, DB_EXTENT_TAIL, "ui", inode->ino, (int64_t)STEP_ROWS);
 	while (ret > 0) {
-		first = (uint64_t)sqlite3_column_int64(row, 0);
-		allocator_defer(fs->allocator, (uint64_t)sqlite3_column_int64(row, 1),
-			(uint64_t)sqlite3_column_int64(row, 2));
+		struct row_extent row;
+		ret = extent_row_read(fs, DB_EXTENT_TAIL, &row);
+		if (ret == 0 && row.file_block + row.blocks > first)
+			ret = fs_damaged(fs, inode->ino, "extents that overlap in the file");
+		if (ret < 0)
+			break;
+		first = row.file_block;
+		allocator_defer(fs->allocator, row.volume_block, row.blocks);
 		n++;
 		ret = db_next(&fs->db, DB_EXTENT_TAIL);
 	}
@@ -138,19 +142,42 @@ void inodes_reap_now(struct fs *fs)
 	}
 }
 
+/* The first of those that an earlier mount left behind. 1: there is one. */
+static int orphan_find(struct fs *fs, uint64_t *ino)
+{
+	int ret = db_run(&fs->db, DB_INODE_ORPHANS, "");
+	struct row_reader row = {.stmt = db_row(&fs->db, DB_INODE_ORPHANS)};
+	if (ret > 0) {
+		*ino = row_u64(&row, 0, "ino", FS_ROOT_INO + 1, FS_INO_MAX);
+		ret = row.bad ? fs_damaged(fs, 0, "the number of an orphan") : 1;
+	}
+	db_end(&fs->db, DB_INODE_ORPHANS);
+	return ret;
+}
+
+/* An index that says what the table does not would have the reaper try for ever. */
+static int orphan_get(struct fs *fs, uint64_t ino, struct inode **out)
+{
+	int ret = inode_get_locked(fs, ino, out);
+	if (ret == -ENOENT || (ret == 0 && !(*out)->orphan)) {
+		if (*out)
+			inode_unpin(fs, *out);
+		*out = NULL;
+		ret = fs_damaged(fs, ino, "called an orphan, and is none");
+	}
+	return ret;
+}
+
 /* At open: what an earlier mount left behind. */
 int inodes_reap_orphans(struct fs *fs)
 {
 	for (;;) {
 		pthread_mutex_lock(&fs->db_lock);
 		struct inode *inode = NULL;
-		int ret = db_run(&fs->db, DB_INODE_ORPHANS, "");
-		uint64_t ino = ret > 0 ? (uint64_t)sqlite3_column_int64(
-						 db_row(&fs->db, DB_INODE_ORPHANS), 0)
-				       : 0;
-		db_end(&fs->db, DB_INODE_ORPHANS);
+		uint64_t ino;
+		int ret = orphan_find(fs, &ino);
 		if (ret > 0)
-			ret = inode_get_locked(fs, ino, &inode);
+			ret = orphan_get(fs, ino, &inode);
 		pthread_mutex_unlock(&fs->db_lock);
 		if (!inode)
 			return ret;

@@ -45,7 +45,7 @@ static int side_find(struct fs *fs, struct side *s)
 	ret = dirent_find(fs, s->parent, s->name, &s->entry);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
-	return inode_get_locked(fs, s->entry.ino, &s->inode);
+	return dirent_inode(fs, s->parent, &s->entry, &s->inode);
 }
 
 static bool is_dir(const struct side *s)
@@ -53,9 +53,11 @@ static bool is_dir(const struct side *s)
 	return s->inode && S_ISDIR(s->entry.type);
 }
 
-/* Is @ino the directory @dir, or above it? */
+/* Is @ino the directory @dir, or above it? A database can lead in a circle: `seen` is where the way
+ * was after 1, 2, 4, 8, ... steps. */
 static int is_above(struct fs *fs, uint64_t ino, uint64_t dir)
 {
+	uint64_t seen = 0, steps = 0, next = 1;
 	while (dir != ino && dir != FS_ROOT_INO) {
 		struct inode *inode;
 		int ret = inode_get_locked(fs, dir, &inode);
@@ -67,6 +69,12 @@ static int is_above(struct fs *fs, uint64_t ino, uint64_t dir)
 		inode_unpin(fs, inode);
 		if (dir == 0)
 			return 0;
+		if (dir == seen)
+			return fs_damaged(fs, dir, "a directory inside itself");
+		if (++steps == next) {
+			seen = dir;
+			next *= 2;
+		}
 	}
 	return dir == ino;
 }

@@ -23,23 +23,9 @@ int inode_read_row(struct fs *fs, uint64_t ino, struct inode_attr *attr, uint64_
 	int ret = db_run(&fs->db, DB_INODE_GET, "u", ino);
 	if (ret <= 0)
 		return ret < 0 ? ret : -ENOENT;
-	sqlite3_stmt *row = db_row(&fs->db, DB_INODE_GET);
-	*attr = (struct inode_attr){
-		.mode = (uint32_t)sqlite3_column_int64(row, 0),
-		.nlink = (uint32_t)sqlite3_column_int64(row, 1),
-		.uid = (uint32_t)sqlite3_column_int64(row, 2),
-		.gid = (uint32_t)sqlite3_column_int64(row, 3),
-		.rdev = (uint64_t)sqlite3_column_int64(row, 4),
-		.size = (uint64_t)sqlite3_column_int64(row, 5),
-		.atime = sqlite3_column_int64(row, 7),
-		.mtime = sqlite3_column_int64(row, 8),
-		.ctime = sqlite3_column_int64(row, 9),
-		.parent = (uint64_t)sqlite3_column_int64(row, 10),
-		.cookie = (uint64_t)sqlite3_column_int64(row, 11),
-	};
-	*blocks = (uint64_t)sqlite3_column_int64(row, 6);
+	const char *bad = row_inode(db_row(&fs->db, DB_INODE_GET), 0, attr, blocks);
 	db_end(&fs->db, DB_INODE_GET);
-	return attr->size > FS_MAX_BYTES ? -EUCLEAN : 0;
+	return bad ? fs_damaged(fs, ino, bad) : 0;
 }
 
 int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch, bool divided)
@@ -162,22 +148,19 @@ static int range_collect(struct fs *fs, struct inode *inode, struct range range,
 static int range_widen(struct fs *fs, uint64_t ino, struct range *range)
 {
 	int ret = db_run(&fs->db, DB_EXTENT_BEFORE, "uu", ino, range->first);
-	if (ret > 0) {
-		sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_BEFORE);
-		uint64_t first = (uint64_t)sqlite3_column_int64(row, 0);
-		if (first + (uint64_t)sqlite3_column_int64(row, 1) >= range->first)
-			range->first = first;
-	}
+	struct row_extent row;
+	if (ret > 0)
+		ret = extent_row_read(fs, DB_EXTENT_BEFORE, &row) < 0 ? -EUCLEAN : 1;
+	if (ret > 0 && row.file_block + row.blocks >= range->first)
+		range->first = row.file_block;
 	db_end(&fs->db, DB_EXTENT_BEFORE);
 	if (ret < 0 || range->end >= FS_MAX_BLOCKS)
 		return ret < 0 ? ret : 0;
 	ret = db_run(&fs->db, DB_EXTENT_BEFORE, "uu", ino, range->end + 1);
-	if (ret > 0) {
-		sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_BEFORE);
-		uint64_t end = (uint64_t)sqlite3_column_int64(row, 0) +
-			       (uint64_t)sqlite3_column_int64(row, 1);
-		range->end = max_u64(range->end, end);
-	}
+	if (ret > 0)
+		ret = extent_row_read(fs, DB_EXTENT_BEFORE, &row) < 0 ? -EUCLEAN : 1;
+	if (ret > 0)
+		range->end = max_u64(range->end, row.file_block + row.blocks);
 	db_end(&fs->db, DB_EXTENT_BEFORE);
 	return ret < 0 ? ret : 0;
 }
@@ -206,11 +189,14 @@ static uint64_t row_list_blocks(const struct row_list *rows)
 /* How many blocks the rows of a range hold that are about to be replaced. */
 static int range_count(struct fs *fs, uint64_t ino, struct range range, uint64_t *blocks)
 {
-	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_OF);
+	struct row_extent row;
 	int ret = db_run(&fs->db, DB_EXTENT_OF, "uu", ino, range.first);
 	*blocks = 0;
-	while (ret > 0 && (uint64_t)sqlite3_column_int64(row, 0) < range.end) {
-		*blocks += (uint64_t)sqlite3_column_int64(row, 2);
+	while (ret > 0) {
+		ret = extent_row_read(fs, DB_EXTENT_OF, &row);
+		if (ret < 0 || row.file_block >= range.end)
+			break;
+		*blocks += row.blocks;
 		ret = db_next(&fs->db, DB_EXTENT_OF);
 	}
 	db_end(&fs->db, DB_EXTENT_OF);
@@ -262,27 +248,27 @@ int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch)
 
 /* ---- rows to the map ---- */
 
-static bool row_plausible(const struct fs *fs, const struct extent *e)
+int extent_row_read(struct fs *fs, enum db_statement s, struct row_extent *out)
 {
-	uint64_t volume = volume_blocks(fs->volume);
-	return e->blocks > 0 && e->file_block < FS_MAX_BLOCKS &&
-	       e->blocks <= FS_MAX_BLOCKS - e->file_block && e->volume_block < volume &&
-	       e->blocks <= volume - e->volume_block;
+	const char *bad = row_extent(db_row(&fs->db, s), volume_blocks(fs->volume), out);
+	return bad ? fs_damaged(fs, out->ino, bad) : 0;
 }
 
 static int map_read(struct fs *fs, uint64_t ino, struct extent_map *map)
 {
-	sqlite3_stmt *row = db_row(&fs->db, DB_EXTENT_OF);
 	int ret = db_run(&fs->db, DB_EXTENT_OF, "uu", ino, UINT64_C(0));
 	uint64_t end = 0;
 	while (ret > 0) {
-		bool unwritten = sqlite3_column_int64(row, 3) & ROW_UNWRITTEN;
-		struct extent e = {.file_block = (uint64_t)sqlite3_column_int64(row, 0),
-			.volume_block = (uint64_t)sqlite3_column_int64(row, 1),
-			.blocks = (uint64_t)sqlite3_column_int64(row, 2),
-			.state = unwritten ? EXTENT_UNWRITTEN : EXTENT_CLEAN};
-		bool good = row_plausible(fs, &e) && e.file_block >= end;
-		ret = good ? extent_map_insert(map, &e) : -EUCLEAN;
+		struct row_extent row;
+		ret = extent_row_read(fs, DB_EXTENT_OF, &row);
+		if (ret == 0 && row.file_block < end)
+			ret = fs_damaged(fs, ino, "extents that overlap in the file");
+		struct extent e = {.file_block = row.file_block,
+			.volume_block = row.volume_block,
+			.blocks = row.blocks,
+			.state = row.unwritten ? EXTENT_UNWRITTEN : EXTENT_CLEAN};
+		if (ret == 0)
+			ret = extent_map_insert(map, &e);
 		end = extent_end(&e);
 		if (ret == 0)
 			ret = db_next(&fs->db, DB_EXTENT_OF);

@@ -72,10 +72,15 @@ static int db_read(sqlite3_file *f, void *buf, int len, sqlite3_int64 offset)
 		memset(buf, 0, (size_t)len);
 		return SQLITE_IOERR_SHORT_READ;
 	}
-	bool whole = len == (int)AREA_PAGE_BYTES && offset % AREA_PAGE_BYTES == 0;
+	uint64_t in_page = (uint64_t)offset % AREA_PAGE_BYTES;
+	if (in_page + (uint64_t)len > AREA_PAGE_BYTES)
+		return SQLITE_CORRUPT; /* a header that claims another page size */
+	bool whole = len == (int)AREA_PAGE_BYTES;
 	int ret = whole ? page_store_read(ps, (uint64_t)offset, buf)
 			: page_store_read_part(ps, (uint64_t)offset, buf, (uint32_t)len);
-	return area_sqlite_code(ret, SQLITE_IOERR_READ);
+	/* Not an error of the medium, which would take the whole transaction back: what needs the
+	 * page fails, and all else goes on. */
+	return ret == -EUCLEAN ? SQLITE_CORRUPT : area_sqlite_code(ret, SQLITE_IOERR_READ);
 }
 
 static int db_write(sqlite3_file *f, const void *buf, int len, sqlite3_int64 offset)

@@ -3,10 +3,11 @@
 #include "fs/internal.h"
 
 #include <errno.h>
+#include <linux/limits.h>
 #include <string.h>
 #include <sys/xattr.h>
 
-#define VALUE_MAX    65536u
+#define VALUE_MAX    ROW_XATTR_MAX
 #define NAME_MAX_LEN 255u
 
 static int xattr_name_check(const char *name)
@@ -27,15 +28,19 @@ static bool has_none(struct fs *fs, struct inode *inode)
 	return inode->no_xattrs;
 }
 
-static ssize_t value_copy(sqlite3_stmt *row, void *value, size_t size)
+static ssize_t value_copy(struct fs *fs, uint64_t ino, void *value, size_t size)
 {
-	size_t len = (size_t)sqlite3_column_bytes(row, 0);
+	struct row_reader row = {.stmt = db_row(&fs->db, DB_XATTR_GET)};
+	size_t len;
+	const void *bytes = row_blob(&row, 0, "xattr value", 0, VALUE_MAX, &len);
+	if (row.bad)
+		return fs_damaged(fs, ino, row.bad);
 	if (size == 0)
 		return (ssize_t)len;
 	if (size < len)
 		return -ERANGE;
 	if (len)
-		memcpy(value, sqlite3_column_blob(row, 0), len);
+		memcpy(value, bytes, len);
 	return (ssize_t)len;
 }
 
@@ -48,33 +53,42 @@ static ssize_t value_read(
 	if (ret == 0)
 		return -ENODATA;
 	if (ret > 0)
-		ret = value_copy(db_row(&fs->db, DB_XATTR_GET), value, size);
+		ret = value_copy(fs, inode->ino, value, size);
 	db_end(&fs->db, DB_XATTR_GET);
 	return ret;
+}
+
+/* The name that the statement stands at, behind @done bytes of @list. */
+static int name_add(struct fs *fs, uint64_t ino, char *list, size_t size, size_t *done)
+{
+	struct row_reader row = {.stmt = db_row(&fs->db, DB_XATTR_LIST)};
+	size_t len;
+	const void *name = row_blob(&row, 0, "xattr name", 1, NAME_MAX_LEN, &len);
+	if (!name || memchr(name, '\0', len))
+		return fs_damaged(fs, ino, "xattr name");
+	if (*done + len + 1 > (size ? size : XATTR_LIST_MAX))
+		return size ? -ERANGE : -E2BIG;
+	if (size) {
+		memcpy(list + *done, name, len);
+		list[*done + len] = '\0';
+	}
+	*done += len + 1;
+	return 0;
 }
 
 static ssize_t names_read(struct fs *fs, struct inode *inode, char *list, size_t size)
 {
 	if (has_none(fs, inode))
 		return 0;
-	ssize_t done = 0;
-	sqlite3_stmt *row = db_row(&fs->db, DB_XATTR_LIST);
+	size_t done = 0;
 	int ret = db_run(&fs->db, DB_XATTR_LIST, "u", inode->ino);
 	while (ret > 0) {
-		size_t len = (size_t)sqlite3_column_bytes(row, 0);
-		if (size && (size_t)done + len + 1 > size) {
-			ret = -ERANGE;
-			break;
-		}
-		if (size) {
-			memcpy(list + done, sqlite3_column_blob(row, 0), len);
-			list[done + (ssize_t)len] = '\0';
-		}
-		done += (ssize_t)len + 1;
-		ret = db_next(&fs->db, DB_XATTR_LIST);
+		ret = name_add(fs, inode->ino, list, size, &done);
+		if (ret == 0)
+			ret = db_next(&fs->db, DB_XATTR_LIST);
 	}
 	db_end(&fs->db, DB_XATTR_LIST);
-	return ret < 0 ? ret : done;
+	return ret < 0 ? ret : (ssize_t)done;
 }
 
 ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size)
