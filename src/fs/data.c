@@ -9,12 +9,13 @@ static int io_check(struct fs *fs, const struct fs_io *io)
 {
 	if (io->len_bytes > FS_IO_MAX)
 		return -EINVAL;
-	bool write = io->kind == STRIPE_WRITE;
+	if (io->kind != STRIPE_WRITE)
+		return 0;
 	if (io->offset_bytes > FS_MAX_BYTES || io->len_bytes > FS_MAX_BYTES - io->offset_bytes)
-		return write ? -EFBIG : -EINVAL;
-	if (write && io->atomic && atomic_check(io) < 0)
+		return -EFBIG;
+	if (io->atomic && atomic_check(io) < 0)
 		return -EINVAL;
-	return write ? fs_check_writable(fs) : 0;
+	return fs_check_writable(fs);
 }
 
 static int inode_check(struct fs *fs, struct inode *inode)
@@ -33,6 +34,7 @@ void fs_submit(struct fs *fs, struct fs_io *io)
 	io->fs = fs;
 	io->map = NULL;
 	io->done_bytes = 0;
+	io->allocated = false;
 	int ret = io_check(fs, io);
 	if (ret == 0)
 		ret = inode_get(fs, io->ino, &inode);

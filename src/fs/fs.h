@@ -162,6 +162,7 @@ struct fs_io {
 	 * @err: 0 or -errno; io->done_bytes says how much was read (short at the end of file). */
 	void (*done)(struct fs_io *io, int err);
 	uint32_t done_bytes;
+	bool allocated; /* a write has taken blocks: st_blocks has grown */
 	/* The file system's. */
 	struct fs *fs;
 	void *map;

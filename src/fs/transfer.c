@@ -79,6 +79,7 @@ static void claim_revert(struct transfer *t, const struct extent *e)
 
 static void claim_settle(struct transfer *t, const struct extent *e)
 {
+	t->io->allocated |= !e->reserved;
 	(void)extent_map_restate(
 		&t->inode->map, e->file_block, e->blocks, EXTENT_WRITTEN, t->epoch, e->reserved);
 	range_set_add(&t->inode->changed, e->file_block, extent_end(e));

@@ -24,9 +24,10 @@
 struct coherence_inode {
 	struct coherence_inode *next; /* in its bucket */
 	uint64_t ino;
-	struct list files;  /* struct coherence_file; under the table's lock */
-	unsigned may_dirty; /* of them; under the table's lock */
-	atomic_bool may_have_privs, times_stale;
+	struct list files; /* struct coherence_file; under the table's lock */
+	/* Of them; under the table's lock. */
+	unsigned may_dirty, may_extend;
+	atomic_bool may_have_privs, times_stale, blocks_stale;
 	_Atomic uint32_t word;
 	atomic_uint direct;   /* of them; changed under the table's lock */
 	pthread_mutex_t lock; /* all below; taken last */
@@ -191,6 +192,7 @@ struct coherence_file *coherence_open(
 	if (file->inode) {
 		list_push_back(&file->inode->files, &file->node);
 		file->inode->may_dirty += may_dirty;
+		file->inode->may_extend += may_dirty;
 		file->inode->direct += direct;
 	}
 	pthread_mutex_unlock(&c->table_lock);
@@ -206,6 +208,7 @@ bool coherence_release(struct coherence *c, struct coherence_file *file)
 	pthread_mutex_lock(&c->table_lock);
 	list_remove(&file->node);
 	i->may_dirty -= file->may_dirty;
+	i->may_extend -= file->may_dirty && !file->around_cache;
 	i->direct -= file->direct;
 	bool stale = list_empty(&i->files) && i->times_stale;
 	inode_drop(c, i);
@@ -238,6 +241,37 @@ bool coherence_may_be_dirty(struct coherence *c, uint64_t ino)
 	bool may = i && i->may_dirty;
 	pthread_mutex_unlock(&c->table_lock);
 	return may;
+}
+
+void coherence_set_around_cache(struct coherence *c, struct coherence_file *file)
+{
+	pthread_mutex_lock(&c->table_lock);
+	file->around_cache = true;
+	file->inode->may_extend -= file->may_dirty;
+	pthread_mutex_unlock(&c->table_lock);
+}
+
+bool coherence_may_be_longer(struct coherence *c, uint64_t ino)
+{
+	pthread_mutex_lock(&c->table_lock);
+	struct coherence_inode *i = inode_find(c, ino);
+	bool may = i && i->may_extend;
+	pthread_mutex_unlock(&c->table_lock);
+	return may;
+}
+
+bool coherence_set_blocks_stale(struct coherence_file *file)
+{
+	return !atomic_exchange(&file->inode->blocks_stale, true);
+}
+
+bool coherence_take_stale_blocks(struct coherence *c, uint64_t ino)
+{
+	pthread_mutex_lock(&c->table_lock);
+	struct coherence_inode *i = inode_find(c, ino);
+	bool stale = i && atomic_exchange(&i->blocks_stale, false);
+	pthread_mutex_unlock(&c->table_lock);
+	return stale;
 }
 
 bool coherence_may_have_privs(struct coherence_file *file)

@@ -32,6 +32,9 @@ struct coherence_file {
 	bool direct;
 	bool as_buffered; /* direct, and by the kernel's path for cached files all the same */
 	bool may_dirty;   /* opened for writing, through the page cache */
+	/* The kernel goes around its page cache with all reads and writes of this open
+	 * (FOPEN_DIRECT_IO), also after O_DIRECT was taken away. */
+	bool around_cache;
 	/* read.c's: how many reads in a row found the reader's memory changed. */
 	_Atomic unsigned reads_changed;
 };
@@ -43,7 +46,8 @@ struct coherence_file {
 struct coherence_drop {
 	struct list_node node;
 	uint64_t ino;
-	bool inode; /* its name, and with it the inode where nothing else holds that */
+	bool inode;  /* its name, and with it the inode where nothing else holds that */
+	bool blocks; /* no more than its st_blocks, if it is stale */
 	uint64_t offset_bytes, len_bytes; /* of pages; 0, 0: the whole file */
 	void (*done)(struct coherence_drop *drop);
 	/* Of coherence_write_ended(): the marks that this answers. */
@@ -79,6 +83,19 @@ bool coherence_write_ended(struct coherence_file *file, uint64_t offset_bytes, u
 
 /* Some open of @ino may have left dirty pages with the kernel. */
 bool coherence_may_be_dirty(struct coherence *c, uint64_t ino);
+
+/* @file goes around the kernel's page cache: before the kernel hears that it is open. */
+void coherence_set_around_cache(struct coherence *c, struct coherence_file *file);
+
+/* The kernel may have dirty pages behind the end of @ino that we know: some open of it writes
+ * through the page cache. */
+bool coherence_may_be_longer(struct coherence *c, uint64_t ino);
+
+/* With its write-back cache the kernel does not notice that writing its pages back has taken
+ * blocks. True: it was not known before, and is to be told once the write was answered. */
+bool coherence_set_blocks_stale(struct coherence_file *file);
+/* True: they are stale; they do not count as that any more: the caller tells the kernel. */
+bool coherence_take_stale_blocks(struct coherence *c, uint64_t ino);
 
 /* Whether the file may have privileges (suid, sgid, capabilities) to lose: true until it was found
  * to have none, and again when they may have been given. */

@@ -47,11 +47,27 @@ static int drop_name(struct front *f, uint64_t ino)
 	return fuse_lowlevel_notify_inval_entry(f->session, parent, slash + 1, strlen(slash + 1));
 }
 
+void front_tell_blocks(struct front *f, uint64_t ino)
+{
+	if (coherence_take_stale_blocks(f->coherence, ino))
+		fuse_lowlevel_notify_inval_inode(f->session, ino, -1, 0);
+}
+
+static int file_sync(void *ctx, uint64_t ino, bool data_only)
+{
+	struct front *f = ctx;
+	return fs_fsync(f->fs, ino, data_only);
+}
+
 static int kernel_drop(void *ctx, const struct coherence_drop *drop)
 {
 	struct front *f = ctx;
 	if (drop->inode)
 		return drop_name(f, drop->ino);
+	if (drop->blocks) {
+		front_tell_blocks(f, drop->ino);
+		return 0;
+	}
 	return fuse_lowlevel_notify_inval_inode(
 		f->session, drop->ino, (off_t)drop->offset_bytes, (off_t)drop->len_bytes);
 }
@@ -76,6 +92,8 @@ int front_init(struct front *f, const struct front_options *options)
 	if (!err)
 		err = later_new(&f->later);
 	if (!err)
+		err = syncer_new(file_sync, f, &f->syncer);
+	if (!err)
 		err = processes_new(&f->processes);
 	f->trees = options->trees;
 	if (!err && !f->trees)
@@ -99,6 +117,7 @@ static void file_forgotten(void *ctx, uint64_t ino)
 void front_fini(struct front *f)
 {
 	later_free(f->later);
+	syncer_free(f->syncer);
 	coherence_free(f->coherence, file_forgotten, f);
 	control_free(f->control);
 	live_free(f->live);

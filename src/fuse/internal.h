@@ -21,6 +21,7 @@
 #include "fuse/later.h"
 #include "fuse/policy.h"
 #include "fuse/stats.h"
+#include "fuse/syncer.h"
 #include "fuse/wire.h"
 #include "inflight/live.h"
 #include "inflight/process.h"
@@ -45,6 +46,7 @@ struct front {
 	struct buffer_pool *buffers;         /* owned */
 	struct coherence *coherence;         /* owned */
 	struct later *later;                 /* owned */
+	struct syncer *syncer;               /* owned */
 	struct control *control;             /* owned */
 	struct live *live;                   /* owned */
 	struct sampler *sampler;             /* owned */
@@ -72,6 +74,9 @@ void front_fini(struct front *f);
 void front_transfer_begin(struct front *f);
 void front_transfer_end(struct front *f);
 void front_wait_transfers(struct front *f);
+/* Where the kernel believes an old st_blocks of @ino, have it ask again. Waits for nothing of ours.
+ */
+void front_tell_blocks(struct front *f, uint64_t ino);
 
 /* Direct opens that write go around the kernel's page cache (FOPEN_DIRECT_IO), side by side. */
 static inline bool front_goes_around_cache(const struct front *f)

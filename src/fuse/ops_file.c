@@ -21,6 +21,14 @@ static int open_direct(struct front *f, struct coherence_file *file, pid_t tid)
 	return -EINVAL;
 }
 
+/* Only where the kernel looks after its pages. */
+static bool goes_around_cache(const struct front *f, const struct coherence_file *file, int flags)
+{
+	bool reads_only = (flags & O_ACCMODE) == O_RDONLY;
+	return file->direct && !file->as_buffered &&
+	       (front_goes_around_cache(f) || (reads_only && f->caps.coherent_direct));
+}
+
 /* What is opened holds its inode in the file system, then in the coherence table. */
 static int file_open(fuse_req_t req, uint64_t ino, int flags, struct coherence_file **out)
 {
@@ -34,6 +42,8 @@ static int file_open(fuse_req_t req, uint64_t ino, int flags, struct coherence_f
 	if (!err && file->direct)
 		err = open_direct(f, file, fuse_req_ctx(req)->pid);
 	if (!err) {
+		if (goes_around_cache(f, file, flags))
+			coherence_set_around_cache(f->coherence, file);
 		*out = file;
 		return 0;
 	}
@@ -156,7 +166,10 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi)
 {
 	(void)fi;
-	reply_err(req, control_owns(ino) ? 0 : fs_fsync(front_of(req)->fs, ino, data_only));
+	struct front *f = front_of(req);
+	int err = control_owns(ino) ? 0 : fs_fsync(f->fs, ino, data_only);
+	front_tell_blocks(f, ino);
+	reply_err(req, err);
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len,

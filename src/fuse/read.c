@@ -8,6 +8,8 @@
  *	read_done (engine thread)
  *	  DIO_VERIFY, where the reader's memory failed its check for good:
  *	  read_again, without a sink -> read_done
+ *	  at the end of the file, where the kernel may have pages behind it that we do not know of:
+ *	  have them written back, and read again -> read_done
  *	settle
  *	  record: counters; an event where the reader's memory changed (read_record.c)
  *	  the sink is freed: from here on the reader's memory is not touched
@@ -111,6 +113,28 @@ static void read_again(struct later_job *job)
 	fs_submit(r->f->fs, &r->fs_io);
 }
 
+/* The kernel writes back what is dirty in the range before a direct read. But where the range is a
+ * hole in front of dirty pages, only the kernel knows that the file goes on. */
+static bool ends_too_early(const struct read_req *r)
+{
+	return r->direct && !r->flushed && r->fs_io.done_bytes < r->fs_io.len_bytes &&
+	       coherence_may_be_longer(r->f->coherence, r->fs_io.ino);
+}
+
+static void pages_written_back(struct coherence_drop *drop)
+{
+	struct read_req *r = container_of(drop, struct read_req, drop);
+	r->flushed = true;
+	read_again(&r->later);
+}
+
+/* By the thread for that: it waits for our workers. */
+static void write_pages_back(struct read_req *r)
+{
+	r->drop = (struct coherence_drop){.ino = r->fs_io.ino, .done = pages_written_back};
+	coherence_drop(r->f->coherence, &r->drop);
+}
+
 static void read_done(struct fs_io *fs_io, int err)
 {
 	struct read_req *r = container_of(fs_io, struct read_req, fs_io);
@@ -122,7 +146,10 @@ static void read_done(struct fs_io *fs_io, int err)
 		later_post(r->f->later, &r->later);
 		return;
 	}
-	settle(r, err);
+	if (err == 0 && ends_too_early(r))
+		write_pages_back(r);
+	else
+		settle(r, err);
 }
 
 /* ---- submission ---- */

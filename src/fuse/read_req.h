@@ -12,6 +12,7 @@ struct read_req {
 	struct front *f;
 	struct coherence_file *file;
 	struct later_job later;
+	struct coherence_drop drop;
 	struct fs_io fs_io;
 	struct event_writer reader;
 	struct sink *sink;      /* owned; NULL: from our memory alone */
@@ -19,8 +20,9 @@ struct read_req {
 	enum live_miss miss;    /* why there is none */
 	enum dio_policy policy; /* of a direct read */
 	bool direct;
-	bool again; /* has been read once more, without the sink */
-	int err;    /* 0 or -errno: what the reader is told */
+	bool again;   /* has been read once more, without the sink */
+	bool flushed; /* and once more after dirty pages were written back */
+	int err;      /* 0 or -errno: what the reader is told */
 	uint64_t begun_ns;
 };
 _Static_assert(sizeof(struct read_req) <= BUFFER_STATE_BYTES, "lives in its buffer");

@@ -63,22 +63,18 @@ static void file_undo(struct front *f, struct coherence_file *file)
 	fs_file_release(f->fs, ino);
 }
 
-/* Pages that the kernel has are true (coherence.h), so they are kept. Direct opens go around them
- * only where the kernel looks after them. */
-static void open_flags(
-	const struct front *f, struct fuse_file_info *fi, const struct coherence_file *file)
+/* Pages that the kernel has are true (coherence.h), so they are kept. */
+static void open_flags(struct fuse_file_info *fi, const struct coherence_file *file)
 {
 	fi->fh = (uintptr_t)file;
 	fi->keep_cache = true;
-	bool reads_only = (fi->flags & O_ACCMODE) == O_RDONLY;
-	fi->direct_io = file->direct && !file->as_buffered &&
-			(front_goes_around_cache(f) || (reads_only && f->caps.coherent_direct));
+	fi->direct_io = file->around_cache;
 }
 
 void reply_open(fuse_req_t req, struct fuse_file_info *fi, struct coherence_file *file)
 {
 	struct front *f = front_of(req);
-	open_flags(f, fi, file);
+	open_flags(fi, file);
 	mark_parallel(fi, fi->direct_io);
 	int err = fuse_reply_open(req, fi);
 	mark_parallel(fi, false);
@@ -91,7 +87,7 @@ void reply_create(fuse_req_t req, const struct stat *st, struct fuse_file_info *
 {
 	struct front *f = front_of(req);
 	struct fuse_entry_param e = reply_entry_param(st);
-	open_flags(f, fi, file);
+	open_flags(fi, file);
 	mark_parallel(fi, fi->direct_io);
 	int err = fuse_reply_create(req, &e, fi);
 	mark_parallel(fi, false);

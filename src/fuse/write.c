@@ -17,10 +17,11 @@
  *	  is it as it was? where not, and where only a part was stored from the copy:
  *	  mend: all is written once more from it -> write_mended (engine thread)
  *	settle (the thread that knows last)
+ *	  O_DSYNC, O_SYNC: once it is durable (syncer.h)
  *	  record: counters; an event where the bytes changed in flight
  *	  the source is freed: from here on the writer's memory is not read
  *	  pages that somebody may have read meanwhile are dropped (coherence.h)
- *	answer -> the writer goes on
+ *	answer -> the writer goes on; the kernel is told where its pages have taken blocks
  *
  * The bounce copy is the buffer that the request was received in: the kernel's one copy is ours.
  * docs/policies.md says what each policy promises. */
@@ -287,10 +288,24 @@ static void let_go(struct write_req *w)
 	front_transfer_end(f);
 }
 
+static void blocks_told(struct coherence_drop *drop)
+{
+	let_go(container_of(drop, struct write_req, drop));
+}
+
+/* Not before the answer: whoever evicts the inode may wait for it. */
+static void tell_blocks(struct write_req *w)
+{
+	w->drop = (struct coherence_drop){.ino = w->fs_io.ino, .blocks = true, .done = blocks_told};
+	coherence_drop(w->f->coherence, &w->drop);
+}
+
 static void answer(struct write_req *w)
 {
 	struct front *f = w->f;
 	struct write_req *next = next_in_turn(w);
+	bool tell =
+		w->fs_io.keep_times && w->fs_io.allocated && coherence_set_blocks_stale(w->file);
 	if (w->err < 0)
 		reply_err(w->req, w->err);
 	else
@@ -299,7 +314,10 @@ static void answer(struct write_req *w)
 		next->later.run = turn_has_come;
 		later_post(f->later, &next->later);
 	}
-	let_go(w);
+	if (tell)
+		tell_blocks(w);
+	else
+		let_go(w);
 }
 
 static void pages_dropped(struct coherence_drop *drop)
@@ -310,18 +328,38 @@ static void pages_dropped(struct coherence_drop *drop)
 /* Pages that may be older than the write; under DIO_BUFFERED in any case. */
 static bool must_drop_pages(struct write_req *w)
 {
-	if (!w->direct)
+	if (!w->around)
 		return false;
 	bool marked =
 		coherence_write_ended(w->file, w->fs_io.offset_bytes, w->fs_io.len_bytes, &w->drop);
 	return marked || w->policy == DIO_BUFFERED;
 }
 
+static void is_durable(struct sync_job *job, int err)
+{
+	struct write_req *w = container_of(job, struct write_req, sync);
+	w->err = err;
+	settle(w);
+}
+
+/* As O_SYNC wants it, or as O_DSYNC, which is one of its bits. */
+static void make_durable(struct write_req *w)
+{
+	w->syncs = false;
+	w->sync.ino = w->fs_io.ino;
+	w->sync.done = is_durable;
+	syncer_post(w->f->syncer, &w->sync);
+}
+
 static void settle(struct write_req *w)
 {
+	if (w->syncs && w->err == 0) {
+		make_durable(w);
+		return;
+	}
 	write_record(w);
 	source_free(w->live);
-	if (w->direct && front_leaves_times_stale(w->f))
+	if (w->around && front_leaves_times_stale(w->f))
 		coherence_set_times_stale(w->file);
 	if (!must_drop_pages(w)) {
 		answer(w);
@@ -337,7 +375,7 @@ static void settle(struct write_req *w)
  * back; and one at a time means stored. */
 static bool may_be_early(const struct write_req *w)
 {
-	return w->direct && !w->live && w->policy != DIO_BUFFERED;
+	return w->direct && !w->live && !w->syncs && w->policy != DIO_BUFFERED;
 }
 
 static void submit(struct write_req *w, const struct fuse_file_info *fi)
@@ -369,7 +407,10 @@ static struct write_req *write_new(
 		.file = file_of(fi),
 		.policy = policy,
 		.direct = is_direct(fi),
+		.around = !fi->writepage && (is_direct(fi) || file_of(fi)->around_cache),
 		.begun_ns = clock_monotonic_ns()};
+	w->syncs = w->around && w->file->around_cache && (fi->flags & O_DSYNC);
+	w->sync.data_only = (fi->flags & O_SYNC) != O_SYNC;
 	return w;
 }
 

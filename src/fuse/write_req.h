@@ -14,6 +14,7 @@ struct write_req {
 	struct coherence_drop drop;
 	struct coherence_turn turn; /* DIO_BUFFERED: one at a time */
 	struct later_job later;
+	struct sync_job sync;
 	struct fs_io fs_io;
 	struct source bounce; /* used where @live is NULL, and to mend */
 	struct source *live;  /* owned */
@@ -22,6 +23,8 @@ struct write_req {
 	enum live_miss miss;    /* why it is not live, where it was to be */
 	enum dio_policy policy; /* of a direct write */
 	bool direct;
+	bool around;  /* around the kernel's page cache: direct, or through an open that is */
+	bool syncs;   /* synchronous, and the kernel will not ask for it: still to be synced */
 	bool caught;  /* its process was bounced for good before (DIO_ADAPTIVE) */
 	bool changed; /* the last look has found other bytes than the guard was made of */
 	bool mended;  /* has been written once more, from the copy */

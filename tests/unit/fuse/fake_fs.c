@@ -28,6 +28,8 @@ struct fs {
 	unsigned held_count;
 	struct fs_io *sampled; /* its bytes have been taken */
 	bool hold;
+	struct fake_syncs syncs;
+	int sync_err;
 	unsigned opens;
 	int64_t references;
 };
@@ -83,6 +85,7 @@ static void transfer(struct fs *fs, struct fs_io *io, int err)
 	if (!err && io->kind == STRIPE_WRITE) {
 		if (fs->sampled != io)
 			take_bytes(fs, io);
+		io->allocated = io->offset_bytes + io->len_bytes > size;
 		f->st.st_size = (off_t)max_u64(size, io->offset_bytes + io->len_bytes);
 	} else if (!err && io->kind == STRIPE_READ) {
 		uint64_t left = size > io->offset_bytes ? size - io->offset_bytes : 0;
@@ -255,6 +258,21 @@ void fs_file_release(struct fs *fs, uint64_t ino)
 	(void)ino;
 	pthread_mutex_lock(&fs->lock);
 	fs->opens--;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+struct fake_syncs fake_fs_syncs(struct fs *fs)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct fake_syncs syncs = fs->syncs;
+	pthread_mutex_unlock(&fs->lock);
+	return syncs;
+}
+
+void fake_fs_fail_syncs(struct fs *fs, int err)
+{
+	pthread_mutex_lock(&fs->lock);
+	fs->sync_err = err;
 	pthread_mutex_unlock(&fs->lock);
 }
 
@@ -436,8 +454,13 @@ int fs_statfs(struct fs *fs, struct statvfs *st)
 
 int fs_fsync(struct fs *fs, uint64_t ino, bool data_only)
 {
-	(void)fs, (void)ino, (void)data_only;
-	return 0;
+	(void)ino;
+	pthread_mutex_lock(&fs->lock);
+	fs->syncs.full += !data_only;
+	fs->syncs.data += data_only;
+	int err = fs->sync_err;
+	pthread_mutex_unlock(&fs->lock);
+	return err;
 }
 
 int fs_sync(struct fs *fs)

@@ -29,6 +29,13 @@ void fake_fs_finish_one(struct fs *fs, struct fs_io *io, int err); /* this one *
 /* The only one of file @ino that waits: asserted. */
 struct fs_io *fake_fs_held(struct fs *fs, uint64_t ino);
 
+/* How often it was synced, whole, and by its data alone; what it is to fail with from now on. */
+struct fake_syncs {
+	unsigned full, data;
+};
+struct fake_syncs fake_fs_syncs(struct fs *fs);
+void fake_fs_fail_syncs(struct fs *fs, int err);
+
 unsigned fake_fs_opens(struct fs *fs);     /* fs_file_open() without fs_file_release() */
 int64_t fake_fs_references(struct fs *fs); /* lookups without forgets */
 

@@ -103,12 +103,27 @@ bool rig_has_reply(struct kernel_rig *rig, int ms)
 	return poll(&p, 1, ms) == 1;
 }
 
-void rig_receive(struct kernel_rig *rig, struct kernel_message *m)
+static void receive_any(struct kernel_rig *rig, struct kernel_message *m)
 {
 	assert_true(rig_has_reply(rig, 10000));
 	ssize_t len = read(rig->fd, m, sizeof(*m));
 	assert_true(len >= (ssize_t)sizeof(m->head));
 	assert_int_equal(m->head.len, len);
+}
+
+/* Of attributes alone: it may come at any time. */
+static bool is_of_no_pages(const struct kernel_message *m)
+{
+	struct fuse_notify_inval_inode_out out;
+	memcpy(&out, m->body, sizeof(out));
+	return !m->head.unique && m->head.error == FUSE_NOTIFY_INVAL_INODE && out.off < 0;
+}
+
+void rig_receive(struct kernel_rig *rig, struct kernel_message *m)
+{
+	do {
+		receive_any(rig, m);
+	} while (is_of_no_pages(m) && !rig->see_blocks);
 }
 
 int rig_call(struct kernel_rig *rig, uint32_t opcode, uint64_t node, const void *body, size_t len,

@@ -15,7 +15,8 @@ struct kernel_rig {
 	struct fs *fs;
 	pthread_t server;
 	uint64_t unique;
-	pid_t tid; /* who sends requests, to the daemon's eyes; 0: this process */
+	bool see_blocks; /* take notifications that concern no pages for what they are */
+	pid_t tid;       /* who sends requests, to the daemon's eyes; 0: this process */
 };
 
 struct kernel_message {

@@ -383,6 +383,114 @@ static void what_the_kernel_writes_back_is_not_answered_early(void **unused)
 	rig_end(&rig);
 }
 
+/* The kernel does not ask for it where it goes around its page cache. */
+static void a_synchronous_direct_write_is_answered_when_it_was_synced(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT);
+	assert_int_equal(rig_write(&rig, &file, 0, payload, PAGE), 0);
+	assert_int_equal(fake_fs_syncs(rig.fs).data + fake_fs_syncs(rig.fs).full, 0);
+	file.flags |= O_DSYNC; /* of the open, or RWF_DSYNC */
+	assert_int_equal(rig_write(&rig, &file, 0, payload, PAGE), 0);
+	assert_int_equal(fake_fs_syncs(rig.fs).data, 1);
+	file.flags |= O_SYNC;
+	assert_int_equal(rig_write(&rig, &file, 0, payload, PAGE), 0);
+	assert_int_equal(fake_fs_syncs(rig.fs).full, 1);
+	file.flags &= ~O_DIRECT; /* fcntl(2): the open still goes around the cache */
+	assert_int_equal(rig_write(&rig, &file, 0, payload, 100), 0);
+	assert_int_equal(fake_fs_syncs(rig.fs).full, 2);
+	rig_end(&rig);
+}
+
+static void a_sync_that_fails_is_the_error_of_its_write(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "d", O_RDWR | O_DIRECT | O_DSYNC);
+	fake_fs_fail_syncs(rig.fs, -EIO);
+	assert_int_equal(rig_write(&rig, &file, 0, payload, PAGE), -EIO);
+	rig_end(&rig);
+}
+
+static void what_the_kernel_syncs_itself_is_not_synced_twice(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "c", O_RDWR | O_DSYNC);
+	rig_send_write(&rig, &file, 0, payload, PAGE, FUSE_WRITE_CACHE);
+	do {
+		rig_receive(&rig, &message);
+	} while (!message.head.unique);
+	assert_int_equal(fake_fs_syncs(rig.fs).data, 0);
+	rig_end(&rig);
+}
+
+/* Receive until a notification of the inode comes; its range is in @out. */
+static void receive_inval(struct kernel_rig *rig, struct fuse_notify_inval_inode_out *out)
+{
+	do {
+		rig_receive(rig, &message);
+	} while (message.head.unique);
+	assert_int_equal(message.head.error, FUSE_NOTIFY_INVAL_INODE);
+	memcpy(out, message.body, sizeof(*out));
+}
+
+/* In front of dirty pages a hole is none of the pages that the kernel writes back by itself. */
+static void a_direct_read_in_front_of_dirty_pages_does_not_end_too_early(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file cached = rig_create(&rig, "f", O_RDWR);
+	struct rig_file direct = rig_open(&rig, cached.node, O_RDONLY | O_DIRECT);
+	fake_fs_hold(rig.fs, true);
+	rig_send_read(&rig, &direct, 0, PAGE);
+	fake_fs_wait_held(rig.fs, 1);
+	fake_fs_finish(rig.fs, 0);
+	struct fuse_notify_inval_inode_out drop;
+	receive_inval(&rig, &drop);
+	assert_int_equal(drop.off, 0);
+	fake_fs_wait_held(rig.fs, 1);
+	struct stat longer = {.st_size = 2 * PAGE};
+	fs_setattr(rig.fs, cached.node, FS_SET_SIZE, &longer, &longer);
+	fake_fs_finish(rig.fs, 0);
+	rig_receive(&rig, &message);
+	assert_int_equal(message.head.len, sizeof(message.head) + PAGE);
+	rig_end(&rig);
+}
+
+static void without_buffered_writers_the_end_is_the_end(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {0};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file direct = rig_create(&rig, "f", O_RDWR | O_DIRECT);
+	assert_int_equal(rig_read(&rig, &direct, 0, PAGE, &message), 0);
+	assert_int_equal(message.head.len, sizeof(message.head));
+	rig_end(&rig);
+}
+
+static void the_kernel_hears_of_blocks_that_its_pages_have_taken(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {.see_blocks = true};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "c", O_RDWR);
+	struct fuse_notify_inval_inode_out drop;
+	rig_send_write(&rig, &file, 0, payload, PAGE, FUSE_WRITE_CACHE);
+	receive_inval(&rig, &drop);
+	assert_int_equal(drop.ino, file.node);
+	assert_true(drop.off < 0); /* no pages */
+	rig_send_write(&rig, &file, 0, payload, PAGE, FUSE_WRITE_CACHE);
+	rig_receive(&rig, &message);
+	assert_false(rig_has_reply(&rig, 50)); /* it has taken none */
+	rig_end(&rig);
+}
+
 static void an_open_that_was_never_released_is_closed_at_the_end(void **unused)
 {
 	(void)unused;
@@ -434,6 +542,12 @@ int main(void)
 		cmocka_unit_test(the_end_waits_for_what_was_answered),
 		cmocka_unit_test(pages_are_dropped_before_an_early_answer_too),
 		cmocka_unit_test(what_the_kernel_writes_back_is_not_answered_early),
+		cmocka_unit_test(a_synchronous_direct_write_is_answered_when_it_was_synced),
+		cmocka_unit_test(a_sync_that_fails_is_the_error_of_its_write),
+		cmocka_unit_test(what_the_kernel_syncs_itself_is_not_synced_twice),
+		cmocka_unit_test(a_direct_read_in_front_of_dirty_pages_does_not_end_too_early),
+		cmocka_unit_test(without_buffered_writers_the_end_is_the_end),
+		cmocka_unit_test(the_kernel_hears_of_blocks_that_its_pages_have_taken),
 		cmocka_unit_test(an_open_that_was_never_released_is_closed_at_the_end),
 		cmocka_unit_test(forgets_give_references_back),
 	};
