@@ -4,8 +4,6 @@
 
 #include <errno.h>
 
-#define MODE_BITS 07777u
-
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 {
 	struct inode *inode;
@@ -24,13 +22,11 @@ static int64_t ns_of(struct timespec ts)
 	return (int64_t)ts.tv_sec * (int64_t)NS_PER_S + ts.tv_nsec;
 }
 
-/* Everything but the size; under inode->lock. */
+/* Everything but size and mode; under inode->lock. */
 static void attr_set(struct inode *inode, unsigned set, const struct stat *v)
 {
 	struct inode_attr *a = &inode->attr;
 	int64_t now = time_now_ns();
-	if (set & FS_SET_MODE)
-		a->mode = (a->mode & S_IFMT) | (v->st_mode & MODE_BITS);
 	if (set & FS_SET_UID)
 		a->uid = v->st_uid;
 	if (set & FS_SET_GID)
@@ -44,7 +40,7 @@ static void attr_set(struct inode *inode, unsigned set, const struct stat *v)
 	if (set & FS_SET_MTIME_NOW)
 		a->mtime = now;
 	a->ctime = set & FS_SET_CTIME ? ns_of(v->st_ctim) : now;
-	if (set & (FS_SET_MODE | FS_SET_UID | FS_SET_GID))
+	if (set & (FS_SET_UID | FS_SET_GID))
 		inode->attr_dirty = true;
 	inode->times_dirty = true;
 }
@@ -56,6 +52,8 @@ static int setattr_inode(struct fs *fs, struct inode *inode, unsigned set,
 	if (set & FS_SET_SIZE)
 		ret = values->st_size < 0 ? -EINVAL
 					  : inode_resize(fs, inode, (uint64_t)values->st_size);
+	if (ret == 0 && (set & FS_SET_MODE))
+		ret = acl_set_mode(fs, inode, values->st_mode);
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&inode->lock);

@@ -47,9 +47,11 @@ int fs_sync(struct fs *fs);
 /* ---- namespace. All return 0 or -errno. Times are set as POSIX says. Names are NUL-terminated
  * bytes; -ENAMETOOLONG above FS_NAME_MAX. Nobody checks permissions here: the kernel does. ---- */
 
+/* Who makes something. The mask counts where the directory has no default ACL. */
 struct fs_owner {
 	uid_t uid;
 	gid_t gid;
+	mode_t umask;
 };
 
 /* A lookup, and each call that creates or links, takes a reference on the inode that it returns in
@@ -100,8 +102,11 @@ struct fs_dirent {
 int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,
 	bool (*fill)(void *ctx, const struct fs_dirent *entry), void *ctx);
 
-/* Extended attributes: any namespace; values to 64 KiB. @size 0 asks for the length. Return the
- * length or -errno (-ENODATA, -ERANGE, -EEXIST by XATTR_CREATE ...). */
+/* Extended attributes: any namespace; values to 64 KiB, the list of names too (-ENOSPC). @size 0
+ * asks for the length. Return the length or -errno (-ENODATA, -ERANGE, -EEXIST by XATTR_CREATE).
+ * system.posix_acl_access and _default are access control lists (acl.h): one that says no more than
+ * a mode becomes that mode; else the mode follows it, and it follows fs_setattr(FS_SET_MODE). */
+#define FS_XATTR_DROP_SGID 0x10000 /* with an access list: the setgid bit goes */
 ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size);
 int fs_setxattr(
 	struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags);

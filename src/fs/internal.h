@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/list.h"
+#include "fs/acl.h"
 #include "fs/allocator.h"
 #include "fs/db.h"
 #include "fs/extent_map.h"
@@ -56,8 +57,9 @@ struct inode {
 	struct list_node commit; /* a commit's second list */
 	struct list_node reclaim;
 	uint64_t lookups, opens, pins;
-	bool orphan;    /* no link is left: goes when nothing refers to it */
-	bool no_xattrs; /* known to have none; under db_lock */
+	bool orphan;               /* no link is left: goes when nothing refers to it */
+	bool no_xattrs;            /* known to have none; under db_lock */
+	uint32_t xattr_list_bytes; /* of their names; 0: not known; under db_lock */
 
 	pthread_mutex_t lock; /* everything below */
 	struct inode_attr attr;
@@ -307,9 +309,42 @@ bool inode_tail_in_way(const struct inode *inode, uint64_t offset);
 /* ftruncate(2) on a pinned inode; no lock held. */
 int inode_resize(struct fs *fs, struct inode *inode, uint64_t size);
 
+/* ---- extended attributes (xattr.c): db_lock held. None of them touches the ctime. ---- */
+
+/* As fs_getxattr(). */
+ssize_t xattr_read(struct fs *fs, struct inode *inode, const char *name, void *value, size_t size);
+int xattr_exists(struct fs *fs, struct inode *inode, const char *name); /* 1, 0, or -errno */
+int xattr_write(
+	struct fs *fs, struct inode *inode, const char *name, const void *value, size_t size);
+int xattr_delete(struct fs *fs, struct inode *inode, const char *name);
+/* The ctime moves, and the row follows in the open transaction. */
+void xattr_changed(struct fs *fs, struct inode *inode);
+
 /* The attributes of @dir that what is made in it takes over, to the new @inode (xattr.c). Nothing
  * is taken back where it fails: that is the caller's. db_lock held. */
 int xattr_inherit(struct fs *fs, struct inode *dir, struct inode *inode);
+
+/* ---- access control lists (acl_store.c) ---- */
+
+bool acl_owns_xattr(const char *name);
+/* A value of one of the two attributes becomes the inode's, and the mode follows it. @drop_sgid:
+ * the caller is no member of the file's group. db_lock held. -EINVAL, -EOPNOTSUPP, -E2BIG: see
+ * acl_decode(); -EACCES: a default list for what is no directory. */
+int acl_set(struct fs *fs, struct inode *inode, const char *name, const void *value, size_t size,
+	bool drop_sgid);
+/* chmod(2): the mode's bits (07777), and with them the list. No lock held. */
+int acl_set_mode(struct fs *fs, struct inode *inode, mode_t mode);
+
+/* The lists of something new. */
+struct acl_inherited {
+	struct acl access, dflt;
+};
+/* The mode of what is to be made in @dir, and its lists: from the directory's default list, or
+ * @umask where it has none. db_lock held. */
+int acl_plan(
+	struct fs *fs, struct inode *dir, mode_t umask, uint32_t *mode, struct acl_inherited *out);
+/* Nothing is taken back where it fails. db_lock held. */
+int acl_store(struct fs *fs, struct inode *inode, const struct acl_inherited *lists);
 
 /* A link less: without any the inode is an orphan. db_lock held (namespace.c). */
 void inode_drop_link(struct fs *fs, struct inode *inode);

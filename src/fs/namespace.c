@@ -126,19 +126,21 @@ static int directory_alive(struct inode *dir)
 }
 
 /* The rows: all or none. */
-static int rows_create(
-	struct fs *fs, const struct creation *c, struct inode *dir, struct inode *inode)
+static int rows_create(struct fs *fs, const struct creation *c, struct inode *dir,
+	struct inode *inode, const struct acl_inherited *lists)
 {
 	bool inherits = S_ISREG(c->mode) || S_ISDIR(c->mode);
 	int ret = inherits ? xattr_inherit(fs, dir, inode) : 0;
-	if (c->target)
+	if (ret == 0)
+		ret = acl_store(fs, inode, lists);
+	if (ret == 0 && c->target)
 		ret = db_exec(
 			&fs->db, DB_SYMLINK_PUT, "ub", inode->ino, c->target, strlen(c->target));
 	if (ret == 0)
 		ret = dirent_insert(fs, c->parent, c->name, inode);
 	if (ret < 0 && c->target)
 		(void)db_exec(&fs->db, DB_SYMLINK_DELETE, "u", inode->ino);
-	if (ret < 0 && inherits)
+	if (ret < 0 && !inode->no_xattrs)
 		(void)db_exec(&fs->db, DB_XATTR_DELETE_ALL, "u", inode->ino);
 	return ret;
 }
@@ -152,11 +154,14 @@ static int create_locked(struct fs *fs, const struct creation *c, struct stat *s
 	if (ret < 0)
 		return ret;
 	struct inode *inode;
+	struct acl_inherited lists;
 	struct inode_attr attr = attr_of(c, dir);
-	ret = inode_new(fs, &attr, &inode);
+	ret = acl_plan(fs, dir, c->owner->umask, &attr.mode, &lists);
+	if (ret == 0)
+		ret = inode_new(fs, &attr, &inode);
 	if (ret < 0)
 		return ret;
-	ret = rows_create(fs, c, dir, inode);
+	ret = rows_create(fs, c, dir, inode, &lists);
 	if (ret < 0) {
 		inode_discard(fs, inode);
 		return ret;

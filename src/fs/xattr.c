@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Extended attributes: rows, changed at once within the transaction. */
+/* Extended attributes: rows, changed at once within the transaction. Access control lists are kept
+ * as attributes too, and have rules of their own (acl_store.c). */
 #include "fs/internal.h"
 
 #include <errno.h>
@@ -44,8 +45,7 @@ static ssize_t value_copy(struct fs *fs, uint64_t ino, void *value, size_t size)
 	return (ssize_t)len;
 }
 
-static ssize_t value_read(
-	struct fs *fs, struct inode *inode, const char *name, void *value, size_t size)
+ssize_t xattr_read(struct fs *fs, struct inode *inode, const char *name, void *value, size_t size)
 {
 	if (has_none(fs, inode))
 		return -ENODATA;
@@ -100,7 +100,7 @@ ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, 
 	pthread_mutex_lock(&fs->db_lock);
 	ret = inode_get_locked(fs, ino, &inode);
 	if (ret == 0) {
-		ret = value_read(fs, inode, name, value, size);
+		ret = xattr_read(fs, inode, name, value, size);
 		inode_unpin(fs, inode);
 	}
 	pthread_mutex_unlock(&fs->db_lock);
@@ -141,7 +141,7 @@ int xattr_inherit(struct fs *fs, struct inode *dir, struct inode *inode)
 
 /* ---- changing ---- */
 
-static void changed(struct fs *fs, struct inode *inode)
+void xattr_changed(struct fs *fs, struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
 	inode->transaction = atomic_load(&fs->transaction);
@@ -150,28 +150,73 @@ static void changed(struct fs *fs, struct inode *inode)
 	pthread_mutex_unlock(&inode->lock);
 }
 
-static int exists(struct fs *fs, uint64_t ino, const char *name)
+int xattr_exists(struct fs *fs, struct inode *inode, const char *name)
 {
-	return db_exec(&fs->db, DB_XATTR_GET, "ub", ino, name, strlen(name));
+	if (has_none(fs, inode))
+		return 0;
+	return db_exec(&fs->db, DB_XATTR_GET, "ub", inode->ino, name, strlen(name));
+}
+
+/* May another name be added? Nobody could list what does not fit any more. */
+static int list_grows(struct fs *fs, struct inode *inode, const char *name)
+{
+	if (!inode->xattr_list_bytes) {
+		ssize_t bytes = names_read(fs, inode, NULL, 0);
+		if (bytes < 0)
+			return (int)bytes;
+		inode->xattr_list_bytes = (uint32_t)bytes;
+	}
+	size_t more = strlen(name) + 1;
+	return inode->xattr_list_bytes + more > XATTR_LIST_MAX ? -ENOSPC : 0;
+}
+
+int xattr_write(
+	struct fs *fs, struct inode *inode, const char *name, const void *value, size_t size)
+{
+	int there = xattr_exists(fs, inode, name);
+	int ret = there < 0 ? there : there ? 0 : list_grows(fs, inode, name);
+	if (ret == 0)
+		ret = db_exec(
+			&fs->db, DB_XATTR_PUT, "ubb", inode->ino, name, strlen(name), value, size);
+	if (ret < 0)
+		return ret;
+	inode->no_xattrs = false;
+	if (!there)
+		inode->xattr_list_bytes += (uint32_t)strlen(name) + 1;
+	return 0;
+}
+
+int xattr_delete(struct fs *fs, struct inode *inode, const char *name)
+{
+	int there = xattr_exists(fs, inode, name);
+	if (there <= 0)
+		return there < 0 ? there : -ENODATA;
+	inode->xattr_list_bytes = 0;
+	return db_exec(&fs->db, DB_XATTR_DELETE, "ub", inode->ino, name, strlen(name));
+}
+
+/* XATTR_CREATE, XATTR_REPLACE. */
+static int check_flags(struct fs *fs, struct inode *inode, const char *name, int flags)
+{
+	int there = flags & (XATTR_CREATE | XATTR_REPLACE) ? xattr_exists(fs, inode, name) : 0;
+	if (there < 0)
+		return there;
+	if (there && (flags & XATTR_CREATE))
+		return -EEXIST;
+	return !there && (flags & XATTR_REPLACE) ? -ENODATA : 0;
 }
 
 static int set_locked(struct fs *fs, struct inode *inode, const char *name, const void *value,
 	size_t size, int flags)
 {
-	int there = exists(fs, inode->ino, name);
-	if (there < 0)
-		return there;
-	if (there && (flags & XATTR_CREATE))
-		return -EEXIST;
-	if (!there && (flags & XATTR_REPLACE))
-		return -ENODATA;
-	int ret =
-		db_exec(&fs->db, DB_XATTR_PUT, "ubb", inode->ino, name, strlen(name), value, size);
-	if (ret < 0)
-		return ret;
-	inode->no_xattrs = false;
-	changed(fs, inode);
-	return 0;
+	int ret = check_flags(fs, inode, name, flags);
+	if (ret == 0 && acl_owns_xattr(name))
+		ret = acl_set(fs, inode, name, value, size, flags & FS_XATTR_DROP_SGID);
+	else if (ret == 0)
+		ret = xattr_write(fs, inode, name, value, size);
+	if (ret == 0)
+		xattr_changed(fs, inode);
+	return ret;
 }
 
 int fs_setxattr(
@@ -194,17 +239,6 @@ int fs_setxattr(
 	return ret;
 }
 
-static int remove_locked(struct fs *fs, struct inode *inode, const char *name)
-{
-	int there = exists(fs, inode->ino, name);
-	if (there <= 0)
-		return there < 0 ? there : -ENODATA;
-	int ret = db_exec(&fs->db, DB_XATTR_DELETE, "ub", inode->ino, name, strlen(name));
-	if (ret == 0)
-		changed(fs, inode);
-	return ret;
-}
-
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
 {
 	struct inode *inode;
@@ -215,7 +249,9 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
 		return ret;
 	ret = inode_get_locked(fs, ino, &inode);
 	if (ret == 0) {
-		ret = remove_locked(fs, inode, name);
+		ret = xattr_delete(fs, inode, name);
+		if (ret == 0)
+			xattr_changed(fs, inode);
 		inode_unpin(fs, inode);
 	}
 	fs_end(fs);

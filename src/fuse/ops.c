@@ -18,6 +18,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_CACHE_SYMLINKS, true);
 	want(conn, FUSE_CAP_WRITEBACK_CACHE, !f->options->write_through);
 	want(conn, FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ, true);
+	/* The kernel enforces lists and caches them; what they do to modes, and the umask, which
+	 * counts where a directory has none, is the file system's. */
+	want(conn, FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK, true);
 	/* Payloads are received where they stay. */
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 	/* Truncation comes as a setattr of its own. Privileges: wire_caps.kill_privs. */

@@ -82,7 +82,7 @@ void op_create(
 {
 	struct front *f = front_of(req);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct fs_owner owner = {.uid = ctx->uid, .gid = ctx->gid};
+	struct fs_owner owner = {.uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask};
 	struct stat st;
 	if (control_owns(parent) || control_is_root_name(parent, name)) {
 		reply_err(req, -EPERM);

@@ -9,7 +9,7 @@
 static struct fs_owner owner_of(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	return (struct fs_owner){.uid = ctx->uid, .gid = ctx->gid};
+	return (struct fs_owner){.uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask};
 }
 
 /* The name, or the directory that it stands in, is the control directory's. */

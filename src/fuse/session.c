@@ -77,10 +77,10 @@ static bool serve_one(struct front *f)
 	if (!len)
 		return false;
 	struct fuse_buf buf = {.mem = mem, .size = (size_t)len};
-	wire_request_set(mem);
+	wire_request_set(&f->caps, mem);
 	stats_add(&f->stats.requests[wire_opcode()], 1);
 	fuse_session_process_buf(f->session, &buf);
-	wire_request_set(NULL);
+	wire_request_set(&f->caps, NULL);
 	return true;
 }
 

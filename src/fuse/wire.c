@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Since protocol 7.39, newer than the headers of many systems. */
@@ -16,7 +17,7 @@ _Static_assert(
 
 static _Thread_local struct {
 	const struct fuse_in_header *request;
-	bool kills_privs, fills_cache;
+	bool kills_privs, fills_cache, drops_sgid;
 	bool parallel;
 } here;
 
@@ -40,12 +41,29 @@ static bool fills_cache(const void *body)
 	       !(((const struct fuse_read_in *)body)->read_flags & FUSE_READ_LOCKOWNER);
 }
 
+/* Its extended form (FUSE_SETXATTR_EXT) is unknown to libfuse 3.14 and older: the name begins
+ * behind the first eight bytes for it. So what is more is taken out. */
+static void shorten_setxattr(struct fuse_in_header *head)
+{
+	struct fuse_setxattr_in *in = (void *)(head + 1);
+	uint8_t *name = (uint8_t *)in + FUSE_COMPAT_SETXATTR_IN_SIZE;
+	size_t more = sizeof(*in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
+	if (head->len < sizeof(*head) + sizeof(*in))
+		return;
+	here.drops_sgid = in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
+	memmove(name, name + more, head->len - sizeof(*head) - sizeof(*in));
+	head->len -= (uint32_t)more;
+}
+
 /* Looked at now: libfuse edits requests while it decodes them. */
-void wire_request_set(const void *mem)
+void wire_request_set(const struct wire_caps *caps, void *mem)
 {
 	here.request = mem;
 	here.kills_privs = mem && kills_privs(here.request + 1);
 	here.fills_cache = mem && fills_cache(here.request + 1);
+	here.drops_sgid = false;
+	if (wire_opcode() == FUSE_SETXATTR && caps->setxattr_ext)
+		shorten_setxattr(mem);
 }
 
 unsigned wire_opcode(void)
@@ -58,6 +76,11 @@ unsigned wire_opcode(void)
 bool wire_request_kills_privs(void)
 {
 	return here.kills_privs;
+}
+
+bool wire_request_drops_sgid(void)
+{
+	return here.drops_sgid;
 }
 
 bool wire_request_fills_cache(void)
@@ -79,6 +102,10 @@ static void mark_init(struct wire_caps *caps, struct fuse_init_out *out)
 	caps->ready = true;
 	caps->coherent_direct = offered & INIT_DIRECT_IO_ALLOW_MMAP;
 	caps->kill_privs = offered & FUSE_HANDLE_KILLPRIV_V2;
+	/* With lists the kernel says when the setgid bit goes: it knows the caller's groups. */
+	caps->setxattr_ext = offered & FUSE_SETXATTR_EXT;
+	if (caps->setxattr_ext)
+		out->flags |= FUSE_SETXATTR_EXT;
 	if (caps->coherent_direct) {
 		out->flags |= FUSE_INIT_EXT;
 		out->flags2 |= INIT_DIRECT_IO_ALLOW_MMAP >> 32;

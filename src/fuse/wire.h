@@ -21,14 +21,17 @@ struct wire_caps {
 	bool coherent_direct; /* FUSE_DIRECT_IO_ALLOW_MMAP: the kernel writes dirty pages back
 			       * before direct reads, drops pages before direct writes (6.6) */
 	bool kill_privs;      /* FUSE_HANDLE_KILLPRIV_V2: we clear suid, sgid and capabilities */
+	bool setxattr_ext;    /* FUSE_SETXATTR_EXT: wire_request_drops_sgid() */
 };
 
-/* The calling thread handles the request at @mem from now on (until the next call; NULL: none). */
-void wire_request_set(const void *mem);
+/* The calling thread handles the request at @mem from now on (until the next call; NULL: none).
+ * What libfuse would not understand of it is taken out. */
+void wire_request_set(const struct wire_caps *caps, void *mem);
 
 /* Of the calling thread's request. */
 unsigned wire_opcode(void);          /* 0: none; WIRE_OPCODES - 1: one not known */
 bool wire_request_kills_privs(void); /* a write or truncation that takes suid and sgid away */
+bool wire_request_drops_sgid(void);  /* a setxattr of a list by one who is not in the group */
 bool wire_request_fills_cache(void); /* a read for the page cache of the kernel */
 
 /* While @on, the calling thread's open and create replies say FOPEN_PARALLEL_DIRECT_WRITES. */

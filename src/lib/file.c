@@ -28,7 +28,7 @@ static int split(struct stablefs *v, const char *path, char buf[PATH_BYTES], uin
 
 static struct fs_owner owner(void)
 {
-	return (struct fs_owner){geteuid(), getegid()};
+	return (struct fs_owner){.uid = geteuid(), .gid = getegid()};
 }
 
 static int look_or_make(

@@ -154,7 +154,7 @@ static inline void rig_atomic_start(struct rig_atomic *w, struct volume *v, stru
 	fs_submit(fs, &w->io);
 }
 
-static const struct fs_owner rig_owner = {1000, 100};
+static const struct fs_owner rig_owner = {.uid = 1000, .gid = 100};
 
 /* Make a file and give its number. */
 static inline uint64_t rig_create(struct rig *rig, uint64_t parent, const char *name)
