@@ -252,6 +252,9 @@ struct fs_stats fs_stats(struct fs *fs)
 	pthread_mutex_lock(&fs->db_lock);
 	s.database_pages = db_page_count(&fs->db);
 	pthread_mutex_unlock(&fs->db_lock);
+	pthread_mutex_lock(&fs->table.lock);
+	s.inodes_in_memory = fs->table.count;
+	pthread_mutex_unlock(&fs->table.lock);
 	pthread_mutex_lock(&fs->commit_lock);
 	s.commits = fs->commits;
 	pthread_mutex_unlock(&fs->commit_lock);

@@ -56,7 +56,8 @@ struct fs_owner {
 
 /* A lookup, and each call that creates or links, takes a reference on the inode that it returns in
  * @st; fs_forget() gives @count back. An inode without links lives until its references and opens
- * are gone. st_blocks counts allocated 512-byte units. */
+ * are gone; one with links may leave memory meanwhile, and comes back from its row. st_blocks
+ * counts allocated 512-byte units. */
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st);
 void fs_forget(struct fs *fs, uint64_t ino, uint64_t count);
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st);
@@ -205,6 +206,7 @@ int fs_resolve(struct fs *fs, const char *path, uint64_t *ino);
 
 struct fs_stats {
 	uint64_t commits, database_pages, free_blocks, inodes;
+	uint64_t inodes_in_memory;
 };
 struct fs_stats fs_stats(struct fs *fs);
 

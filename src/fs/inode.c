@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Inodes in memory: found by number, kept while something refers to them or their row is out of
- * date, and for a while after that.
+/* Inodes in memory: found by number, kept while they are used or their row is out of date, and for
+ * a while after that.
  *
- * References: lookups (the kernel's), opens, pins (a call or transfer under way). An inode without
- * any is idle (on the LRU, dropped when there are many), dirty (until a commit wrote it), or, where
- * it has no link either, to be reclaimed. */
+ * References: lookups (the kernel's), opens, pins (a call or transfer under way). An inode that is
+ * neither open nor pinned is
+ *
+ *	dirty		until a commit wrote it,
+ *	idle		on the LRU. The oldest leave memory when there are many, or when their maps
+ *			are large; their lookups stay behind, parked. A million files that the
+ *			kernel knows cost their parked lookups, not their inodes,
+ *	an orphan	without a link. It stays while there are lookups of it, then it is to be
+ *			reclaimed. */
 #include "fs/internal.h"
 
 #include <assert.h>
@@ -13,7 +19,9 @@
 #include <string.h>
 
 #define BUCKETS_FIRST 1024u
-#define IDLE_MAX      2048u
+#define IDLE_MAX      8192u
+/* An idle inode weighs 1, and 1 more for so many extents: half a million of them in all. */
+#define EXTENTS_A_UNIT 64u
 
 int64_t time_now_ns(void)
 {
@@ -117,6 +125,7 @@ void inode_table_free(struct inode_table *table)
 		}
 	}
 	free(table->buckets);
+	parked_clear(&table->parked);
 	table->buckets = NULL;
 	table->bucket_count = 0;
 	pthread_mutex_destroy(&table->lock);
@@ -182,33 +191,74 @@ static bool unreferenced(const struct inode *inode)
 	return inode->lookups == 0 && inode->opens == 0 && inode->pins == 0;
 }
 
+/* Nobody else looks at an inode that is not pinned. */
+static size_t weight_of(const struct inode *inode)
+{
+	return 1 + inode->map.extents / EXTENTS_A_UNIT;
+}
+
+static void lru_add(struct inode_table *table, struct inode *inode)
+{
+	inode->weight = weight_of(inode);
+	table->idle += inode->weight;
+	list_push_back(&table->lru, &inode->lru);
+}
+
 static void lru_remove(struct inode_table *table, struct inode *inode)
 {
 	if (!list_linked(&inode->lru))
 		return;
 	list_remove(&inode->lru);
-	table->idle--;
+	table->idle -= inode->weight;
 }
 
-/* An inode lost a reference: decide what becomes of it. Returns one to free, or NULL. */
+/* The oldest idle inode leaves memory. NULL: there is none, or it must stay: where its lookups
+ * cannot be parked, and where a write failed whose writer has not heard of it. */
+static struct inode *lru_evict(struct inode_table *table)
+{
+	struct list_node *first = list_first(&table->lru);
+	if (!first)
+		return NULL;
+	struct inode *inode = container_of(first, struct inode, lru);
+	bool stays = inode->lookups &&
+		     (inode->lost || parked_add(&table->parked, inode->ino, inode->lookups) < 0);
+	lru_remove(table, inode);
+	if (stays) {
+		lru_add(table, inode);
+		return NULL;
+	}
+	table_remove(table, inode);
+	return inode;
+}
+
+/* An inode lost a reference: decide what becomes of it. Returns those to free, by hash_next. */
 static struct inode *settle(struct inode_table *table, struct inode *inode)
 {
-	if (!unreferenced(inode))
+	if (inode->opens || inode->pins)
 		return NULL;
 	if (inode->orphan) {
-		if (!list_linked(&inode->reclaim))
+		if (!inode->lookups && !list_linked(&inode->reclaim))
 			list_push_back(&table->reclaim, &inode->reclaim);
 		return NULL;
 	}
 	if (list_linked(&inode->dirty) || list_linked(&inode->lru))
 		return NULL;
-	list_push_back(&table->lru, &inode->lru);
-	if (++table->idle <= IDLE_MAX)
-		return NULL;
-	struct inode *oldest = container_of(list_first(&table->lru), struct inode, lru);
-	lru_remove(table, oldest);
-	table_remove(table, oldest);
-	return oldest;
+	lru_add(table, inode);
+	struct inode *gone = NULL, *next;
+	while (table->idle > IDLE_MAX && (next = lru_evict(table))) {
+		next->hash_next = gone;
+		gone = next;
+	}
+	return gone;
+}
+
+static void inodes_free(struct inode *gone)
+{
+	while (gone) {
+		struct inode *next = gone->hash_next;
+		inode_free(gone);
+		gone = next;
+	}
 }
 
 /* ---- references ---- */
@@ -242,6 +292,7 @@ int inode_get_locked(struct fs *fs, uint64_t ino, struct inode **out)
 	inode->orphan = inode->attr.nlink == 0;
 	inode->size_before = inode->row_size = inode->attr.size;
 	pthread_mutex_lock(&fs->table.lock);
+	inode->lookups = parked_take(&fs->table.parked, ino);
 	table_insert(&fs->table, inode);
 	pthread_mutex_unlock(&fs->table.lock);
 	*out = inode;
@@ -271,9 +322,9 @@ void inode_unpin(struct fs *fs, struct inode *inode)
 	pthread_mutex_lock(&fs->table.lock);
 	assert(inode->pins > 0);
 	inode->pins--;
-	struct inode *dropped = settle(&fs->table, inode);
+	struct inode *gone = settle(&fs->table, inode);
 	pthread_mutex_unlock(&fs->table.lock);
-	inode_free(dropped);
+	inodes_free(gone);
 }
 
 void inode_unpinp(struct inode **inode)
@@ -362,13 +413,15 @@ void inode_discard(struct fs *fs, struct inode *inode)
 void fs_forget(struct fs *fs, uint64_t ino, uint64_t count)
 {
 	pthread_mutex_lock(&fs->table.lock);
-	struct inode *inode = table_find(&fs->table, ino), *dropped = NULL;
+	struct inode *inode = table_find(&fs->table, ino), *gone = NULL;
 	if (inode) {
 		inode->lookups -= min_u64(count, inode->lookups);
-		dropped = settle(&fs->table, inode);
+		gone = settle(&fs->table, inode);
+	} else {
+		parked_drop(&fs->table.parked, ino, count);
 	}
 	pthread_mutex_unlock(&fs->table.lock);
-	inode_free(dropped);
+	inodes_free(gone);
 	inodes_reap_now(fs);
 }
 
@@ -388,12 +441,12 @@ int fs_file_open(struct fs *fs, uint64_t ino)
 void fs_file_release(struct fs *fs, uint64_t ino)
 {
 	pthread_mutex_lock(&fs->table.lock);
-	struct inode *inode = table_find(&fs->table, ino), *dropped = NULL;
+	struct inode *inode = table_find(&fs->table, ino), *gone = NULL;
 	if (inode && inode->opens > 0) {
 		inode->opens--;
-		dropped = settle(&fs->table, inode);
+		gone = settle(&fs->table, inode);
 	}
 	pthread_mutex_unlock(&fs->table.lock);
-	inode_free(dropped);
+	inodes_free(gone);
 	inodes_reap_now(fs);
 }

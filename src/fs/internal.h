@@ -24,6 +24,7 @@
 #include "fs/db.h"
 #include "fs/extent_map.h"
 #include "fs/fs.h"
+#include "fs/parked.h"
 #include "fs/range_set.h"
 #include "fs/row.h"
 
@@ -53,6 +54,7 @@ struct inode {
 	/* The table's: */
 	struct inode *hash_next;
 	struct list_node lru;    /* idle ones */
+	size_t weight;           /* of an idle one */
 	struct list_node dirty;  /* rows are out of date: the table's list, or a commit's */
 	struct list_node commit; /* a commit's second list */
 	struct list_node reclaim;
@@ -92,7 +94,8 @@ struct inode_table {
 	struct inode **buckets; /* owned */
 	size_t bucket_count, count;
 	struct list lru;
-	size_t idle;
+	size_t idle; /* their weights */
+	struct parked parked;
 	struct list dirty, reclaim;
 	size_t dirty_count;
 };

@@ -109,10 +109,36 @@ static void a_file_in_many_pieces_outgrows_the_log_and_goes_again(void **unused)
 	rig_free(rig);
 }
 
+/* The kernel knows all of them, and forgets one at the end. */
+static void files_that_the_kernel_knows_leave_memory_and_live_on(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new(0x1E4F, 64 * MIB, 32 * MIB);
+	uint64_t first = rig_create(rig, FS_ROOT_INO, "first"), last = first;
+	char name[32];
+	for (unsigned i = 0; i < 20000; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		last = rig_create(rig, FS_ROOT_INO, name);
+	}
+	assert_int_equal(fs_sync(rig->fs), 0);
+	assert_true(fs_stats(rig->fs).inodes_in_memory < 10000);
+	assert_int_equal(fs_unlink(rig->fs, FS_ROOT_INO, "first"), 0);
+	assert_int_equal(fs_sync(rig->fs), 0);
+	assert_int_equal(rig_stat(rig, first).st_nlink, 0);
+	assert_int_equal(fs_stats(rig->fs).inodes, 20002);
+	fs_forget(rig->fs, first, 1);
+	assert_int_equal(fs_stats(rig->fs).inodes, 20001);
+	struct stat st;
+	assert_int_equal(fs_getattr(rig->fs, first, &st), -ENOENT);
+	assert_int_equal(fs_getattr(rig->fs, last, &st), 0);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fifty_thousand_files_of_a_block_fit_into_a_gibibyte),
+		cmocka_unit_test(files_that_the_kernel_knows_leave_memory_and_live_on),
 		cmocka_unit_test(a_full_database_refuses_new_files_and_lets_old_ones_go),
 		cmocka_unit_test(a_file_in_many_pieces_outgrows_the_log_and_goes_again),
 	};
