@@ -37,14 +37,13 @@ bool caller_parse_capable(const char *status, unsigned capability, bool *capable
 bool caller_parse_in_group(const char *status, gid_t gid)
 {
 	const char *at = field_of(status, "Groups");
-	while (at && *at != '\n' && *at) {
-		char *end;
+	for (char *end; at; at = end) {
+		at += strspn(at, " \t");
 		unsigned long group = strtoul(at, &end, 10);
-		if (end == at)
+		if (*at == '\n' || end == at)
 			return false;
 		if (group == gid)
 			return true;
-		at = end + strspn(end, " \t");
 	}
 	return false;
 }

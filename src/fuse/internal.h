@@ -125,8 +125,9 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_setattr(
 	fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set, struct fuse_file_info *fi);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
-/* A write or a truncation takes suid, sgid and capabilities away. Errors are logged. */
-void attr_kill_privs(struct front *f, uint64_t ino);
+/* The request changes a file's content or owner: that takes capabilities away, and suid and sgid
+ * where its caller has no right to keep them (@with_bits). Errors are logged. */
+void attr_kill_privs(fuse_req_t req, uint64_t ino, bool with_bits);
 
 /* ops_xattr.c */
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,

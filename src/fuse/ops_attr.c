@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include "base/log.h"
+#include "fuse/caller.h"
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -49,23 +50,54 @@ static unsigned set_of(int to_set)
 	return set;
 }
 
-void attr_kill_privs(struct front *f, uint64_t ino)
+/* setgid marks a program only where the group may execute it; else it is taken from those who could
+ * not have given it. */
+static mode_t bits_to_lose(fuse_req_t req, const struct stat *st)
 {
+	mode_t bits = st->st_mode & S_ISUID;
+	if (!(st->st_mode & S_ISGID))
+		return bits;
+	bool stays = !(st->st_mode & S_IXGRP) &&
+		     (caller_is_in_group(req, st->st_gid) || caller_is_capable(req, CAP_FSETID));
+	return stays ? bits : bits | S_ISGID;
+}
+
+/* The kernel does not look at the mode again by itself. */
+static int bits_clear(struct front *f, uint64_t ino, struct stat *st, mode_t bits)
+{
+	st->st_mode &= ~bits;
+	int err = fs_setattr(f->fs, ino, FS_SET_MODE, st, st);
+	if (!err && f->session)
+		fuse_lowlevel_notify_inval_inode(f->session, ino, -1, 0);
+	return err;
+}
+
+/* Most files have none: that is found out without a transaction. */
+static int capability_drop(struct fs *fs, uint64_t ino)
+{
+	static const char name[] = "security.capability";
+	if (fs_getxattr(fs, ino, name, NULL, 0) == -ENODATA)
+		return 0;
+	int err = fs_removexattr(fs, ino, name);
+	return err == -ENODATA ? 0 : err;
+}
+
+void attr_kill_privs(fuse_req_t req, uint64_t ino, bool with_bits)
+{
+	struct front *f = front_of(req);
 	struct stat st;
 	int err = fs_getattr(f->fs, ino, &st);
-	if (err < 0 || !S_ISREG(st.st_mode))
+	if (err < 0 || S_ISDIR(st.st_mode))
 		return;
-	mode_t kill = S_ISUID | ((st.st_mode & S_IXGRP) ? S_ISGID : 0);
-	if (st.st_mode & kill) {
-		st.st_mode &= ~kill;
-		err = fs_setattr(f->fs, ino, FS_SET_MODE, &st, &st);
-	}
-	int gone = fs_removexattr(f->fs, ino, "security.capability");
-	if (gone < 0 && gone != -ENODATA)
+	mode_t bits = with_bits ? bits_to_lose(req, &st) : 0;
+	if (bits)
+		err = bits_clear(f, ino, &st, bits);
+	int gone = capability_drop(f->fs, ino);
+	if (gone < 0)
 		err = gone;
 	if (err < 0)
 		log_error("inode %lu: cannot clear its privileges: %s", ino, strerror(-err));
-	else
+	else if (!(st.st_mode & (S_ISUID | S_ISGID)))
 		coherence_set_privs(f->coherence, ino, false);
 }
 
@@ -86,7 +118,7 @@ void op_setattr(
 	unsigned set = set_of(to_set);
 	bool chown = set & (FS_SET_UID | FS_SET_GID);
 	if (f->caps.kill_privs && (wire_request_kills_privs() || chown))
-		attr_kill_privs(f, ino);
+		attr_kill_privs(req, ino, true);
 	if (set & FS_SET_MODE)
 		coherence_set_privs(f->coherence, ino, true);
 	struct stat st;

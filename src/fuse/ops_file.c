@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include "base/log.h"
+#include "fuse/caller.h"
 
 /* By the policy that it is opened under. One that begins to count later is obeyed by each read and
  * write. */
@@ -175,8 +176,9 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_in
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len,
 	struct fuse_file_info *fi)
 {
-	(void)fi;
 	int err = -EOPNOTSUPP;
+	if (!control_owns(ino) && coherence_may_have_privs(file_of(fi)))
+		attr_kill_privs(req, ino, !caller_is_capable(req, CAP_FSETID));
 	if (!control_owns(ino))
 		err = fs_fallocate(front_of(req)->fs, ino, mode, (uint64_t)offset, (uint64_t)len);
 	reply_err(req, err);

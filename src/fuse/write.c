@@ -428,8 +428,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		reply_err(req, err);
 		return;
 	}
-	if (wire_request_kills_privs() && coherence_may_have_privs(file_of(fi)))
-		attr_kill_privs(f, ino);
+	/* The page cache's writers have lost theirs when they wrote to it. */
+	if (!fi->writepage && coherence_may_have_privs(file_of(fi)))
+		attr_kill_privs(req, ino, wire_request_kills_privs());
 	struct write_req *w = write_new(req, fi, policy);
 	if (w->direct)
 		w->flip = flip_set_meet(f->options->flips, ino);
