@@ -73,11 +73,11 @@ check "branches are checked out" branches
 check "all objects are unpacked, a file each" unpack
 check "they are the same" same_objects "$source" "$mnt/loose.git"
 check "git fsck --full of loose objects" git -C "$mnt/loose.git" fsck --full --no-progress
-check "git gc packs them" git -C "$mnt/loose.git" gc -q --aggressive --prune=now
+check "git gc packs them" git -C "$mnt/loose.git" gc -q --prune=now
 check "git fsck --full after gc" git -C "$mnt/loose.git" fsck --full --no-progress
 check "a clone of files, by hard links" git clone -q --local "$mnt/loose.git" "$mnt/linked"
 on_disk || check "the mount comes afresh" remount "$volume" "$mnt"
 check "the work tree is unchanged" is_tree_of origin/side
 check "git fsck --full after the remount" git -C "$work" fsck --full --no-progress
 
-finish "clone of $objects objects, fsck --full, unpack-objects, gc --aggressive, checkout of branches"
+finish "clone of $objects objects, fsck --full, unpack-objects, gc, checkout of branches"
