@@ -48,6 +48,17 @@ static void dirty_steal(struct fs *fs, struct list *out)
 	pthread_mutex_unlock(&fs->table.lock);
 }
 
+/* How many inodes there are is kept beside them: counting a million would take a mount a second.
+ * The table holds as many as memory says when the rows of all dirty ones are written. */
+static int inodes_store(struct fs *fs)
+{
+	uint64_t inodes = atomic_load(&fs->inodes);
+	if (!fs->db.in_transaction || inodes == fs->inodes_stored)
+		return 0;
+	fs->inodes_stored = inodes;
+	return db_exec(&fs->db, DB_META_PUT, "zu", "inodes", inodes);
+}
+
 /* The log would not hold all extents: commit what there is, with the rows of all inodes (C2). */
 static int transaction_divide(struct fs *fs, struct list *rest, uint64_t epoch)
 {
@@ -57,6 +68,8 @@ static int transaction_divide(struct fs *fs, struct list *rest, uint64_t epoch)
 			ret = inode_write_row(
 				fs, container_of(n, struct inode, commit), epoch, true);
 	}
+	if (ret == 0)
+		ret = inodes_store(fs);
 	if (ret == 0)
 		ret = db_commit(&fs->db);
 	if (ret == 0)
@@ -90,6 +103,8 @@ static int rows_write(struct fs *fs, uint64_t epoch)
 static int transaction_commit(struct fs *fs, uint64_t epoch)
 {
 	int ret = rows_write(fs, epoch);
+	if (ret == 0)
+		ret = inodes_store(fs);
 	if (ret == 0)
 		ret = db_commit(&fs->db);
 	if (ret < 0)

@@ -30,7 +30,6 @@ static const char *const texts[DB_STATEMENTS] = {
 			 " ?10, ?11, ?12, ?13)",
 	[DB_INODE_DELETE] = "DELETE FROM inode WHERE ino = ?1",
 	[DB_INODE_ORPHANS] = "SELECT ino FROM inode WHERE nlink = 0 ORDER BY ino LIMIT 1",
-	[DB_INODE_COUNT] = "SELECT count(*) FROM inode",
 	[DB_INODE_MAX] = "SELECT ino FROM inode ORDER BY ino DESC LIMIT 1",
 	[DB_DIRENT_GET] = "SELECT " ROW_DIRENT " FROM dirent"
 			  " WHERE parent = ?1 AND cookie BETWEEN ?2 AND ?3 ORDER BY cookie",

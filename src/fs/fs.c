@@ -29,6 +29,8 @@ static int root_create(struct db *db, uid_t uid, gid_t gid)
 	if (ret == 0)
 		ret = db_exec(db, DB_META_PUT, "zu", "hash_key", key);
 	if (ret == 0)
+		ret = db_exec(db, DB_META_PUT, "zu", "inodes", UINT64_C(1));
+	if (ret == 0)
 		ret = db_exec(db, DB_INODE_PUT, "uuuuuuuuiiiuu", FS_ROOT_INO,
 			(uint64_t)(S_IFDIR | 0755), UINT64_C(2), (uint64_t)uid, (uint64_t)gid,
 			UINT64_C(0), UINT64_C(0), UINT64_C(0), now, now, now, FS_ROOT_INO,
@@ -107,13 +109,14 @@ static int numbers_load(struct fs *fs)
 	uint64_t max = 0, count = 0;
 	int ret = number_load(fs, DB_INODE_MAX, NULL, FS_INO_MAX - 1, &max);
 	if (ret == 0)
-		ret = number_load(fs, DB_INODE_COUNT, NULL, INT64_MAX, &count);
+		ret = number_load(fs, DB_META_GET, "inodes", FS_INO_MAX, &count);
 	if (ret == 0)
 		ret = number_load(fs, DB_META_GET, "hash_key", INT64_MAX, &fs->hash_key);
 	if (ret < 0)
 		return ret;
 	atomic_store(&fs->next_ino, max_u64(max, FS_ROOT_INO) + 1);
 	atomic_store(&fs->inodes, count);
+	fs->inodes_stored = count;
 	atomic_store(&fs->database_full, db_available_pages(&fs->db) <= 0);
 	return 0;
 }

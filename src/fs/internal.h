@@ -113,6 +113,7 @@ struct fs {
 	struct inode_table table;
 	struct allocator *allocator;
 	atomic_uint_fast64_t next_ino, inodes;
+	uint64_t inodes_stored; /* as the database says; under db_lock */
 
 	/* Epochs: data written in an epoch is durable after a flush that began after the epoch
 	 * ended. */

@@ -98,8 +98,28 @@ int page_store_open(struct page_store *ps, struct sysarea *area, const struct ar
 
 void page_store_close(struct page_store *ps)
 {
+	page_ahead_clear(&ps->ahead);
 	free(ps->run);
 	ps->run = NULL;
+}
+
+/* From what was read ahead, or by reading ahead. False where that has no good page: one copy serves
+ * scans, and whatever is wrong with it is found out page by page. */
+static bool ahead_read(struct page_store *ps, uint64_t offset, uint8_t *page)
+{
+	const uint8_t *there = page_ahead_find(&ps->ahead, offset);
+	struct page_window *w = there ? NULL : page_ahead_begin(&ps->ahead, offset);
+	if (w) {
+		uint64_t len = min_u64(PAGE_AHEAD_BYTES, ps->capacity - offset);
+		if (sysarea_read_copy(ps->area, 0, ps->offset + offset, w->bytes, len) == 0) {
+			w->len = (uint32_t)len;
+			there = w->bytes;
+		}
+	}
+	if (!there || !area_page_verify(there, page_number(offset), ps->salt))
+		return false;
+	memcpy(page, there, PAGE);
+	return true;
 }
 
 int page_store_read(struct page_store *ps, uint64_t offset, uint8_t *page)
@@ -108,7 +128,7 @@ int page_store_read(struct page_store *ps, uint64_t offset, uint8_t *page)
 		memcpy(page, ps->run + (offset - ps->run_offset), PAGE);
 		return 0;
 	}
-	return page_load(ps, offset, page);
+	return ahead_read(ps, offset, page) ? 0 : page_load(ps, offset, page);
 }
 
 int page_store_read_part(struct page_store *ps, uint64_t offset, void *buf, uint32_t len)
@@ -137,6 +157,7 @@ int page_store_write(struct page_store *ps, uint64_t offset, const uint8_t *page
 			return ret;
 		ps->run_offset = offset;
 	}
+	page_ahead_drop(&ps->ahead, offset);
 	uint8_t *at = ps->run + ps->run_bytes;
 	memcpy(at, page, PAGE);
 	area_page_seal(at, page_number(offset), ps->salt);

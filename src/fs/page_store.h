@@ -6,6 +6,7 @@
 #define STABLEFS_FS_PAGE_STORE_H
 
 #include "fs/area_disk.h"
+#include "fs/page_ahead.h"
 #include "volume/sysarea.h"
 
 struct page_store {
@@ -13,6 +14,7 @@ struct page_store {
 	uint64_t offset, capacity, salt;
 	uint64_t size;   /* of the file that SQLite sees; a multiple of the page */
 	uint64_t mended; /* pages */
+	struct page_ahead ahead;
 	/* Consecutive pages not yet written, so that a checkpoint makes few transfers. */
 	uint8_t *run; /* owned */
 	uint64_t run_offset;

@@ -199,6 +199,34 @@ static void gathered_pages_are_read_before_they_are_written(void **unused)
 	free_rig(rig);
 }
 
+static void pages_read_ahead_are_as_fresh_and_as_good_as_others(void **unused)
+{
+	(void)unused;
+	struct area_layout layout;
+	struct rig *rig = new_rig(&layout);
+	struct page_store ps = open_pages(rig, &layout);
+	uint8_t page[PAGE];
+	for (unsigned i = 0; i < 100; i++) {
+		page_fill(page, i);
+		assert_int_equal(page_store_write(&ps, (40 + i) * PAGE, page), 0);
+	}
+	assert_int_equal(page_store_sync(&ps), 0);
+	poke(rig, "d0", layout.db_offset + 70 * PAGE + 7, "x", 1);
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(page_store_read(&ps, (40 + i) * PAGE, page), 0);
+		assert_true(page_is(page, i == 33 ? 999 : i));
+		if (i == 25) { /* one of the next, which are in memory now */
+			page_fill(page, 999);
+			assert_int_equal(page_store_write(&ps, 73 * PAGE, page), 0);
+			assert_int_equal(page_store_sync(&ps), 0);
+		}
+	}
+	assert_int_equal(ps.mended, 1);
+	assert_true(ps.ahead.windows[0].len || ps.ahead.windows[1].len);
+	page_store_close(&ps);
+	free_rig(rig);
+}
+
 /* ---- the log ---- */
 
 static void log_region(struct rig *rig, const struct area_layout *l, const char *disk, uint8_t *out)
@@ -361,6 +389,7 @@ int main(void)
 		cmocka_unit_test(a_damaged_page_is_read_from_the_other_copy_and_mended),
 		cmocka_unit_test(a_page_without_a_good_copy_is_an_error_not_bytes),
 		cmocka_unit_test(pages_of_an_earlier_file_system_do_not_verify),
+		cmocka_unit_test(pages_read_ahead_are_as_fresh_and_as_good_as_others),
 		cmocka_unit_test(gathered_pages_are_read_before_they_are_written),
 		cmocka_unit_test(the_longer_log_wins_and_the_other_copy_is_mended),
 		cmocka_unit_test(a_log_that_is_damaged_everywhere_ends_before_the_damage),
