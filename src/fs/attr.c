@@ -17,6 +17,17 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 	return 0;
 }
 
+int fs_birth_time(struct fs *fs, uint64_t ino, struct timespec *out)
+{
+	struct inode *inode;
+	int ret = inode_get(fs, ino, &inode);
+	if (ret < 0)
+		return ret;
+	*out = timespec_of(inode->attr.btime);
+	inode_unpin(fs, inode);
+	return 0;
+}
+
 static int64_t ns_of(struct timespec ts)
 {
 	return (int64_t)ts.tv_sec * (int64_t)NS_PER_S + ts.tv_nsec;

@@ -106,6 +106,8 @@ static int transaction_commit(struct fs *fs, uint64_t epoch)
 	if (ret == 0)
 		ret = inodes_store(fs);
 	if (ret == 0)
+		ret = inode_numbers_promise(fs);
+	if (ret == 0)
 		ret = db_commit(&fs->db);
 	if (ret < 0)
 		return ret;
@@ -192,13 +194,15 @@ int fs_begin(struct fs *fs, uint64_t grows)
 	if (fs_must_commit(fs))
 		ret = fs_commit(fs);
 	pthread_mutex_lock(&fs->db_lock);
-	while (ret == 0 && db_log_is_full(&fs->db)) {
+	if (ret == 0)
+		ret = db_begin(&fs->db);
+	while (ret == 0 && (db_log_is_full(&fs->db) || (grows && inode_numbers_short(fs)))) {
 		pthread_mutex_unlock(&fs->db_lock);
 		ret = fs_commit(fs);
 		pthread_mutex_lock(&fs->db_lock);
+		if (ret == 0)
+			ret = db_begin(&fs->db);
 	}
-	if (ret == 0)
-		ret = db_begin(&fs->db);
 	if (fs->db.lost)
 		fs_fail(fs, -EIO);
 	if (ret == 0 && grows)

@@ -27,7 +27,7 @@ static const char *const texts[DB_STATEMENTS] = {
 	[DB_FREELIST_COUNT] = "PRAGMA freelist_count",
 	[DB_INODE_GET] = "SELECT " ROW_INODE " FROM inode WHERE ino = ?1",
 	[DB_INODE_PUT] = "INSERT OR REPLACE INTO inode VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-			 " ?10, ?11, ?12, ?13)",
+			 " ?10, ?11, ?12, ?13, ?14)",
 	[DB_INODE_DELETE] = "DELETE FROM inode WHERE ino = ?1",
 	[DB_INODE_ORPHANS] = "SELECT ino FROM inode WHERE nlink = 0 ORDER BY ino LIMIT 1",
 	[DB_INODE_MAX] = "SELECT ino FROM inode ORDER BY ino DESC LIMIT 1",

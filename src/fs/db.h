@@ -72,7 +72,7 @@ struct db {
 /* Make an empty database with its tables in a freshly formatted area. */
 int db_create(struct sysarea *area, struct errmsg *why);
 
-/* -EUCLEAN: damaged or absent; -EPROTONOSUPPORT: newer. */
+/* -EUCLEAN: damaged or absent; -EPROTONOSUPPORT: of another schema. */
 int db_open(struct db *db, struct sysarea *area, struct errmsg *why);
 /* What is not committed is dropped. Accepts a zeroed or half-opened one. */
 int db_close(struct db *db);

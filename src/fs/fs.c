@@ -31,10 +31,12 @@ static int root_create(struct db *db, uid_t uid, gid_t gid)
 	if (ret == 0)
 		ret = db_exec(db, DB_META_PUT, "zu", "inodes", UINT64_C(1));
 	if (ret == 0)
-		ret = db_exec(db, DB_INODE_PUT, "uuuuuuuuiiiuu", FS_ROOT_INO,
+		ret = db_exec(db, DB_META_PUT, "zu", "next_ino", FS_ROOT_INO + 1);
+	if (ret == 0)
+		ret = db_exec(db, DB_INODE_PUT, "uuuuuuuuiiiuui", FS_ROOT_INO,
 			(uint64_t)(S_IFDIR | 0755), UINT64_C(2), (uint64_t)uid, (uint64_t)gid,
 			UINT64_C(0), UINT64_C(0), UINT64_C(0), now, now, now, FS_ROOT_INO,
-			UINT64_C(0));
+			UINT64_C(0), now);
 	return ret < 0 ? ret : db_commit(db);
 }
 
@@ -106,19 +108,28 @@ static int number_load(
 
 static int numbers_load(struct fs *fs)
 {
-	uint64_t max = 0, count = 0;
+	uint64_t max = 0, count = 0, next = 0;
 	int ret = number_load(fs, DB_INODE_MAX, NULL, FS_INO_MAX - 1, &max);
 	if (ret == 0)
 		ret = number_load(fs, DB_META_GET, "inodes", FS_INO_MAX, &count);
 	if (ret == 0)
+		ret = number_load(fs, DB_META_GET, "next_ino", FS_INO_MAX, &next);
+	if (ret == 0)
 		ret = number_load(fs, DB_META_GET, "hash_key", INT64_MAX, &fs->hash_key);
 	if (ret < 0)
 		return ret;
-	atomic_store(&fs->next_ino, max_u64(max, FS_ROOT_INO) + 1);
+	fs->numbers_end = max_u64(next, max_u64(max, FS_ROOT_INO) + 1);
+	atomic_store(&fs->next_ino, fs->numbers_end);
 	atomic_store(&fs->inodes, count);
 	fs->inodes_stored = count;
 	atomic_store(&fs->database_full, db_available_pages(&fs->db) <= 0);
 	return 0;
+}
+
+uint32_t fs_generation(const struct fs *fs)
+{
+	uint32_t folded = (uint32_t)(fs->hash_key >> 32) ^ (uint32_t)fs->hash_key;
+	return folded ? folded : 1;
 }
 
 /* The root is there, and a directory; it stays in memory. */
@@ -210,6 +221,7 @@ int fs_open(struct volume *v, const struct fs_options *options, struct fs **out,
 int fs_close(struct fs *fs)
 {
 	fs_commit_stop(fs);
+	fs->closing = true;
 	int ret = fs_sync(fs);
 	if (fs->read_only)
 		ret = 0;

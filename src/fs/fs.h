@@ -33,7 +33,7 @@ struct fs_options {
 };
 
 /* Open what fs_format made; recovers the database after an unclean end, reclaims files that were
- * unlinked while open. -EUCLEAN: the database is damaged, -EPROTONOSUPPORT: a newer schema. */
+ * unlinked while open. -EUCLEAN: the database is damaged, -EPROTONOSUPPORT: another schema. */
 int fs_open(
 	struct volume *v, const struct fs_options *options, struct fs **out, struct errmsg *why);
 
@@ -57,10 +57,18 @@ struct fs_owner {
 /* A lookup, and each call that creates or links, takes a reference on the inode that it returns in
  * @st; fs_forget() gives @count back. An inode without links lives until its references and opens
  * are gone; one with links may leave memory meanwhile, and comes back from its row. st_blocks
- * counts allocated 512-byte units. */
+ * counts allocated 512-byte units. "." leads to the inode itself, of any type, as long as it has a
+ * name (for handles), ".." to the directory that a directory is in. */
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st);
 void fs_forget(struct fs *fs, uint64_t ino, uint64_t count);
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st);
+
+/* When the inode was made: never changed by anybody. */
+int fs_birth_time(struct fs *fs, uint64_t ino, struct timespec *out);
+
+/* A handle that outlives a mount is an inode's number with this, which no other file system made at
+ * the same place has: numbers themselves are given out once, also across crashes. Not 0. */
+uint32_t fs_generation(const struct fs *fs);
 
 /* What fs_setattr() is to change. */
 enum fs_set {

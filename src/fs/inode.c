@@ -72,7 +72,7 @@ void inode_touch(struct inode *inode, bool mtime, bool ctime, int64_t now)
 	inode->times_dirty = true;
 }
 
-static struct timespec timespec_of(int64_t ns)
+struct timespec timespec_of(int64_t ns)
 {
 	int64_t sec = ns / (int64_t)NS_PER_S, rest = ns % (int64_t)NS_PER_S;
 	if (rest < 0) {

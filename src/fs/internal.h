@@ -38,8 +38,8 @@
 struct inode_attr {
 	uint32_t mode, nlink, uid, gid;
 	uint64_t rdev, size;
-	int64_t atime, mtime, ctime; /* ns */
-	uint64_t parent, cookie;     /* an entry that leads here; 0: none known */
+	int64_t atime, mtime, ctime, btime; /* ns */
+	uint64_t parent, cookie;            /* an entry that leads here; 0: none known */
 };
 
 /* What atomic writes replaced in a map, for as long as a commit may need it (replaced.c). */
@@ -103,6 +103,7 @@ struct inode_table {
 struct fs {
 	struct volume *volume; /* borrowed, as is all that is got from it */
 	bool read_only, threaded;
+	bool closing; /* nobody makes anything any more */
 	uint64_t commit_ns;
 	const char *const *inherited; /* borrowed: fs_inherit_xattrs(); NULL: none */
 
@@ -112,8 +113,10 @@ struct fs {
 
 	struct inode_table table;
 	struct allocator *allocator;
+	/* Inode numbers are given out once (numbers.c); numbers_end is under db_lock. */
 	atomic_uint_fast64_t next_ino, inodes;
 	uint64_t inodes_stored; /* as the database says; under db_lock */
+	uint64_t numbers_end;
 
 	/* Epochs: data written in an epoch is durable after a flush that began after the epoch
 	 * ended. */
@@ -144,6 +147,12 @@ void inode_unpinp(struct inode **inode); /* for cleanup(); accepts NULL inside *
 
 /* A new inode, pinned, dirty, not yet linked. db_lock held. */
 int inode_new(struct fs *fs, const struct inode_attr *attr, struct inode **out);
+/* So few promised numbers are left that a commit, which promises more, has to come before anything
+ * is made. db_lock held. */
+bool inode_numbers_short(const struct fs *fs);
+/* Promise numbers where few are left, if a transaction runs; at the end take back those that were
+ * not given out. db_lock held. */
+int inode_numbers_promise(struct fs *fs);
 /* Throw a new inode away whose link could not be made. Takes the pin. db_lock held. */
 void inode_discard(struct fs *fs, struct inode *inode);
 /* Out of the table and the lists, if nothing refers to it: its memory is the caller's then. */
@@ -162,6 +171,7 @@ void inode_touch(struct inode *inode, bool mtime, bool ctime, int64_t now);
 void inode_stat(const struct inode *inode, struct stat *st);
 
 int64_t time_now_ns(void);
+struct timespec timespec_of(int64_t ns);
 
 /* Give back what nothing refers to any more (reap.c). No lock held; any thread but the engine's. */
 void inodes_reap_now(struct fs *fs);

@@ -53,18 +53,54 @@ static void stat_of(struct inode *inode, struct stat *st)
 	pthread_mutex_unlock(&inode->lock);
 }
 
+/* It has a name still. */
+static int inode_alive(struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	bool alive = inode->attr.nlink > 0;
+	pthread_mutex_unlock(&inode->lock);
+	return alive ? 0 : -ENOENT;
+}
+
 /* ---- lookup ---- */
 
-static int lookup_locked(struct fs *fs, uint64_t parent, const char *name, struct stat *st)
+static bool is_dot(const char *name)
 {
-	cleanup(inode_unpinp) struct inode *dir = NULL, *inode = NULL;
+	return strcmp(name, ".") == 0;
+}
+
+/* Who comes by a number alone finds only what has a name. */
+static int number_resolve(struct fs *fs, uint64_t ino, struct inode **out)
+{
+	int ret = inode_get_locked(fs, ino, out);
+	return ret < 0 ? ret : inode_alive(*out);
+}
+
+/* Where a name leads from @parent. */
+static int name_resolve(struct fs *fs, uint64_t parent, const char *name, struct inode **out)
+{
+	cleanup(inode_unpinp) struct inode *dir = NULL;
 	int ret = directory_get(fs, parent, &dir);
 	if (ret < 0)
 		return ret;
+	if (strcmp(name, "..") == 0) {
+		pthread_mutex_lock(&dir->lock);
+		uint64_t up = dir->attr.parent;
+		pthread_mutex_unlock(&dir->lock);
+		return inode_get_locked(fs, up, out);
+	}
 	struct dirent_row entry;
 	ret = dirent_find(fs, parent, name, &entry);
 	if (ret == 0)
-		ret = dirent_inode(fs, parent, &entry, &inode);
+		ret = dirent_inode(fs, parent, &entry, out);
+	return ret;
+}
+
+static int lookup_locked(struct fs *fs, uint64_t parent, const char *name, struct stat *st)
+{
+	cleanup(inode_unpinp) struct inode *inode = NULL;
+	int ret = is_dot(name) ? number_resolve(fs, parent, &inode)
+			       : name_resolve(fs, parent, name, &inode);
 	if (ret < 0)
 		return ret;
 	inode_reference(fs, inode);
@@ -107,6 +143,7 @@ static struct inode_attr attr_of(const struct creation *c, struct inode *dir)
 		.atime = now,
 		.mtime = now,
 		.ctime = now,
+		.btime = now,
 	};
 	pthread_mutex_lock(&dir->lock);
 	if (dir->attr.mode & S_ISGID) {
@@ -115,14 +152,6 @@ static struct inode_attr attr_of(const struct creation *c, struct inode *dir)
 	}
 	pthread_mutex_unlock(&dir->lock);
 	return a;
-}
-
-static int directory_alive(struct inode *dir)
-{
-	pthread_mutex_lock(&dir->lock);
-	bool alive = dir->attr.nlink > 0;
-	pthread_mutex_unlock(&dir->lock);
-	return alive ? 0 : -ENOENT;
 }
 
 /* The rows: all or none. */
@@ -150,7 +179,7 @@ static int create_locked(struct fs *fs, const struct creation *c, struct stat *s
 	cleanup(inode_unpinp) struct inode *dir = NULL;
 	int ret = directory_get(fs, c->parent, &dir);
 	if (ret == 0)
-		ret = directory_alive(dir);
+		ret = inode_alive(dir);
 	if (ret < 0)
 		return ret;
 	struct inode *inode;
@@ -254,14 +283,14 @@ static int link_locked(
 	cleanup(inode_unpinp) struct inode *dir = NULL, *inode = NULL;
 	int ret = directory_get(fs, parent, &dir);
 	if (ret == 0)
-		ret = directory_alive(dir);
+		ret = inode_alive(dir);
 	if (ret == 0)
 		ret = inode_get_locked(fs, ino, &inode);
 	if (ret < 0)
 		return ret;
 	if (S_ISDIR(mode_of(inode)))
 		return -EPERM;
-	if (directory_alive(inode) < 0)
+	if (inode_alive(inode) < 0)
 		return -ENOENT;
 	ret = dirent_insert(fs, parent, name, inode);
 	if (ret < 0)

@@ -80,6 +80,7 @@ const char *row_inode(sqlite3_stmt *stmt, int first, struct inode_attr *attr, ui
 		.ctime = row_int(&r, first + 9, "ctime", INT64_MIN, INT64_MAX),
 		.parent = row_u64(&r, first + 10, "parent", 0, FS_INO_MAX),
 		.cookie = row_u64(&r, first + 11, "cookie", 0, ROW_COOKIE_MAX),
+		.btime = row_int(&r, first + 12, "btime", INT64_MIN, INT64_MAX),
 	};
 	*blocks = row_u64(&r, first + 6, "blocks", 0, FS_MAX_BLOCKS);
 	if (!is_type(attr->mode & S_IFMT))

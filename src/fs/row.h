@@ -39,7 +39,8 @@ const void *row_blob(
 /* The following return NULL, or what is bad: the name of a column. */
 
 /* ROW_INODE from column @first on. */
-#define ROW_INODE "mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, parent, cookie"
+#define ROW_INODE                                                                                  \
+	"mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, parent, cookie, btime"
 const char *row_inode(sqlite3_stmt *stmt, int first, struct inode_attr *attr, uint64_t *blocks);
 
 /* ROW_DIRENT from column @first on. */

@@ -51,9 +51,9 @@ int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch, bool div
 		inode_mark_dirty(fs, inode);
 	if (!wanted)
 		return 0;
-	return db_exec(&fs->db, DB_INODE_PUT, "uuuuuuuuiiiuu", inode->ino, (uint64_t)a.mode,
+	return db_exec(&fs->db, DB_INODE_PUT, "uuuuuuuuiiiuui", inode->ino, (uint64_t)a.mode,
 		(uint64_t)a.nlink, (uint64_t)a.uid, (uint64_t)a.gid, a.rdev, a.size, blocks,
-		a.atime, a.mtime, a.ctime, a.parent, a.cookie);
+		a.atime, a.mtime, a.ctime, a.parent, a.cookie, a.btime);
 }
 
 /* ---- extents to rows ---- */

@@ -8,7 +8,7 @@ const char schema_sql[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
 	"CREATE TABLE inode(ino INTEGER PRIMARY KEY, mode INTEGER, nlink INTEGER, uid INTEGER,"
 	" gid INTEGER, rdev INTEGER, size INTEGER, blocks INTEGER, atime INTEGER, mtime INTEGER,"
-	" ctime INTEGER, parent INTEGER, cookie INTEGER);"
+	" ctime INTEGER, parent INTEGER, cookie INTEGER, btime INTEGER);"
 	"CREATE INDEX inode_orphan ON inode(ino) WHERE nlink = 0;"
 	"CREATE TABLE dirent(parent INTEGER, cookie INTEGER, name BLOB, ino INTEGER, type INTEGER,"
 	" PRIMARY KEY(parent, cookie)) WITHOUT ROWID;"

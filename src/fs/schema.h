@@ -4,7 +4,7 @@
 #define STABLEFS_FS_SCHEMA_H
 
 #define SCHEMA_APPLICATION_ID 0x53464653 /* "SFFS" */
-#define SCHEMA_VERSION        1
+#define SCHEMA_VERSION        2
 
 extern const char schema_sql[];
 

@@ -104,7 +104,7 @@ void reply_attr(fuse_req_t req, int err, const struct stat *st);
 void reply_open(fuse_req_t req, struct fuse_file_info *fi, struct coherence_file *file);
 void reply_create(fuse_req_t req, const struct stat *st, struct fuse_file_info *fi,
 	struct coherence_file *file);
-struct fuse_entry_param reply_entry_param(const struct stat *st);
+struct fuse_entry_param reply_entry_param(const struct front *f, const struct stat *st);
 
 /* ops_name.c */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

@@ -23,6 +23,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK, true);
 	/* Payloads are received where they stay. */
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
+	/* A handle is looked up as "." of its inode. */
+	want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
 	/* Truncation comes as a setattr of its own. Privileges: wire_caps.kill_privs. */
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV, false);
 	conn->max_write = BUFFER_PAYLOAD_BYTES;

@@ -71,7 +71,7 @@ static void lookup_listed(struct listing *l)
 		struct stat st;
 		if (is_dot(name) || fs_lookup(l->f->fs, l->ino, name, &st) < 0)
 			continue;
-		struct fuse_entry_param e = reply_entry_param(&st);
+		struct fuse_entry_param e = reply_entry_param(l->f, &st);
 		fuse_add_direntry_plus(
 			l->req, (char *)d, l->used - at, name, &e, (off_t)d->dirent.off);
 	}

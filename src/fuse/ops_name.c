@@ -26,7 +26,7 @@ static void lookup_control(fuse_req_t req, uint64_t parent, const char *name)
 		reply_err(req, err);
 		return;
 	}
-	struct fuse_entry_param e = reply_entry_param(&st);
+	struct fuse_entry_param e = reply_entry_param(front_of(req), &st);
 	e.attr_timeout = 0; /* sizes and contents change by themselves */
 	fuse_reply_entry(req, &e);
 }

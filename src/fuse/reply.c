@@ -11,9 +11,12 @@ void reply_err(fuse_req_t req, int err)
 	fuse_reply_err(req, -err);
 }
 
-struct fuse_entry_param reply_entry_param(const struct stat *st)
+/* The kernel wants the root's generation to be 0. */
+struct fuse_entry_param reply_entry_param(const struct front *f, const struct stat *st)
 {
+	bool plain = st->st_ino == FS_ROOT_INO || control_owns(st->st_ino);
 	return (struct fuse_entry_param){.ino = st->st_ino,
+		.generation = plain ? 0 : fs_generation(f->fs),
 		.attr = *st,
 		.attr_timeout = FRONT_CACHE_TIMEOUT,
 		.entry_timeout = FRONT_CACHE_TIMEOUT};
@@ -32,7 +35,7 @@ void reply_entry(fuse_req_t req, int err, const struct stat *st)
 		reply_err(req, err);
 		return;
 	}
-	struct fuse_entry_param e = reply_entry_param(st);
+	struct fuse_entry_param e = reply_entry_param(f, st);
 	if (fuse_reply_entry(req, &e) < 0)
 		fs_forget(f->fs, st->st_ino, 1);
 }
@@ -86,7 +89,7 @@ void reply_create(fuse_req_t req, const struct stat *st, struct fuse_file_info *
 	struct coherence_file *file)
 {
 	struct front *f = front_of(req);
-	struct fuse_entry_param e = reply_entry_param(st);
+	struct fuse_entry_param e = reply_entry_param(f, st);
 	open_flags(fi, file);
 	mark_parallel(fi, fi->direct_io);
 	int err = fuse_reply_create(req, &e, fi);

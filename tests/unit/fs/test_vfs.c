@@ -352,7 +352,7 @@ static void a_volume_without_a_file_system_or_with_a_newer_one_is_refused(void *
 		sqlite3_open_v2(AREA_DB_NAME, &handle, SQLITE_OPEN_READWRITE, area_vfs_name(vfs)),
 		SQLITE_OK);
 	assert_int_equal(
-		sqlite3_exec(handle, "PRAGMA locking_mode=EXCLUSIVE;PRAGMA user_version=2;", NULL,
+		sqlite3_exec(handle, "PRAGMA locking_mode=EXCLUSIVE;PRAGMA user_version=99;", NULL,
 			NULL, NULL),
 		SQLITE_OK);
 	sqlite3_close(handle);

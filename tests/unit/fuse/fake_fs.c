@@ -380,6 +380,19 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
 	return i < FAKE_XATTRS ? 0 : -ENODATA;
 }
 
+int fs_birth_time(struct fs *fs, uint64_t ino, struct timespec *out)
+{
+	(void)fs;
+	*out = (struct timespec){.tv_sec = FAKE_BIRTH_S, .tv_nsec = (long)ino};
+	return 0;
+}
+
+uint32_t fs_generation(const struct fs *fs)
+{
+	(void)fs;
+	return FAKE_GENERATION;
+}
+
 /* ---- what the tests do not look at ---- */
 
 int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *target,

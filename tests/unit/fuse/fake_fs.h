@@ -9,6 +9,8 @@
 #define FAKE_FILES      8u
 #define FAKE_FILE_BYTES (2u << 20)
 #define FAKE_XATTRS     4u
+#define FAKE_GENERATION 77u
+#define FAKE_BIRTH_S    1234567 /* and as many nanoseconds as the inode's number */
 
 struct fs *fake_fs_new(void);
 void fake_fs_free(struct fs *fs);
