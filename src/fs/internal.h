@@ -28,8 +28,10 @@
 #include "fs/range_set.h"
 #include "fs/row.h"
 
-#define FS_MAX_BYTES  (UINT64_C(16) << 40)
-#define FS_MAX_BLOCKS (FS_MAX_BYTES >> BLOCK_SHIFT)
+/* What the kernel takes: it has no other limit for FUSE, and buffered writes beyond one of ours
+ * would fail when they are written back, and not before. */
+#define FS_MAX_BYTES  ((uint64_t)INT64_MAX)
+#define FS_MAX_BLOCKS (FS_MAX_BYTES / BLOCK_BYTES + 1)
 #define FS_IO_MAX     (1u << 20)
 
 /* ---- inodes ---- */

@@ -290,24 +290,45 @@ static void what_a_truncation_cut_off_reads_as_zeros_after_growth(void **unused)
 	rig_free(rig);
 }
 
-static void a_sparse_file_may_reach_16_tib(void **unused)
+static void expect_sparse_file_to(struct rig *rig, const char *name, uint64_t end)
 {
-	(void)unused;
-	struct rig *rig = rig_new(0x16, 16 * MIB, 8 * MIB);
-	uint64_t end = UINT64_C(16) << 40, ino = rig_create(rig, FS_ROOT_INO, "a");
+	uint64_t ino = rig_create(rig, FS_ROOT_INO, name), last = (end - 1) & ~UINT64_C(4095);
 	char c = 0;
 	assert_int_equal(rig_truncate(rig, ino, end), 0);
-	assert_int_equal(rig_truncate(rig, ino, end + 1), -EFBIG);
 	assert_int_equal(fs_write(rig->fs, ino, end - 1, "z", 1), 1);
-	assert_int_equal(fs_write(rig->fs, ino, end, "z", 1), -EFBIG);
 	assert_int_equal(rig_stat(rig, ino).st_blocks, 8);
 	rig_remount(rig);
 	assert_int_equal(fs_read(rig->fs, ino, end - 1, &c, 1), 1);
 	assert_int_equal(c, 'z');
-	assert_int_equal(fs_seek(rig->fs, ino, 0, SEEK_DATA), end - 4096);
+	assert_int_equal(fs_seek(rig->fs, ino, 0, SEEK_DATA), last);
 	assert_int_equal(fs_seek(rig->fs, ino, 0, SEEK_HOLE), 0);
-	assert_int_equal(fs_seek(rig->fs, ino, end - 4096, SEEK_HOLE), end);
+	assert_int_equal(fs_seek(rig->fs, ino, last, SEEK_HOLE), end);
 	assert_int_equal(fs_seek(rig->fs, ino, end, SEEK_DATA), -ENXIO);
+	assert_int_equal(rig_truncate(rig, ino, end - 1), 0);
+	assert_int_equal(rig_truncate(rig, ino, 1), 0);
+	assert_int_equal(rig_stat(rig, ino).st_blocks, 0);
+}
+
+static void a_sparse_file_may_be_as_long_as_the_kernel_takes(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new(0x16, 16 * MIB, 8 * MIB);
+	expect_sparse_file_to(rig, "a", UINT64_C(16) << 40);
+	expect_sparse_file_to(rig, "b", INT64_MAX);
+	rig_free(rig);
+}
+
+static void beyond_that_there_is_nothing_to_read_and_nothing_to_write(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new(0x17, 16 * MIB, 8 * MIB);
+	uint64_t end = INT64_MAX, ino = rig_create(rig, FS_ROOT_INO, "a");
+	char buf[16];
+	assert_int_equal(fs_write(rig->fs, ino, end, "z", 1), -EFBIG);
+	assert_int_equal(fs_write(rig->fs, ino, end - 1, "zz", 2), -EFBIG);
+	assert_int_equal(fs_fallocate(rig->fs, ino, 0, end - 1, 2), -EFBIG);
+	assert_int_equal(fs_read(rig->fs, ino, end - 1, buf, sizeof(buf)), 0);
+	assert_int_equal(rig_stat(rig, ino).st_size, 0);
 	rig_free(rig);
 }
 
@@ -463,7 +484,8 @@ int main(void)
 		cmocka_unit_test(concurrent_overlapping_writes_mix_only_their_own_bytes),
 		cmocka_unit_test(a_truncation_waits_for_writes_under_way),
 		cmocka_unit_test(what_a_truncation_cut_off_reads_as_zeros_after_growth),
-		cmocka_unit_test(a_sparse_file_may_reach_16_tib),
+		cmocka_unit_test(a_sparse_file_may_be_as_long_as_the_kernel_takes),
+		cmocka_unit_test(beyond_that_there_is_nothing_to_read_and_nothing_to_write),
 		cmocka_unit_test(preallocated_space_is_a_hole_that_takes_blocks),
 		cmocka_unit_test(a_full_volume_says_so_and_what_is_freed_is_had_at_once),
 		cmocka_unit_test(a_refused_first_write_leaves_a_hole_and_its_blocks_free),
