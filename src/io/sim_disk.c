@@ -313,7 +313,7 @@ void sim_disk_lose_power(struct sim_disk *disk, uint64_t *rng)
 {
 	while (!list_empty(&disk->unflushed)) {
 		struct sim_write *w = write_of(list_first(&disk->unflushed));
-		store_durable(disk, w, sim_disk_fate_bytes(w, rng));
+		store_durable(disk, w, rng ? sim_disk_fate_bytes(w, rng) : w->len_bytes);
 		write_free(w);
 	}
 	while (!list_empty(&disk->dirty)) {

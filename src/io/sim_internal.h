@@ -140,7 +140,8 @@ void sim_disk_flip(struct sim_disk *disk, uint64_t offset_bytes, unsigned bit);
 /* How many bytes of an unflushed write survive a power cut: all, a prefix of its sectors, none. */
 uint64_t sim_disk_fate_bytes(const struct sim_write *w, uint64_t *rng);
 
-/* Give each unflushed write its fate, drawn from @rng, and fall back to what is durable. */
+/* Give each unflushed write its fate, drawn from @rng (NULL: it is kept), and fall back to what is
+ * durable. */
 void sim_disk_lose_power(struct sim_disk *disk, uint64_t *rng);
 
 #endif

@@ -285,14 +285,24 @@ bool sim_world_power_is_cut(const struct sim_world *world)
 	return world->power_cut;
 }
 
-void sim_world_reboot(struct sim_world *world)
+static void begin_again(struct sim_world *world, uint64_t *fates)
 {
 	assert(world->engine_count == 0);
 	list_for_each (n, &world->disks)
-		sim_disk_lose_power(disk_of(n), &world->fate_rng);
+		sim_disk_lose_power(disk_of(n), fates);
 	world->power_cut = false;
 	world->cut_at = UINT64_MAX;
 	sim_world_pass(world, NS_PER_S);
+}
+
+void sim_world_reboot(struct sim_world *world)
+{
+	begin_again(world, &world->fate_rng);
+}
+
+void sim_world_restart(struct sim_world *world)
+{
+	begin_again(world, NULL);
 }
 
 uint64_t sim_world_writes(const struct sim_world *world)

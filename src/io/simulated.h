@@ -81,6 +81,10 @@ bool sim_world_power_is_cut(const struct sim_world *world);
  * before must be freed first. Also without a cut before: that is a power failure now. */
 void sim_world_reboot(struct sim_world *world);
 
+/* The same after a "power cut" that was only the end of all programs: what reached a disk is there,
+ * flushed or not. */
+void sim_world_restart(struct sim_world *world);
+
 /* Number of writes that reached a disk since the world was made (to choose cut points): a run with
  * the same seed can be cut after 0 to sim_world_writes() - 1. */
 uint64_t sim_world_writes(const struct sim_world *world);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a record: one batch under way a member; what arrives meanwhile shares the next.
  *
- *	journal_append -> waiting --batch_gather--> sent --batch_written--> done()
+ *	journal_append -> waiting --batch_gather--> sent --batch_stored--> stored()
+ *						       --batch_durable--> done()
  *			     |  no room: until journal_flushed()
  *			     |  member gone: done(-ENODEV)
  *	(each for every copy of the record; done() when the last one has ended)
  *	journal_ended -> its batch is less busy; when nothing keeps it --journal_flushed--> free
  *
- * A batch is one durable write: its header, then the callers' blocks where they lie. Its number is
- * used up also where the write fails, so no two batches of an epoch bear the same, and a loader
+ * A batch is one write: its header, then the callers' blocks where they lie; and a flush of the
+ * member behind it. A write that is durable in itself would be one request less, but whoever waits
+ * for stored() alone would wait for the medium, too. The batch's number is used up also where the write fails, so no two batches of an epoch bear the same, and a loader
  * that misses it stops there (I5). */
 #include "journal/internal.h"
 
@@ -99,16 +101,13 @@ static void batch_failed(struct journal_member *jm, int err)
 		batch_of(jm, jm->next_seq - 1)->busy = 0;
 }
 
-static void batch_written(struct io_req *io, int err)
+static void batch_ended(struct journal_member *jm, int err)
 {
-	struct journal_member *jm = container_of(io, struct journal_member, io);
 	struct list ended;
 	list_init(&ended);
 	list_splice_back(&ended, &jm->sent);
-	bool gone = !jm->written_to;
 	jm->writing = false;
-	jm->written_to = NULL;
-	if (gone) {
+	if (!jm->written_to) {
 		err = -ENODEV;
 	} else if (err < 0) {
 		batch_failed(jm, err);
@@ -117,8 +116,32 @@ static void batch_written(struct io_req *io, int err)
 		jm->durable_tail = jm->sent_tail;
 		journal_stripes_release(jm);
 	}
+	jm->written_to = NULL;
 	copies_end(&ended, err);
 	batch_start(jm);
+}
+
+static void batch_durable(struct io_req *io, int err)
+{
+	batch_ended(container_of(io, struct journal_member, io), err);
+}
+
+/* The flush goes on its way first: nobody below waits for what stored() does. */
+static void batch_stored(struct io_req *io, int err)
+{
+	struct journal_member *jm = container_of(io, struct journal_member, io);
+	if (err < 0 || !jm->written_to) {
+		batch_ended(jm, err);
+		return;
+	}
+	jm->io = (struct io_req){
+		.kind = IO_FLUSH, .file = member_file(jm->written_to), .done = batch_durable};
+	io_submit(jm->j->io, &jm->io);
+	list_for_each (n, &jm->sent) {
+		struct journal_append *a = container_of(n, struct journal_copy, node)->append;
+		if (--a->unstored == 0 && a->stored)
+			a->stored(a);
+	}
 }
 
 /* ---- a batch ---- */
@@ -225,8 +248,7 @@ static void batch_send(struct journal_member *jm, const struct gathering *g)
 		.offset_bytes = at,
 		.iov = jm->iov,
 		.iov_count = jm->io.iov_count,
-		.durable = true,
-		.done = batch_written};
+		.done = batch_stored};
 	counter_add(&j->counters.batches, 1);
 	counter_add(&j->counters.written_bytes, (1 + (uint64_t)g->payload_blocks) * BLOCK_BYTES);
 	io_submit(j->io, &jm->io);
@@ -298,7 +320,7 @@ void journal_append(struct journal *j, struct journal_append *a)
 		assert(a->copy_count < JOURNAL_MAX_RINGS);
 		a->copies[a->copy_count++] = (struct journal_copy){.append = a, .member = i};
 	}
-	a->pending = a->copy_count;
+	a->pending = a->unstored = a->copy_count;
 	counter_add(&j->counters.appends, 1);
 	for (unsigned i = 0; i < a->copy_count; i++)
 		copy_start(j, &a->copies[i]);

@@ -15,7 +15,7 @@
  * lost with the power; the next write of the same row has it in its XOR. docs/design.md has more.
  *
  * Owner thread: the engine's.
- * Invariants: I1 a record is durable before done() says so. I2 a record is kept until the members
+ * Invariants: I1 a record is durable before done() says so (stored() comes earlier). I2 a record is kept until the members
  *   were flushed after the write that it protects had ended. I3 of several records
  *   the newest counts, for each slot of each row; a write that needs none (a full row) supersedes
  *   older ones that the rings still hold (journal_holds()). A record that has done its duty does no
@@ -28,7 +28,8 @@
  * May use: member, io, base. Must not know: plans, parity arithmetic, tuples.
  *
  * On the member: a header block, then a ring of batches in the journal area (docs/format.md). One
- * batch is written at a time for each member; records that arrive meanwhile share the next. */
+ * batch is written and flushed at a time for each member; records that arrive meanwhile share the
+ * next. */
 #ifndef STABLEFS_JOURNAL_JOURNAL_H
 #define STABLEFS_JOURNAL_JOURNAL_H
 
@@ -97,6 +98,10 @@ struct journal_append {
 	const struct iovec *iov;
 	unsigned iov_count;
 	uint32_t payload_blocks;
+	/* Engine thread, never from within the call, at most once and before done(). NULL: nobody
+	 * asks. Every copy was written: as with any completed write a flush makes it durable, and
+	 * the flush of the rings is on its way. Until done() the members must not be written. */
+	void (*stored)(struct journal_append *a);
 	/* Engine thread, never from within the call. The first error of a copy: that one is not
 	 * durable; -ENODEV: the member is not there, or was taken away, and with it the parity;
 	 * -EFBIG: more than journal_max_blocks(); -ENOMEM. */
@@ -106,7 +111,7 @@ struct journal_append {
 	/* The journal's. */
 	uint64_t number; /* greater than those of all records before it, in any ring */
 	uint32_t crc;
-	unsigned pending;
+	unsigned pending, unstored;
 };
 
 /* The payload blocks that an append may have; a partial write of a whole stripe has no more. */

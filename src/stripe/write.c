@@ -9,8 +9,8 @@
  *	parity_fetched		sample(PARITY) -> parity and its tuples
  *	promise			I2: nothing is written before the intent log says so durably; nor
  *				in part, before the partial-write log has it	write_log.c
- *	hold_over		`hold=`: the write was kept open for that long
  *	write_log_answer	what is in the log may be answered here		write_log.c
+ *	hold_over		`hold=`: the write was kept open for that long
  *	slot_fetched		sample(DATA), once for each member that stores it -> members
  *	data_written		do the writers' memories hold what was sampled?	write_confirm.c
  *				where not: again from the guards on, from the copy
@@ -492,7 +492,8 @@ static void mark_region(struct write_op *op)
 		geometry_member_block(&eng->config.geometry, op->view.stripe, 0));
 	op->intent.marked = region_marked;
 	op->marking = true;
-	if (intent_write_begin(eng->config.intent, &op->intent))
+	op->marked = intent_write_begin(eng->config.intent, &op->intent);
+	if (op->marked)
 		op->pending--;
 }
 
@@ -516,7 +517,10 @@ static void promise(struct write_op *op)
 
 static void region_marked(struct intent_wait *wait, int err)
 {
-	write_promised(container_of(wait, struct write_op, intent), err);
+	struct write_op *op = container_of(wait, struct write_op, intent);
+	op->marked = !err;
+	write_log_answer(op);
+	write_promised(op, err);
 }
 
 void write_promised(struct write_op *op, int err)

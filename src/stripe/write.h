@@ -31,6 +31,7 @@ struct write_op {
 	unsigned next_slot;     /* the next to be sent its data */
 	struct iovec *next_iov; /* into iovs */
 	bool marking;           /* intent_write_begin() was called */
+	bool marked;            /* and its mark is durable */
 	bool again;             /* everything is sampled and stored once more */
 	/* Bytes that other threads are fetching; the last of them posts the call. */
 	_Atomic unsigned fetching;
@@ -162,8 +163,8 @@ bool write_rebuilt_fit(struct write_op *op);
  * it needs no memory. */
 int write_log_start(struct write_op *op);
 
-/* The data is about to be sent: of parts that are in the log as they will be stored, the writers
- * hear (stripe.h, logged()). */
+/* Of parts that are in the log as they will be stored, the writers hear (stripe.h, logged()), once.
+ * Called where that may have become true. */
 void write_log_answer(struct write_op *op);
 
 /* The operation ends with @err, or with the errors of its parts: where what was logged must not

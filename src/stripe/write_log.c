@@ -3,9 +3,10 @@
  * durably to the log before any of it is sent.
  *
  *	write_log_start		parity is made: which rows need a record? append it
- *		--> logged	--> write_promised()				write.c
- *			    --> a parity member fails: when it is out, without its log
- *	write_log_answer	it is durable there: writers may be answered (stripe.h, logged())
+ *		--> stored	it is on the rings' media: write_log_answer()
+ *		--> logged	and durable	--> write_promised()		write.c
+ *				a parity member fails: when it is out, without its log
+ *	write_log_answer	writers may be answered (stripe.h, logged())
  *	write_log_cancel	something was refused or failed: what was logged is not to come
  *				back after a crash --> cancelled --> write_finish()
  *	write_log_end		the operation ends: its record may go after a flush
@@ -23,7 +24,8 @@
 struct write_log {
 	struct write_op *op;
 	struct journal_append append;
-	bool appended;            /* done() said that it is durable */
+	bool stored;              /* a flush would make it durable */
+	bool appended;            /* done() said that it is */
 	struct journal_run *runs; /* behind this */
 	unsigned run_count;
 	struct iovec iov[JOURNAL_MAX_IOV];
@@ -172,6 +174,13 @@ static bool pieces_make(struct write_log *log)
 
 /* ---- appending ---- */
 
+static void stored(struct journal_append *a)
+{
+	struct write_log *log = container_of(a, struct write_log, append);
+	log->stored = true;
+	write_log_answer(log->op);
+}
+
 static void append(struct write_log *log, void (*done)(struct journal_append *a, int err))
 {
 	struct write_op *op = log->op;
@@ -182,6 +191,7 @@ static void append(struct write_log *log, void (*done)(struct journal_append *a,
 		.iov = log->iov,
 		.iov_count = log->iov_count,
 		.payload_blocks = log->blocks,
+		.stored = log->blocks ? stored : NULL,
 		.done = done};
 	journal_append(journal_of(op), &log->append);
 }
@@ -299,9 +309,11 @@ static bool any_row_full(const struct write_op *op, const struct stripe_part *pa
 	return false;
 }
 
+/* The mark must be there as well: without it nobody would look for the record. */
 void write_log_answer(struct write_op *op)
 {
-	if (!op->log || !op->log->appended || op->again)
+	struct write_log *log = op->log;
+	if (!log || !(log->stored || log->appended) || !op->marked || op->again)
 		return;
 	list_for_each (n, &op->parts) {
 		struct stripe_part *part = container_of(n, struct stripe_part, node);

@@ -225,11 +225,11 @@ static void resync(struct rig *rig)
 	}
 }
 
-void rig_reboot_cut(struct rig *rig, uint64_t n)
+static void begin_again(struct rig *rig, uint64_t n, void (*world_again)(struct sim_world *world))
 {
 	rig->clean_end = false;
 	close_all(rig);
-	sim_world_reboot(rig->world);
+	world_again(rig->world);
 	engine_make(rig);
 	open_all(rig);
 	rig_power_cut_after(rig, n);
@@ -238,6 +238,16 @@ void rig_reboot_cut(struct rig *rig, uint64_t n)
 	resync(rig);
 	if (!sim_world_power_is_cut(rig->world))
 		rig_flush(rig);
+}
+
+void rig_reboot_cut(struct rig *rig, uint64_t n)
+{
+	begin_again(rig, n, sim_world_reboot);
+}
+
+void rig_restart_cut(struct rig *rig, uint64_t n)
+{
+	begin_again(rig, n, sim_world_restart);
 }
 
 void rig_reboot(struct rig *rig)

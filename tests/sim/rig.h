@@ -87,6 +87,8 @@ void rig_reboot(struct rig *rig);
 /* The same, with another cut at the @n-th write behind the start. The power may be off on return.
  * */
 void rig_reboot_cut(struct rig *rig, uint64_t n);
+/* The same where the program alone has ended: what reached a disk is there, flushed or not. */
+void rig_restart_cut(struct rig *rig, uint64_t n);
 
 /* From now on @index counts as missing; what is under way ends first. */
 void rig_remove_member(struct rig *rig, unsigned index);

@@ -2,9 +2,10 @@
 /* Sweep: the power is cut at every write of short workloads of partial writes, and then as many
  * members are lost as well as the level bears, any of them. What was at rest (flushed, and not
  * written since) reads as it was; what was written since, but for rows that were written in full,
- * reads as before or as one of those writes left it; and where logged() of a write has run, as that
- * one left it or a later one, unless all of the log's own members are lost. Without the log that is
- * not so: the tests of that say that the sweep can fail. */
+ * reads as before or as one of those writes left it. Where not the power goes but the program ends,
+ * and logged() of a write has run, it reads as that one left it or a later one, unless all of the
+ * log's own members are lost. Without the log that is not so: the tests of that say that the sweep
+ * can fail. */
 #include "rig.h"
 
 #include <string.h>
@@ -166,13 +167,13 @@ static bool log_is_lost(const struct rig *rig, unsigned b)
 	return true;
 }
 
-static void look(struct rig *rig, const struct versions *v, struct outcome *out)
+static void look(struct rig *rig, const struct versions *v, bool answers_count, struct outcome *out)
 {
 	for (unsigned b = 0; b < blocks_of(rig); b++) {
 		bool known = block_is_known(rig, v, b, 0);
 		out->lost += !known;
 		out->rest += !known && v->count[b] == 1;
-		if (!v->answered[b] || log_is_lost(rig, b))
+		if (!answers_count || !v->answered[b] || log_is_lost(rig, b))
 			continue;
 		out->answered++;
 		out->gone += !block_is_known(rig, v, b, v->answered[b]);
@@ -188,10 +189,15 @@ struct sweep {
 	uint64_t seed;
 };
 
-/* One run, cut at write @n, the members of the mask @lost are lost then. False: the workload ended
- * before. */
-static bool run(const struct sweep *s, unsigned n, uint32_t lost, struct outcome *out)
+enum stop { POWER_CUT, PROGRAM_ENDS };
+
+/* One run, stopped at write @n, the members of the mask @lost are lost then. False: the workload
+ * ended before. */
+static bool run(
+	const struct sweep *s, enum stop stop, unsigned n, uint32_t lost, struct outcome *out)
 {
+	void (*again)(struct rig *, uint64_t) =
+		stop == POWER_CUT ? rig_reboot_cut : rig_restart_cut;
 	struct versions v = {0};
 	struct rig *rig = rig_for(&s->shape, s->journal, s->seed + n);
 	fill(rig, &v);
@@ -201,12 +207,12 @@ static bool run(const struct sweep *s, unsigned n, uint32_t lost, struct outcome
 	workload(rig, &v, s->seed);
 	bool cut = sim_world_power_is_cut(rig->world);
 	rig->missing |= s->lose_later ? 0 : lost;
-	rig_reboot_cut(rig, s->cut_again ? (n + lost) % 7 : UINT64_MAX / 2);
+	again(rig, s->cut_again ? (n + lost) % 7 : UINT64_MAX / 2);
 	rig->missing |= lost;
 	if (sim_world_power_is_cut(rig->world))
-		rig_reboot(rig);
+		again(rig, UINT64_MAX / 2);
 	rig_power_cut_after(rig, UINT64_MAX / 2);
-	look(rig, &v, out);
+	look(rig, &v, stop == PROGRAM_ENDS, out);
 	out->cuts += cut;
 	rig_free(rig);
 	return cut;
@@ -225,7 +231,7 @@ static uint32_t losers(const struct sweep *s, unsigned turn)
 	return missing ? 1u << first : 1u << first | 1u << second;
 }
 
-/* Cut at every write; the members that are lost take turns, so that in the end each met many. */
+/* Stopped at every write; the members that are lost take turns, so that in the end each met many. */
 static struct outcome sweep(const struct sweep *s)
 {
 	struct outcome out = {0};
@@ -233,7 +239,8 @@ static struct outcome sweep(const struct sweep *s)
 	for (unsigned n = 0; cut; n++) {
 		cut = false;
 		for (unsigned i = 0; i < (s->missing == NOBODY ? 2 : 1); i++)
-			cut |= run(s, n, losers(s, 2 * n + i), &out);
+			cut |= run(s, POWER_CUT, n, losers(s, 2 * n + i), &out);
+		cut |= run(s, PROGRAM_ENDS, n, losers(s, n), &out);
 	}
 	return out;
 }
