@@ -23,14 +23,9 @@ int fs_birth_time(struct fs *fs, uint64_t ino, struct timespec *out)
 	int ret = inode_get(fs, ino, &inode);
 	if (ret < 0)
 		return ret;
-	*out = timespec_of(inode->attr.btime);
+	*out = times_to(inode->attr.btime);
 	inode_unpin(fs, inode);
 	return 0;
-}
-
-static int64_t ns_of(struct timespec ts)
-{
-	return (int64_t)ts.tv_sec * (int64_t)NS_PER_S + ts.tv_nsec;
 }
 
 /* Everything but size and mode; under inode->lock. */
@@ -43,14 +38,14 @@ static void attr_set(struct inode *inode, unsigned set, const struct stat *v)
 	if (set & FS_SET_GID)
 		a->gid = v->st_gid;
 	if (set & FS_SET_ATIME)
-		a->atime = ns_of(v->st_atim);
+		a->atime = times_from(v->st_atim);
 	if (set & FS_SET_ATIME_NOW)
 		a->atime = now;
 	if (set & FS_SET_MTIME)
-		a->mtime = ns_of(v->st_mtim);
+		a->mtime = times_from(v->st_mtim);
 	if (set & FS_SET_MTIME_NOW)
 		a->mtime = now;
-	a->ctime = set & FS_SET_CTIME ? ns_of(v->st_ctim) : now;
+	a->ctime = set & FS_SET_CTIME ? times_from(v->st_ctim) : now;
 	if (set & (FS_SET_UID | FS_SET_GID))
 		inode->attr_dirty = true;
 	inode->times_dirty = true;
@@ -68,7 +63,7 @@ static int setattr_inode(struct fs *fs, struct inode *inode, unsigned set,
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&inode->lock);
-	if (set & ~(unsigned)FS_SET_SIZE) {
+	if (set != FS_SET_SIZE) {
 		attr_set(inode, set, values);
 		inode_mark_dirty(fs, inode);
 	}

@@ -125,6 +125,8 @@ static int commit_once(struct fs *fs)
 		return ret;
 	uint64_t epoch = atomic_fetch_add(&fs->epoch, 1);
 	atomic_store(&fs->changes, 0);
+	atomic_store(&fs->urgent, false);
+	atomic_store(&fs->atime.lazy_since_ns, 0);
 	if (atomic_exchange(&fs->unflushed, false))
 		ret = volume_flush(fs->volume);
 	if (ret == 0) {
@@ -291,7 +293,7 @@ static void *commit_main(void *arg)
 		fs->wanted = false;
 		pthread_mutex_unlock(&fs->commit_lock);
 		inodes_reap_now(fs);
-		if (atomic_load(&fs->error) == 0)
+		if (atomic_load(&fs->error) == 0 && fs_commit_is_due(fs))
 			(void)fs_commit(fs);
 		deadline_in(fs->commit_ns, &at);
 		pthread_mutex_lock(&fs->commit_lock);

@@ -223,6 +223,8 @@ int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,
 	pthread_mutex_lock(&inode->lock);
 	bool is_dir = S_ISDIR(inode->attr.mode);
 	uint64_t parent = inode->attr.parent ? inode->attr.parent : ino;
+	if (is_dir)
+		inode_accessed(fs, inode);
 	pthread_mutex_unlock(&inode->lock);
 	inode_unpin(fs, inode);
 	if (!is_dir)

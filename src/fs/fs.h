@@ -15,6 +15,7 @@
 
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include "fs/times.h"
 #include "inflight/source.h"
 #include "stripe/stripe.h"
 #include "volume/volume.h"
@@ -36,6 +37,15 @@ struct fs_options {
  * unlinked while open. -EUCLEAN: the database is damaged, -EPROTONOSUPPORT: another schema. */
 int fs_open(
 	struct volume *v, const struct fs_options *options, struct fs **out, struct errmsg *why);
+
+/* How reads move atimes, from now on; before, by relatime. Any thread. A day's worth of them is
+ * kept in memory under lazy, where nothing else is to be committed. */
+struct fs_atime_options {
+	enum fs_atime rule;
+	bool no_directories; /* nodiratime */
+	bool lazy;           /* lazytime */
+};
+void fs_set_atime(struct fs *fs, const struct fs_atime_options *options);
 
 /* Commit everything and close. No transfer may be under way. 0 or the first error; freed in any
  * case. */
@@ -135,6 +145,10 @@ int fs_statfs(struct fs *fs, struct statvfs *st);
 int fs_file_open(struct fs *fs, uint64_t ino);
 void fs_file_release(struct fs *fs, uint64_t ino);
 
+/* A file is opened through the kernel's page cache, for reading or not. True: a read would move its
+ * atime, and might be answered from pages that the kernel has already, without us. */
+bool fs_cache_hides_read(struct fs *fs, uint64_t ino, bool reads);
+
 /* Data (and with !@data_only all attributes) of the file are durable. Gives also the error of a
  * write that failed after logged(), once. */
 int fs_fsync(struct fs *fs, uint64_t ino, bool data_only);
@@ -165,7 +179,8 @@ struct fs_io {
 	 * free space as it writes: what it replaces is free after the next commit. */
 	bool atomic;
 	bool mend;       /* write: see STRIPE_MEND */
-	bool keep_times; /* write from the page cache: the kernel sends times itself */
+	bool keep_times; /* write from the page cache: the kernel sends times itself; read: the
+			  * atime stays */
 	/* Write; NULL: done() is enough. On the engine thread, at most once, before done(): the
 	 * array has all of it durably in its log, and it counts as written for everybody who asks
 	 * the file system, so the writer may be answered. @io stays borrowed until done(). Of

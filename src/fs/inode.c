@@ -72,16 +72,6 @@ void inode_touch(struct inode *inode, bool mtime, bool ctime, int64_t now)
 	inode->times_dirty = true;
 }
 
-struct timespec timespec_of(int64_t ns)
-{
-	int64_t sec = ns / (int64_t)NS_PER_S, rest = ns % (int64_t)NS_PER_S;
-	if (rest < 0) {
-		sec--;
-		rest += (int64_t)NS_PER_S;
-	}
-	return (struct timespec){.tv_sec = sec, .tv_nsec = rest};
-}
-
 void inode_stat(const struct inode *inode, struct stat *st)
 {
 	const struct inode_attr *a = &inode->attr;
@@ -96,9 +86,9 @@ void inode_stat(const struct inode *inode, struct stat *st)
 		.st_size = (off_t)a->size,
 		.st_blksize = BLOCK_BYTES,
 		.st_blocks = (blkcnt_t)(blocks * (BLOCK_BYTES / 512)),
-		.st_atim = timespec_of(a->atime),
-		.st_mtim = timespec_of(a->mtime),
-		.st_ctim = timespec_of(a->ctime),
+		.st_atim = times_to(a->atime),
+		.st_mtim = times_to(a->mtime),
+		.st_ctim = times_to(a->ctime),
 	};
 }
 
@@ -293,6 +283,7 @@ int inode_get_locked(struct fs *fs, uint64_t ino, struct inode **out)
 	inode->size_before = inode->row_size = inode->attr.size;
 	pthread_mutex_lock(&fs->table.lock);
 	inode->lookups = parked_take(&fs->table.parked, ino);
+	inode->not_cached = inode->lookups == 0;
 	table_insert(&fs->table, inode);
 	pthread_mutex_unlock(&fs->table.lock);
 	*out = inode;
@@ -349,7 +340,7 @@ void inode_set_orphan(struct fs *fs, struct inode *inode, bool orphan)
 	pthread_mutex_unlock(&fs->table.lock);
 }
 
-void inode_mark_dirty(struct fs *fs, struct inode *inode)
+size_t inode_mark_accessed(struct fs *fs, struct inode *inode)
 {
 	pthread_mutex_lock(&fs->table.lock);
 	if (!list_linked(&inode->dirty)) {
@@ -357,7 +348,15 @@ void inode_mark_dirty(struct fs *fs, struct inode *inode)
 		list_push_back(&fs->table.dirty, &inode->dirty);
 		fs->table.dirty_count++;
 	}
+	size_t dirty = fs->table.dirty_count;
 	pthread_mutex_unlock(&fs->table.lock);
+	return dirty;
+}
+
+void inode_mark_dirty(struct fs *fs, struct inode *inode)
+{
+	atomic_store(&fs->urgent, true);
+	inode_mark_accessed(fs, inode);
 }
 
 int inode_new(struct fs *fs, const struct inode_attr *attr, struct inode **out)
@@ -367,7 +366,7 @@ int inode_new(struct fs *fs, const struct inode_attr *attr, struct inode **out)
 		return -ENOMEM;
 	inode->attr = *attr;
 	inode->size_before = attr->size;
-	inode->attr_dirty = inode->map_loaded = inode->no_xattrs = true;
+	inode->attr_dirty = inode->map_loaded = inode->no_xattrs = inode->not_cached = true;
 	inode->tail_stale = false;
 	inode->transaction = atomic_load(&fs->transaction);
 	pthread_mutex_lock(&fs->table.lock);

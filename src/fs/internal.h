@@ -69,6 +69,7 @@ struct inode {
 	struct inode_attr attr;
 	bool attr_dirty;  /* the row is out of date */
 	bool times_dirty; /* in its times only */
+	bool not_cached;  /* not opened through the page cache since the kernel got to know it */
 	/* The size as it was when its epoch began, for a commit that flushed only what was
 	 * written before (commit.c). */
 	uint64_t size_epoch, size_before;
@@ -108,6 +109,11 @@ struct fs {
 	bool closing; /* nobody makes anything any more */
 	uint64_t commit_ns;
 	const char *const *inherited; /* borrowed: fs_inherit_xattrs(); NULL: none */
+	struct {
+		_Atomic enum fs_atime rule;
+		atomic_bool no_directories, lazy;
+		atomic_uint_fast64_t lazy_since_ns; /* the oldest that waits; 0: none */
+	} atime;
 
 	pthread_mutex_t db_lock;
 	struct db db;
@@ -124,6 +130,7 @@ struct fs {
 	 * ended. */
 	atomic_uint_fast64_t epoch;
 	atomic_bool unflushed;            /* something was written since the last flush */
+	atomic_bool urgent;               /* a row is out of date, and not in its atime alone */
 	atomic_uint_fast64_t transaction; /* number of the one that is open or comes next */
 	atomic_uint_fast64_t changes;     /* piled up since the last commit */
 	atomic_uint_fast64_t transfer_tag;
@@ -163,6 +170,8 @@ void inode_free(struct inode *inode); /* accepts NULL */
 
 void inode_reference(struct fs *fs, struct inode *inode);  /* one lookup more */
 void inode_mark_dirty(struct fs *fs, struct inode *inode); /* inode->lock may be held */
+/* The same, in its atime alone, which is no reason to commit. Returns how many are dirty. */
+size_t inode_mark_accessed(struct fs *fs, struct inode *inode);
 void inode_set_orphan(struct fs *fs, struct inode *inode, bool orphan);
 
 int inode_table_init(struct inode_table *table);
@@ -173,7 +182,11 @@ void inode_touch(struct inode *inode, bool mtime, bool ctime, int64_t now);
 void inode_stat(const struct inode *inode, struct stat *st);
 
 int64_t time_now_ns(void);
-struct timespec timespec_of(int64_t ns);
+
+/* A read: the atime moves by the rule of the mount (atime.c). Under inode->lock. */
+void inode_accessed(struct fs *fs, struct inode *inode);
+/* Has a commit anything to do that should not wait any longer? */
+bool fs_commit_is_due(struct fs *fs);
 
 /* Give back what nothing refers to any more (reap.c). No lock held; any thread but the engine's. */
 void inodes_reap_now(struct fs *fs);

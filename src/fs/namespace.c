@@ -264,6 +264,10 @@ static int readlink_locked(struct fs *fs, uint64_t ino, char *target, size_t siz
 	if (ret >= 0)
 		ret = target_copy(fs, ino, ret > 0, target, size);
 	db_end(&fs->db, DB_SYMLINK_GET);
+	pthread_mutex_lock(&inode->lock);
+	if (ret == 0)
+		inode_accessed(fs, inode);
+	pthread_mutex_unlock(&inode->lock);
 	return ret;
 }
 

@@ -22,8 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RELATIME_NS ((int64_t)(UINT64_C(86400) * NS_PER_S))
-
 static bool is_write(const struct transfer *t)
 {
 	return t->io->kind == STRIPE_WRITE;
@@ -292,14 +290,8 @@ static void write_end(struct transfer *t)
 
 static void read_settle(struct transfer *t)
 {
-	struct inode_attr *a = &t->inode->attr;
-	int64_t now = time_now_ns();
-	if (t->fs->read_only ||
-		(a->atime > a->mtime && a->atime > a->ctime && now - a->atime < RELATIME_NS))
-		return;
-	a->atime = now;
-	t->inode->times_dirty = true;
-	inode_mark_dirty(t->fs, t->inode);
+	if (!t->io->keep_times)
+		inode_accessed(t->fs, t->inode);
 }
 
 /* Those that waited for this one: prepare them in the order of their admission (T3). */

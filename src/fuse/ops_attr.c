@@ -5,6 +5,7 @@
 #include <errno.h>
 #include "base/log.h"
 #include "fuse/caller.h"
+#include "fuse/times.h"
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -42,12 +43,24 @@ static unsigned set_of(int to_set)
 	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
 		if (to_set & map[i].fuse)
 			set |= map[i].fs;
-	/* The kernel sends both bits where it means "now". */
-	if (set & FS_SET_ATIME_NOW)
-		set &= ~(unsigned)FS_SET_ATIME;
-	if (set & FS_SET_MTIME_NOW)
-		set &= ~(unsigned)FS_SET_MTIME;
 	return set;
+}
+
+/* Where the kernel means "now" it says so, and sends its own: so all times of a call are one. */
+static unsigned set_now(unsigned set, struct stat *values)
+{
+	unsigned both = FS_SET_ATIME | FS_SET_ATIME_NOW;
+	bool access = (set & both) == both;
+	both = FS_SET_MTIME | FS_SET_MTIME_NOW;
+	bool change = (set & both) == both;
+	if (access)
+		set &= ~(unsigned)FS_SET_ATIME_NOW;
+	if (change)
+		set &= ~(unsigned)FS_SET_MTIME_NOW;
+	if (!(access || change) || (set & FS_SET_CTIME))
+		return set;
+	values->st_ctim = access ? values->st_atim : values->st_mtim;
+	return set | FS_SET_CTIME;
 }
 
 /* setgid marks a program only where the group may execute it; else it is taken from those who could
@@ -115,14 +128,16 @@ void op_setattr(
 			fuse_reply_attr(req, &st, 0);
 		return;
 	}
-	unsigned set = set_of(to_set);
+	unsigned set = set_now(set_of(to_set), values);
 	bool chown = set & (FS_SET_UID | FS_SET_GID);
 	if (f->caps.kill_privs && (wire_request_kills_privs() || chown))
 		attr_kill_privs(req, ino, true);
 	if (set & FS_SET_MODE)
 		coherence_set_privs(f->coherence, ino, true);
 	struct stat st;
-	reply_attr(req, fs_setattr(f->fs, ino, set, values, &st), &st);
+	int err = fs_setattr(f->fs, ino, set, values, &st);
+	if (err < 0 || !times_symlink_set(req, &st))
+		reply_attr(req, err, &st);
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t ino)

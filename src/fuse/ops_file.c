@@ -9,6 +9,7 @@
 #include <errno.h>
 #include "base/log.h"
 #include "fuse/caller.h"
+#include "fuse/times.h"
 
 /* By the policy that it is opened under. One that begins to count later is obeyed by each read and
  * write. */
@@ -65,7 +66,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int err = file_open(req, ino, fi->flags, &file);
 	if (err < 0)
 		reply_err(req, err);
-	else
+	else if (!times_open(req, fi, file))
 		reply_open(req, fi, file);
 }
 
@@ -101,6 +102,7 @@ void op_create(
 		reply_err(req, err);
 		return;
 	}
+	times_created(f, file);
 	reply_create(req, &st, fi, file);
 }
 

@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include "base/clock.h"
+#include "fuse/times.h"
 #include "volume/volume.h"
 
 /* So many reads in a row whose memory changed, and a handle is not tried again (DIO_VERIFY). */
@@ -187,6 +188,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		.offset_bytes = (uint64_t)offset,
 		.len_bytes = (uint32_t)min_u64(size, BUFFER_PAYLOAD_BYTES),
 		.data = buffer_payload(buffer_of(r)),
+		.keep_times = times_read_is_silent(fi->flags),
 		.done = read_done};
 	if (r->direct)
 		sink_choose(r);

@@ -513,3 +513,14 @@ struct fs_stats fs_stats(struct fs *fs)
 	(void)fs;
 	return (struct fs_stats){0};
 }
+
+void fs_set_atime(struct fs *fs, const struct fs_atime_options *options)
+{
+	(void)fs, (void)options;
+}
+
+bool fs_cache_hides_read(struct fs *fs, uint64_t ino, bool reads)
+{
+	(void)fs, (void)ino, (void)reads;
+	return false;
+}
