@@ -10,8 +10,9 @@
  *
  * A batch is one write: its header, then the callers' blocks where they lie; and a flush of the
  * member behind it. A write that is durable in itself would be one request less, but whoever waits
- * for stored() alone would wait for the medium, too. The batch's number is used up also where the write fails, so no two batches of an epoch bear the same, and a loader
- * that misses it stops there (I5). */
+ * for stored() alone would wait for the medium, too. The batch's number is used up also where the
+ * write fails, so no two batches of an epoch bear the same, and a loader that misses it stops there
+ * (I5). */
 #include "journal/internal.h"
 
 #include <string.h>

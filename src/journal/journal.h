@@ -15,9 +15,10 @@
  * lost with the power; the next write of the same row has it in its XOR. docs/design.md has more.
  *
  * Owner thread: the engine's.
- * Invariants: I1 a record is durable before done() says so (stored() comes earlier). I2 a record is kept until the members
- *   were flushed after the write that it protects had ended. I3 of several records
- *   the newest counts, for each slot of each row; a write that needs none (a full row) supersedes
+ * Invariants: I1 a record is durable before done() says so (stored() comes earlier). I2 a record is
+ *   kept until the members were flushed after the write that it protects had ended. I3 of several
+ *   records the newest counts, for each slot of each row; a write that needs none (a full row)
+ *   supersedes
  *   older ones that the rings still hold (journal_holds()). A record that has done its duty does no
  *   harm: what it says is what the members hold, until a newer one says otherwise.
  *   I4 records of another volume, epoch or place never count, nor

@@ -106,10 +106,10 @@ struct stripe_req {
 	uint64_t ino;
 	uint64_t file_offset_bytes;
 	/* Write; NULL: done() is enough. Engine thread, at most once, before done(), never from
-	 * within stripe_submit(): every byte is in the partial-write log as a completed write is on a
-	 * disk (the end of this program does not take it, a power cut before a flush may), so the
-	 * writer may be answered. The request and what it borrows
-	 * stays so until done(), and its stripes are locked as long. Not called where a part of it
+	 * within stripe_submit(): every byte is in the partial-write log as a completed write is
+	 * on a disk (the end of this program does not take it, a power cut before a flush may), so
+	 * the writer may be answered. The request and what it borrows stays so until done(), and
+	 * its stripes are locked as long. Not called where a part of it
 	 * is not logged (full rows, no log, the parity's member missing), is held open, or comes
 	 * from a source whose samples may differ or are to be confirmed. An error that comes after
 	 * it is given to done(), and said in an event and the log of messages: nobody may wait for

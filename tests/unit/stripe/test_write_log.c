@@ -231,7 +231,7 @@ static uint32_t losers(const struct sweep *s, unsigned turn)
 	return missing ? 1u << first : 1u << first | 1u << second;
 }
 
-/* Stopped at every write; the members that are lost take turns, so that in the end each met many. */
+/* Stopped at every write; the members that are lost take turns: in the end each met many. */
 static struct outcome sweep(const struct sweep *s)
 {
 	struct outcome out = {0};
