@@ -3,6 +3,7 @@
 #include "fs/internal.h"
 
 #include <errno.h>
+#include <limits.h>
 
 /* Where the blocks of a hole best begin: behind those of the extent before it. */
 static uint64_t goal_of(const struct inode *inode, uint64_t file_block)
@@ -15,14 +16,14 @@ static uint64_t goal_of(const struct inode *inode, uint64_t file_block)
 	return before.volume_block + before.blocks;
 }
 
-static int hole_fill(
-	struct fs *fs, struct inode *inode, uint64_t first, uint64_t end, const struct extent *like)
+static int hole_fill(struct fs *fs, struct inode *inode, uint64_t *first, uint64_t end,
+	const struct extent *like, unsigned *extents)
 {
-	while (first < end) {
+	for (; *first<end && * extents> 0; --*extents) {
 		struct extent e = *like;
-		e.file_block = first;
+		e.file_block = *first;
 		e.blocks = allocator_take(
-			fs->allocator, goal_of(inode, first), end - first, &e.volume_block);
+			fs->allocator, goal_of(inode, *first), end - *first, &e.volume_block);
 		if (e.blocks == 0)
 			return -ENOSPC;
 		int ret = extent_map_insert(&inode->map, &e);
@@ -30,7 +31,27 @@ static int hole_fill(
 			allocator_release(fs->allocator, e.volume_block, e.blocks);
 			return ret;
 		}
-		first += e.blocks;
+		*first += e.blocks;
+	}
+	return 0;
+}
+
+static int holes_fill(struct fs *fs, struct inode *inode, uint64_t *first, uint64_t end,
+	const struct extent *like, unsigned extents)
+{
+	while (*first < end && extents > 0) {
+		struct extent e;
+		bool found = extent_map_find(&inode->map, *first, &e);
+		if (found && e.file_block <= *first) {
+			*first = extent_end(&e);
+			continue;
+		}
+		if (atomic_load(&fs->database_full))
+			return -ENOSPC;
+		uint64_t hole_end = found ? min_u64(e.file_block, end) : end;
+		int ret = hole_fill(fs, inode, first, hole_end, like, &extents);
+		if (ret < 0)
+			return ret;
 	}
 	return 0;
 }
@@ -39,22 +60,14 @@ int inode_allocate(struct fs *fs, struct inode *inode, uint64_t first, uint64_t 
 	enum extent_state state, uint64_t tag)
 {
 	struct extent like = {.state = state, .tag = tag};
-	while (first < end) {
-		struct extent e;
-		bool found = extent_map_find(&inode->map, first, &e);
-		if (found && e.file_block <= first) {
-			first = extent_end(&e);
-			continue;
-		}
-		if (atomic_load(&fs->database_full))
-			return -ENOSPC;
-		uint64_t hole_end = found ? min_u64(e.file_block, end) : end;
-		int ret = hole_fill(fs, inode, first, hole_end, &like);
-		if (ret < 0)
-			return ret;
-		first = hole_end;
-	}
-	return 0;
+	return holes_fill(fs, inode, &first, end, &like, UINT_MAX);
+}
+
+int inode_preallocate(
+	struct fs *fs, struct inode *inode, uint64_t *first, uint64_t end, unsigned extents)
+{
+	struct extent like = {.state = EXTENT_UNWRITTEN};
+	return holes_fill(fs, inode, first, end, &like, extents);
 }
 
 static void part_removed(void *ctx, const struct extent *part)

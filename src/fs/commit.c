@@ -113,7 +113,7 @@ static int transaction_commit(struct fs *fs, uint64_t epoch)
 		return ret;
 	atomic_fetch_add(&fs->transaction, 1);
 	allocator_commit(fs->allocator);
-	atomic_store(&fs->database_full, db_available_pages(&fs->db) <= 0);
+	fs_measure_room(fs);
 	fs->db.budget_pages = 0;
 	return db_log_is_long(&fs->db) ? db_checkpoint(&fs->db) : 0;
 }
@@ -127,6 +127,8 @@ static int commit_once(struct fs *fs)
 	atomic_store(&fs->changes, 0);
 	atomic_store(&fs->urgent, false);
 	atomic_store(&fs->atime.lazy_since_ns, 0);
+	atomic_store(&fs->extents, 0);
+	atomic_store(&fs->file_full, false);
 	if (atomic_exchange(&fs->unflushed, false))
 		ret = volume_flush(fs->volume);
 	if (ret == 0) {
@@ -171,9 +173,9 @@ static uint64_t changes_wanted(const struct fs *fs)
 	return min_u64(8192, fs->db.reserve_pages * 8);
 }
 
-void fs_note_change(struct fs *fs)
+static void commit_want(struct fs *fs)
 {
-	if (atomic_fetch_add(&fs->changes, 1) != changes_wanted(fs) || !fs->threaded)
+	if (!fs->threaded)
 		return;
 	pthread_mutex_lock(&fs->commit_lock);
 	fs->wanted = true;
@@ -181,9 +183,51 @@ void fs_note_change(struct fs *fs)
 	pthread_mutex_unlock(&fs->commit_lock);
 }
 
+void fs_note_change(struct fs *fs)
+{
+	if (atomic_fetch_add(&fs->changes, 1) == changes_wanted(fs))
+		commit_want(fs);
+}
+
+/* A row of an extent changes a leaf in each of two trees, and may divide both. */
+#define EXTENT_PAGES 4
+
+/* As many rows fill half a page of each of them. */
+#define PAGE_EXTENTS 20
+
+/* So many extents of one file fit into the log, whose half a commit can count on. */
+static uint64_t file_extents_max(const struct fs *fs)
+{
+	return db_log_pages(&fs->db) / EXTENT_PAGES;
+}
+
+void fs_note_extents(struct fs *fs, struct inode *inode, uint64_t extents)
+{
+	uint64_t before = atomic_fetch_add(&fs->extents, extents);
+	uint64_t half = atomic_load(&fs->extents_max) / 2;
+	inode->new_extents += extents;
+	if (inode->new_extents > file_extents_max(fs))
+		atomic_store(&fs->file_full, true);
+	if (before <= half && before + extents > half)
+		commit_want(fs);
+}
+
+/* Where extents come between others, each leaf is divided once, and then it is half empty. */
+void fs_measure_room(struct fs *fs)
+{
+	int64_t available = db_available_pages(&fs->db), pages = (int64_t)db_page_count(&fs->db);
+	int64_t room = available + (int64_t)fs->db.reserve_pages / 2, most = room / EXTENT_PAGES;
+	if ((room - pages) * PAGE_EXTENTS > most)
+		most = (room - pages) * PAGE_EXTENTS;
+	atomic_store(&fs->extents_max, most > 0 ? (uint64_t)most : 0);
+	atomic_store(&fs->database_full, available <= 0);
+	atomic_store(&fs->database_spent, room <= 0);
+}
+
 bool fs_must_commit(struct fs *fs)
 {
-	return atomic_load(&fs->changes) > 2 * changes_wanted(fs);
+	return atomic_load(&fs->changes) > 2 * changes_wanted(fs) || atomic_load(&fs->file_full) ||
+	       atomic_load(&fs->extents) > atomic_load(&fs->extents_max);
 }
 
 /* ---- operations ---- */

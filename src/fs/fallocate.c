@@ -9,6 +9,11 @@
 
 #define PUNCH_EXTENTS 8192u
 
+#define STEP_EXTENTS 64u
+
+/* A hole inside an extent makes two of it. */
+#define PUNCH_PAGES 6u
+
 static const uint8_t zeros[BLOCK_BYTES] __attribute__((aligned(4096)));
 
 /* ---- preallocation ---- */
@@ -24,18 +29,34 @@ static uint64_t blocks_missing(const struct inode *inode, uint64_t first, uint64
 	return missing;
 }
 
-/* All of it or nothing where too little is free. */
+/* A few extents, after which a commit may be wanted. */
+static int allocate_step(struct fs *fs, struct inode *inode, uint64_t *first, uint64_t end)
+{
+	uint64_t from = *first;
+	pthread_mutex_lock(&inode->lock);
+	uint64_t before = inode->map.extents;
+	int ret = inode_preallocate(fs, inode, first, end, STEP_EXTENTS);
+	fs_note_extents(fs, inode, inode->map.extents - min_u64(before, inode->map.extents));
+	range_set_add(&inode->changed, from, max_u64(*first, from + 1));
+	inode_mark_dirty(fs, inode);
+	pthread_mutex_unlock(&inode->lock);
+	return ret;
+}
+
+/* All of it or nothing where too little is free; what was had before the database was full stays.
+ */
 static int allocate_unwritten(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end)
 {
 	pthread_mutex_lock(&inode->lock);
-	int ret = 0;
-	if (blocks_missing(inode, first, end) > allocator_free_blocks(fs->allocator))
-		ret = -ENOSPC;
-	else
-		ret = inode_allocate(fs, inode, first, end, EXTENT_UNWRITTEN, 0);
-	range_set_add(&inode->changed, first, end);
-	inode_mark_dirty(fs, inode);
+	uint64_t missing = blocks_missing(inode, first, end);
 	pthread_mutex_unlock(&inode->lock);
+	int ret = missing > allocator_free_blocks(fs->allocator) ? -ENOSPC : 0;
+	while (ret == 0 && first < end) {
+		if (fs_must_commit(fs))
+			ret = fs_commit(fs);
+		if (ret == 0)
+			ret = allocate_step(fs, inode, &first, end);
+	}
 	return ret;
 }
 
@@ -85,11 +106,21 @@ static uint64_t punch_end(const struct inode *inode, uint64_t first, uint64_t en
 	return min_u64(at, end);
 }
 
+/* Does a part remain on both sides? That takes room in the database; other holes give it back. */
+static bool punch_divides(struct inode *inode, uint64_t first, uint64_t end)
+{
+	struct extent e;
+	pthread_mutex_lock(&inode->lock);
+	bool found = extent_map_find(&inode->map, first, &e);
+	pthread_mutex_unlock(&inode->lock);
+	return found && e.file_block < first && extent_end(&e) > end;
+}
+
 /* Whole blocks; a barrier holds. */
 static int punch_blocks(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end)
 {
 	while (first < end) {
-		int ret = fs_begin(fs, 0);
+		int ret = fs_begin(fs, punch_divides(inode, first, end) ? PUNCH_PAGES : 0);
 		if (ret < 0)
 			return ret;
 		pthread_mutex_lock(&inode->lock);

@@ -122,7 +122,7 @@ static int numbers_load(struct fs *fs)
 	atomic_store(&fs->next_ino, fs->numbers_end);
 	atomic_store(&fs->inodes, count);
 	fs->inodes_stored = count;
-	atomic_store(&fs->database_full, db_available_pages(&fs->db) <= 0);
+	fs_measure_room(fs);
 	return 0;
 }
 

@@ -85,6 +85,7 @@ struct inode {
 	struct extent_map map;
 	struct replaced replaced;
 	struct range_set changed; /* file blocks whose rows are out of date */
+	uint64_t new_extents;     /* since its rows were written */
 	struct list transfers;    /* admitted */
 	unsigned atomics;         /* how many of them are atomic writes */
 	struct list held;         /* held back by a barrier */
@@ -136,7 +137,13 @@ struct fs {
 	atomic_uint_fast64_t transfer_tag;
 	atomic_uint_fast64_t replaced_blocks; /* that the next commit frees, beside deferred ones */
 	atomic_int error; /* the first failure of a commit: nothing is changed any more */
-	atomic_bool database_full;
+	/* Extents that came into maps since the last commit, and how many may: the database must
+	 * have room for their rows. One file has as many as the log holds in one transaction. */
+	atomic_uint_fast64_t extents, extents_max;
+	atomic_bool file_full;
+	/* Beyond its reserve there is no room in the database: no new blocks, no new names. Half of
+	 * the reserve is gone, too: no writes into preallocated space, which divide extents. */
+	atomic_bool database_full, database_spent;
 
 	pthread_mutex_t commit_lock;
 	pthread_cond_t commit_cond, commit_wake;
@@ -209,6 +216,10 @@ int fs_commit(struct fs *fs);
 int fs_check_writable(struct fs *fs);
 void fs_fail(struct fs *fs, int err);
 void fs_note_change(struct fs *fs);
+/* So many came into the map. inode->lock held. */
+void fs_note_extents(struct fs *fs, struct inode *inode, uint64_t extents);
+/* After a commit, and at open: how full is the database? db_lock held. */
+void fs_measure_room(struct fs *fs);
 /* So many changes piled up that whoever adds one should commit first. */
 bool fs_must_commit(struct fs *fs);
 
@@ -322,6 +333,10 @@ bool fs_commit_frees(struct fs *fs);
  * before an error stays. -ENOSPC, -ENOMEM. */
 int inode_allocate(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end,
 	enum extent_state state, uint64_t tag);
+/* The same as unwritten, from *first on, in no more than @extents pieces; *first is where it
+ * stopped. */
+int inode_preallocate(
+	struct fs *fs, struct inode *inode, uint64_t *first, uint64_t end, unsigned extents);
 /* Under inode->lock and db_lock: a hole again; the blocks are free after the next commit. */
 int inode_deallocate(struct fs *fs, struct inode *inode, uint64_t first, uint64_t end);
 

@@ -229,6 +229,7 @@ int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch)
 	pthread_mutex_lock(&inode->lock);
 	struct range_set changed = inode->changed;
 	inode->changed = (struct range_set){0};
+	inode->new_extents = 0;
 	if (changed.count || changed.everything)
 		inode->transaction = atomic_load(&fs->transaction);
 	pthread_mutex_unlock(&inode->lock);

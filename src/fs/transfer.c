@@ -43,7 +43,9 @@ static int claim(struct transfer *t)
 	uint64_t at = t->first;
 	while (ret == 0 && at < t->end && extent_map_find(&inode->map, at, &e)) {
 		uint64_t first = max_u64(e.file_block, at), end = min_u64(extent_end(&e), t->end);
-		if (e.state == EXTENT_UNWRITTEN)
+		if (e.state == EXTENT_UNWRITTEN && atomic_load(&t->fs->database_spent))
+			ret = -ENOSPC;
+		else if (e.state == EXTENT_UNWRITTEN)
 			ret = extent_map_restate(
 				&inode->map, first, end - first, EXTENT_PENDING, t->tag, true);
 		at = end;
@@ -359,6 +361,8 @@ static void transfer_finish(struct transfer *t)
 	else if (t->err == 0)
 		read_settle(t);
 	bool counts = is_write(t) && inode->changed.count > 0;
+	if (counts)
+		fs_note_extents(fs, inode, t->count);
 	list_remove(&t->node);
 	inode->atomics -= t->atomic != NULL;
 	barrier_check(fs, inode);
