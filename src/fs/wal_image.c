@@ -24,7 +24,9 @@ static struct copy_state copy_scan(const struct wal_image *wal, unsigned copy, u
 	struct wal_scan scan;
 	uint64_t have = 0, at = WAL_HEADER_BYTES;
 	for (;;) {
-		uint64_t want = min_u64(have ? PIECE_BYTES : AREA_PAGE_BYTES, wal->capacity - have);
+		/* Most logs are short, and end where a frame is not valid. */
+		uint64_t piece = min_u64(max_u64(have, AREA_PAGE_BYTES), PIECE_BYTES);
+		uint64_t want = min_u64(piece, wal->capacity - have);
 		if (want == 0 || sysarea_read_copy(wal->area, copy, wal->offset + have,
 					 bytes + have, want) < 0)
 			break;

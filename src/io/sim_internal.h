@@ -57,6 +57,9 @@ struct sim_world {
 	unsigned engine_count;
 	void (*write_reached)(void *ctx); /* sim_world_on_write() */
 	void *write_reached_ctx;
+	void (*flush_reached)(void *ctx); /* sim_world_on_flush() */
+	void *flush_reached_ctx;
+	bool ignores_flushes;
 };
 
 struct sim_engine {

@@ -76,3 +76,14 @@ void sim_world_on_write(struct sim_world *world, void (*reached)(void *ctx), voi
 	world->write_reached = reached;
 	world->write_reached_ctx = ctx;
 }
+
+void sim_world_on_flush(struct sim_world *world, void (*reached)(void *ctx), void *ctx)
+{
+	world->flush_reached = reached;
+	world->flush_reached_ctx = ctx;
+}
+
+void sim_world_ignore_flushes(struct sim_world *world, bool ignore)
+{
+	world->ignores_flushes = ignore;
+}

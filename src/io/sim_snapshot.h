@@ -10,6 +10,12 @@
  * may look, and make snapshots; it must not use the world otherwise. */
 void sim_world_on_write(struct sim_world *world, void (*reached)(void *ctx), void *ctx);
 
+/* The same for each flush that has just made what it covers durable. */
+void sim_world_on_flush(struct sim_world *world, void (*reached)(void *ctx), void *ctx);
+
+/* A control, for tests of tests: flushes are acknowledged, and do nothing. */
+void sim_world_ignore_flushes(struct sim_world *world, bool ignore);
+
 /* A new world with what the disks of @world would hold if the power were cut now and came back,
  * each volatile write kept, torn or lost as @seed says; no faults are armed in it. NULL: out of
  * memory. */

@@ -153,7 +153,10 @@ static struct sim_outcome flush_reached(struct sim_world *world, struct io_req *
 		return out;
 	if (hit.hit && (hit.kind == FAULT_FLUSH_ERROR || hit.kind == FAULT_GONE))
 		return outcome(hit.kind == FAULT_GONE ? -ENODEV : -EIO);
-	sim_disk_flush(disk, req->done_bytes);
+	if (!world->ignores_flushes)
+		sim_disk_flush(disk, req->done_bytes);
+	if (world->flush_reached)
+		world->flush_reached(world->flush_reached_ctx);
 	return out;
 }
 

@@ -152,7 +152,7 @@ static void finish(struct sim_engine *e, struct io_req *req)
 {
 	struct sim_world *world = e->world;
 	int err = world->power_cut ? -ESHUTDOWN : req->result;
-	if (err == 0 && req->kind == IO_WRITE && req->durable)
+	if (err == 0 && req->kind == IO_WRITE && req->durable && !world->ignores_flushes)
 		sim_disk_flush_write(file_of(req->file)->disk, req);
 	world->completions++;
 	sim_disk_acknowledge(req, err ? 0 : world->completions);
