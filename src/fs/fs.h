@@ -24,6 +24,7 @@ struct fs;
 
 #define FS_ROOT_INO UINT64_C(1)
 #define FS_NAME_MAX 255u
+#define FS_LINK_MAX 2147483647u /* names of a file, subdirectories of a directory */
 
 /* Make an empty file system (a root directory owned by @uid, @gid, mode 0755) on a fresh volume. */
 int fs_format(struct volume *v, uid_t uid, gid_t gid, struct errmsg *why);
@@ -99,15 +100,24 @@ int fs_setattr(
  * directory with the setgid bit passes its group, and to directories the bit, on. */
 int fs_mknod(struct fs *fs, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
 	const struct fs_owner *owner, struct stat *st);
+/* A regular file without a name, as fs_mknod() would make it in @parent: it goes with its last
+ * reference, or at the next mount, unless fs_link() gives it one. */
+int fs_tmpfile(
+	struct fs *fs, uint64_t parent, mode_t mode, const struct fs_owner *owner, struct stat *st);
 int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *target,
 	const struct fs_owner *owner, struct stat *st);
 int fs_readlink(struct fs *fs, uint64_t ino, char *target, size_t size); /* NUL-terminated */
+/* -EMLINK above FS_LINK_MAX. What has no name gets one where it is referenced still. */
 int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct stat *st);
 int fs_unlink(struct fs *fs, uint64_t parent, const char *name);
 int fs_rmdir(struct fs *fs, uint64_t parent, const char *name);
 /* @flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
 	const char *new_name, unsigned flags);
+/* With RENAME_WHITEOUT, and perhaps RENAME_NOREPLACE: a character device 0, 0 of @owner takes the
+ * old name. */
+int fs_rename_whiteout(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
+	const char *new_name, unsigned flags, const struct fs_owner *owner);
 
 /* Entries behind @cookie (0: from the start, "." and ".." included), in an order that does not
  * change while others are added and removed: each entry that was there all the time is given

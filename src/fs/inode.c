@@ -340,6 +340,14 @@ void inode_set_orphan(struct fs *fs, struct inode *inode, bool orphan)
 	pthread_mutex_unlock(&fs->table.lock);
 }
 
+bool inode_is_referenced(struct fs *fs, struct inode *inode)
+{
+	pthread_mutex_lock(&fs->table.lock);
+	bool referenced = inode->lookups > 0 || inode->opens > 0;
+	pthread_mutex_unlock(&fs->table.lock);
+	return referenced;
+}
+
 size_t inode_mark_accessed(struct fs *fs, struct inode *inode)
 {
 	pthread_mutex_lock(&fs->table.lock);

@@ -180,6 +180,8 @@ void inode_mark_dirty(struct fs *fs, struct inode *inode); /* inode->lock may be
 /* The same, in its atime alone, which is no reason to commit. Returns how many are dirty. */
 size_t inode_mark_accessed(struct fs *fs, struct inode *inode);
 void inode_set_orphan(struct fs *fs, struct inode *inode, bool orphan);
+/* By somebody beside those who have pinned it. */
+bool inode_is_referenced(struct fs *fs, struct inode *inode);
 
 int inode_table_init(struct inode_table *table);
 void inode_table_free(struct inode_table *table);
@@ -390,6 +392,8 @@ int acl_plan(
 /* Nothing is taken back where it fails. db_lock held. */
 int acl_store(struct fs *fs, struct inode *inode, const struct acl_inherited *lists);
 
+/* May @dir have @more subdirectories? 0 or -EMLINK. */
+int directory_has_room(struct inode *dir, int more);
 /* A link less: without any the inode is an orphan. db_lock held (namespace.c). */
 void inode_drop_link(struct fs *fs, struct inode *inode);
 

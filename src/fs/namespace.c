@@ -34,6 +34,14 @@ static int directory_get(struct fs *fs, uint64_t ino, struct inode **out)
 	return -ENOTDIR;
 }
 
+int directory_has_room(struct inode *dir, int more)
+{
+	pthread_mutex_lock(&dir->lock);
+	bool full = more > 0 && dir->attr.nlink >= FS_LINK_MAX;
+	pthread_mutex_unlock(&dir->lock);
+	return full ? -EMLINK : 0;
+}
+
 static void directory_changed(struct fs *fs, struct inode *dir, int links)
 {
 	pthread_mutex_lock(&dir->lock);
@@ -122,7 +130,7 @@ int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st)
 
 struct creation {
 	uint64_t parent;
-	const char *name;
+	const char *name; /* NULL: none */
 	mode_t mode;
 	dev_t rdev;
 	const struct fs_owner *owner;
@@ -135,7 +143,9 @@ static struct inode_attr attr_of(const struct creation *c, struct inode *dir)
 	int64_t now = time_now_ns();
 	struct inode_attr a = {
 		.mode = c->mode,
-		.nlink = S_ISDIR(c->mode) ? 2 : 1,
+		.nlink = !c->name           ? 0
+			 : S_ISDIR(c->mode) ? 2
+					    : 1,
 		.uid = c->owner->uid,
 		.gid = c->owner->gid,
 		.rdev = S_ISCHR(c->mode) || S_ISBLK(c->mode) ? c->rdev : 0,
@@ -165,7 +175,7 @@ static int rows_create(struct fs *fs, const struct creation *c, struct inode *di
 	if (ret == 0 && c->target)
 		ret = db_exec(
 			&fs->db, DB_SYMLINK_PUT, "ub", inode->ino, c->target, strlen(c->target));
-	if (ret == 0)
+	if (ret == 0 && c->name)
 		ret = dirent_insert(fs, c->parent, c->name, inode);
 	if (ret < 0 && c->target)
 		(void)db_exec(&fs->db, DB_SYMLINK_DELETE, "u", inode->ino);
@@ -180,6 +190,8 @@ static int create_locked(struct fs *fs, const struct creation *c, struct stat *s
 	int ret = directory_get(fs, c->parent, &dir);
 	if (ret == 0)
 		ret = inode_alive(dir);
+	if (ret == 0)
+		ret = directory_has_room(dir, S_ISDIR(c->mode) ? 1 : 0);
 	if (ret < 0)
 		return ret;
 	struct inode *inode;
@@ -195,8 +207,11 @@ static int create_locked(struct fs *fs, const struct creation *c, struct stat *s
 		inode_discard(fs, inode);
 		return ret;
 	}
-	directory_changed(fs, dir, S_ISDIR(c->mode) ? 1 : 0);
 	inode_reference(fs, inode);
+	if (c->name)
+		directory_changed(fs, dir, S_ISDIR(c->mode) ? 1 : 0);
+	else
+		inode_set_orphan(fs, inode, true);
 	stat_of(inode, st);
 	inode_unpin(fs, inode);
 	return 0;
@@ -204,7 +219,7 @@ static int create_locked(struct fs *fs, const struct creation *c, struct stat *s
 
 static int create(struct fs *fs, const struct creation *c, uint64_t pages, struct stat *st)
 {
-	int ret = name_check(c->name);
+	int ret = c->name ? name_check(c->name) : 0;
 	if (ret == 0)
 		ret = fs_begin(fs, pages);
 	if (ret == -ENOSPC) {
@@ -226,6 +241,13 @@ int fs_mknod(struct fs *fs, uint64_t parent, const char *name, mode_t mode, dev_
 		mode |= S_IFREG;
 	struct creation c = {parent, name, mode, rdev, owner, NULL};
 	return S_ISLNK(mode) ? -EINVAL : create(fs, &c, CREATE_PAGES, st);
+}
+
+int fs_tmpfile(
+	struct fs *fs, uint64_t parent, mode_t mode, const struct fs_owner *owner, struct stat *st)
+{
+	struct creation c = {parent, NULL, S_IFREG | (mode & ~S_IFMT), 0, owner, NULL};
+	return create(fs, &c, CREATE_PAGES, st);
 }
 
 int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *target,
@@ -281,6 +303,20 @@ int fs_readlink(struct fs *fs, uint64_t ino, char *target, size_t size)
 
 /* ---- link ---- */
 
+/* May it get one name more? One without any, as long as somebody has it. */
+static int linkable(struct fs *fs, struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	bool is_dir = S_ISDIR(inode->attr.mode);
+	uint32_t nlink = inode->attr.nlink;
+	pthread_mutex_unlock(&inode->lock);
+	if (is_dir)
+		return -EPERM;
+	if (nlink >= FS_LINK_MAX)
+		return -EMLINK;
+	return nlink > 0 || inode_is_referenced(fs, inode) ? 0 : -ENOENT;
+}
+
 static int link_locked(
 	struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct stat *st)
 {
@@ -290,13 +326,10 @@ static int link_locked(
 		ret = inode_alive(dir);
 	if (ret == 0)
 		ret = inode_get_locked(fs, ino, &inode);
-	if (ret < 0)
-		return ret;
-	if (S_ISDIR(mode_of(inode)))
-		return -EPERM;
-	if (inode_alive(inode) < 0)
-		return -ENOENT;
-	ret = dirent_insert(fs, parent, name, inode);
+	if (ret == 0)
+		ret = linkable(fs, inode);
+	if (ret == 0)
+		ret = dirent_insert(fs, parent, name, inode);
 	if (ret < 0)
 		return ret;
 	directory_changed(fs, dir, 0);
@@ -306,6 +339,7 @@ static int link_locked(
 	inode->transaction = atomic_load(&fs->transaction);
 	inode_touch(inode, false, true, time_now_ns());
 	pthread_mutex_unlock(&inode->lock);
+	inode_set_orphan(fs, inode, false);
 	inode_reference(fs, inode);
 	stat_of(inode, st);
 	return 0;

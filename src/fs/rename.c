@@ -22,6 +22,8 @@ struct side {
 struct move {
 	struct side from, to;
 	bool exchange, no_replace;
+	const struct fs_owner *owner; /* of a whiteout; NULL: none is wanted */
+	struct inode *whiteout;       /* pinned; NULL: none */
 };
 
 static void side_release(struct fs *fs, struct side *s)
@@ -104,6 +106,12 @@ static int check_replaced(struct fs *fs, const struct move *m)
 	return any > 0 ? -ENOTEMPTY : any;
 }
 
+/* Subdirectories that the target's directory has more, where they are not the same. */
+static int links_of(const struct move *m)
+{
+	return m->from.dir == m->to.dir ? 0 : is_dir(&m->from) - is_dir(&m->to);
+}
+
 static int move_check(struct fs *fs, const struct move *m)
 {
 	if (!m->from.inode || (m->exchange && !m->to.inode))
@@ -113,6 +121,8 @@ static int move_check(struct fs *fs, const struct move *m)
 		ret = check_loop(fs, &m->to, m->from.parent);
 	if (ret == 0 && !m->exchange)
 		ret = check_replaced(fs, m);
+	if (ret == 0)
+		ret = directory_has_room(m->to.dir, links_of(m));
 	return ret;
 }
 
@@ -125,8 +135,9 @@ static int rows_move(struct fs *fs, const struct move *m)
 		ret = dirent_delete(fs, m->to.parent, m->to.entry.cookie);
 	if (ret == 0)
 		ret = dirent_insert(fs, m->to.parent, m->to.name, m->from.inode);
-	if (ret == 0 && m->exchange)
-		ret = dirent_insert(fs, m->from.parent, m->from.name, m->to.inode);
+	struct inode *follows = m->exchange ? m->to.inode : m->whiteout;
+	if (ret == 0 && follows)
+		ret = dirent_insert(fs, m->from.parent, m->from.name, follows);
 	return ret;
 }
 
@@ -195,6 +206,25 @@ static void memory_move(struct fs *fs, const struct move *m)
 	dir_changed(fs, m->to.dir, to_links);
 }
 
+/* What says "there is nothing", to those who lay one tree over another. */
+static int whiteout_new(struct fs *fs, struct move *m)
+{
+	int64_t now = time_now_ns();
+	struct inode_attr a = {.mode = S_IFCHR,
+		.nlink = 1,
+		.uid = m->owner->uid,
+		.gid = m->owner->gid,
+		.atime = now,
+		.mtime = now,
+		.ctime = now,
+		.btime = now};
+	pthread_mutex_lock(&m->from.dir->lock);
+	if (m->from.dir->attr.mode & S_ISGID)
+		a.gid = m->from.dir->attr.gid;
+	pthread_mutex_unlock(&m->from.dir->lock);
+	return inode_new(fs, &a, &m->whiteout);
+}
+
 static int rename_locked(struct fs *fs, struct move *m)
 {
 	int ret = side_find(fs, &m->from);
@@ -206,9 +236,37 @@ static int rename_locked(struct fs *fs, struct move *m)
 		return ret;
 	if (m->from.inode == m->to.inode)
 		return 0; /* two links to one file: POSIX wants nothing to happen */
-	ret = rows_move_atomic(fs, m);
+	if (m->owner)
+		ret = whiteout_new(fs, m);
+	if (ret == 0)
+		ret = rows_move_atomic(fs, m);
 	if (ret == 0)
 		memory_move(fs, m);
+	if (m->whiteout && ret < 0)
+		inode_discard(fs, m->whiteout);
+	else if (m->whiteout)
+		inode_unpin(fs, m->whiteout);
+	return ret;
+}
+
+static int rename_any(struct fs *fs, struct move *m, unsigned flags)
+{
+	m->exchange = flags & RENAME_EXCHANGE;
+	m->no_replace = flags & RENAME_NOREPLACE;
+	if ((flags & ~ALL_FLAGS) || (m->exchange && (m->no_replace || m->owner)))
+		return -EINVAL;
+	int ret = name_check(m->from.name);
+	if (ret == 0)
+		ret = name_check(m->to.name);
+	if (ret == 0)
+		ret = fs_begin(fs, RENAME_PAGES);
+	if (ret < 0)
+		return ret;
+	ret = rename_locked(fs, m);
+	side_release(fs, &m->from);
+	side_release(fs, &m->to);
+	fs_end(fs);
+	inodes_reap_now(fs);
 	return ret;
 }
 
@@ -216,22 +274,15 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_par
 	const char *new_name, unsigned flags)
 {
 	struct move m = {.from = {.parent = parent, .name = name},
+		.to = {.parent = new_parent, .name = new_name}};
+	return rename_any(fs, &m, flags);
+}
+
+int fs_rename_whiteout(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
+	const char *new_name, unsigned flags, const struct fs_owner *owner)
+{
+	struct move m = {.from = {.parent = parent, .name = name},
 		.to = {.parent = new_parent, .name = new_name},
-		.exchange = flags & RENAME_EXCHANGE,
-		.no_replace = flags & RENAME_NOREPLACE};
-	if ((flags & ~ALL_FLAGS) || (m.exchange && m.no_replace))
-		return -EINVAL;
-	int ret = name_check(name);
-	if (ret == 0)
-		ret = name_check(new_name);
-	if (ret == 0)
-		ret = fs_begin(fs, RENAME_PAGES);
-	if (ret < 0)
-		return ret;
-	ret = rename_locked(fs, &m);
-	side_release(fs, &m.from);
-	side_release(fs, &m.to);
-	fs_end(fs);
-	inodes_reap_now(fs);
-	return ret;
+		.owner = owner};
+	return rename_any(fs, &m, flags & ~RENAME_WHITEOUT);
 }

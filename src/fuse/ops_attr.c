@@ -20,7 +20,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (err < 0)
 		reply_err(req, err);
 	else
-		fuse_reply_attr(req, &st, 0);
+		reply_stat(req, &st, 0);
 }
 
 static unsigned set_of(int to_set)

@@ -70,10 +70,25 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_open(req, fi, file);
 }
 
+/* With its name, or without one (O_TMPFILE). */
+static int make_file(
+	fuse_req_t req, uint64_t parent, const char *name, mode_t mode, struct stat *st)
+{
+	struct front *f = front_of(req);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct fs_owner owner = {.uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask};
+	bool nameless = wire_request_is_tmpfile();
+	if (control_owns(parent) || (!nameless && control_is_root_name(parent, name)))
+		return -EPERM;
+	if (nameless)
+		return fs_tmpfile(f->fs, parent, mode, &owner, st);
+	return fs_mknod(f->fs, parent, name, S_IFREG | (mode & ~S_IFMT), 0, &owner, st);
+}
+
 /* The kernel believes that there is no such file, and goes on to where its creation failed. */
 static void create_undo(struct front *f, uint64_t parent, const char *name, uint64_t ino)
 {
-	int err = fs_unlink(f->fs, parent, name);
+	int err = wire_request_is_tmpfile() ? 0 : fs_unlink(f->fs, parent, name);
 	if (err < 0)
 		log_warn("%s, which could not be opened, stays: %s", name, strerror(-err));
 	fs_forget(f->fs, ino, 1);
@@ -83,14 +98,8 @@ void op_create(
 	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct front *f = front_of(req);
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct fs_owner owner = {.uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask};
 	struct stat st;
-	if (control_owns(parent) || control_is_root_name(parent, name)) {
-		reply_err(req, -EPERM);
-		return;
-	}
-	int err = fs_mknod(f->fs, parent, name, S_IFREG | (mode & ~S_IFMT), 0, &owner, &st);
+	int err = make_file(req, parent, name, mode, &st);
 	if (err < 0) {
 		reply_err(req, err);
 		return;

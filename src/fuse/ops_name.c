@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/fs.h>
 
 static struct fs_owner owner_of(fuse_req_t req)
 {
@@ -120,8 +121,14 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 	const char *new_name, unsigned flags)
 {
-	bool reserved = is_reserved(parent, name) || is_reserved(new_parent, new_name);
-	reply_err(req,
-		reserved ? -EPERM
-			 : fs_rename(front_of(req)->fs, parent, name, new_parent, new_name, flags));
+	struct fs *fs = front_of(req)->fs;
+	struct fs_owner owner = owner_of(req);
+	int err;
+	if (is_reserved(parent, name) || is_reserved(new_parent, new_name))
+		err = -EPERM;
+	else if (flags & RENAME_WHITEOUT)
+		err = fs_rename_whiteout(fs, parent, name, new_parent, new_name, flags, &owner);
+	else
+		err = fs_rename(fs, parent, name, new_parent, new_name, flags);
+	reply_err(req, err);
 }

@@ -40,12 +40,27 @@ void reply_entry(fuse_req_t req, int err, const struct stat *st)
 		fs_forget(f->fs, st->st_ino, 1);
 }
 
+/* In the form that was asked for. Control files have no birth time. */
+void reply_stat(fuse_req_t req, const struct stat *st, double timeout)
+{
+	struct timespec born;
+	uint8_t out[WIRE_STATX_BYTES];
+	if (!wire_request_is_statx()) {
+		fuse_reply_attr(req, st, timeout);
+		return;
+	}
+	bool known = !control_owns(st->st_ino) &&
+		     fs_birth_time(front_of(req)->fs, st->st_ino, &born) == 0;
+	wire_statx(out, st, known ? &born : NULL, (uint32_t)timeout);
+	fuse_reply_buf(req, (const char *)out, sizeof(out));
+}
+
 void reply_attr(fuse_req_t req, int err, const struct stat *st)
 {
 	if (err < 0)
 		reply_err(req, err);
 	else
-		fuse_reply_attr(req, st, FRONT_CACHE_TIMEOUT);
+		reply_stat(req, st, FRONT_CACHE_TIMEOUT);
 }
 
 /* The library's own field where it has one, else the reply is marked on its way out. */

@@ -5,11 +5,38 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <linux/stat.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* Since protocol 7.39, newer than the headers of many systems. */
 #define INIT_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+
+/* Since protocol 7.37 and 7.39; opcodes and structures as in <linux/fuse.h> of Linux 6.6. */
+#define OP_TMPFILE 51u
+#define OP_STATX   52u
+
+struct statx_time {
+	int64_t sec;
+	uint32_t nsec;
+	int32_t reserved;
+};
+
+struct statx_out {
+	uint64_t valid_sec;
+	uint32_t valid_nsec, flags;
+	uint64_t spare[2];
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, spare0;
+	uint64_t ino, size, blocks, attributes_mask;
+	struct statx_time atime, btime, ctime, mtime;
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t spare2[14];
+};
+_Static_assert(sizeof(struct statx_out) == WIRE_STATX_BYTES, "as the kernel has it");
 
 _Static_assert(
 	sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in) == WIRE_WRITE_HEADER_BYTES,
@@ -17,6 +44,7 @@ _Static_assert(
 
 static _Thread_local struct {
 	const struct fuse_in_header *request;
+	unsigned opcode; /* as it came */
 	bool kills_privs, fills_cache, drops_sgid;
 	bool parallel;
 } here;
@@ -55,22 +83,43 @@ static void shorten_setxattr(struct fuse_in_header *head)
 	head->len -= (uint32_t)more;
 }
 
+/* What is laid out as a request that libfuse knows, up to where it looks, and answered as that or
+ * through fuse_reply_buf(). */
+static void translate(struct fuse_in_header *head)
+{
+	if (head->opcode == OP_TMPFILE)
+		head->opcode = FUSE_CREATE;
+	else if (head->opcode == OP_STATX)
+		head->opcode = FUSE_GETATTR;
+}
+
 /* Looked at now: libfuse edits requests while it decodes them. */
 void wire_request_set(const struct wire_caps *caps, void *mem)
 {
 	here.request = mem;
+	here.opcode = mem ? here.request->opcode : 0;
 	here.kills_privs = mem && kills_privs(here.request + 1);
 	here.fills_cache = mem && fills_cache(here.request + 1);
 	here.drops_sgid = false;
 	if (wire_opcode() == FUSE_SETXATTR && caps->setxattr_ext)
 		shorten_setxattr(mem);
+	if (mem)
+		translate(mem);
 }
 
 unsigned wire_opcode(void)
 {
-	if (!here.request)
-		return 0;
-	return here.request->opcode < WIRE_OPCODES ? here.request->opcode : WIRE_OPCODES - 1;
+	return here.opcode < WIRE_OPCODES ? here.opcode : WIRE_OPCODES - 1;
+}
+
+bool wire_request_is_tmpfile(void)
+{
+	return here.opcode == OP_TMPFILE;
+}
+
+bool wire_request_is_statx(void)
+{
+	return here.opcode == OP_STATX;
 }
 
 bool wire_request_kills_privs(void)
@@ -123,13 +172,44 @@ void wire_mark_reply(struct wire_caps *caps, const struct iovec *iov, int count)
 		return;
 	if (wire_opcode() == FUSE_INIT && iov[1].iov_len >= sizeof(struct fuse_init_out))
 		mark_init(caps, iov[1].iov_base);
-	bool opens = wire_opcode() == FUSE_OPEN || wire_opcode() == FUSE_CREATE;
+	bool opens = wire_opcode() == FUSE_OPEN || wire_opcode() == FUSE_CREATE ||
+		     wire_opcode() == OP_TMPFILE;
 	if (opens && here.parallel && iov[1].iov_len >= sizeof(struct fuse_open_out)) {
 		/* A create reply is an entry followed by what an open reply is. */
 		uint8_t *end = (uint8_t *)iov[1].iov_base + iov[1].iov_len;
 		struct fuse_open_out *out = (void *)(end - sizeof(*out));
 		out->open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
 	}
+}
+
+static struct statx_time statx_time_of(struct timespec ts)
+{
+	return (struct statx_time){.sec = ts.tv_sec, .nsec = (uint32_t)ts.tv_nsec};
+}
+
+void wire_statx(uint8_t out[WIRE_STATX_BYTES], const struct stat *st, const struct timespec *born,
+	uint32_t valid_s)
+{
+	struct statx_out s = {
+		.valid_sec = valid_s,
+		.mask = STATX_BASIC_STATS | (born ? STATX_BTIME : 0),
+		.blksize = (uint32_t)st->st_blksize,
+		.nlink = (uint32_t)st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.mode = (uint16_t)st->st_mode,
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.blocks = (uint64_t)st->st_blocks,
+		.atime = statx_time_of(st->st_atim),
+		.ctime = statx_time_of(st->st_ctim),
+		.mtime = statx_time_of(st->st_mtim),
+		.rdev_major = major(st->st_rdev),
+		.rdev_minor = minor(st->st_rdev),
+	};
+	if (born)
+		s.btime = statx_time_of(*born);
+	memcpy(out, &s, sizeof(s));
 }
 
 ssize_t wire_read(int fd, void *buf, size_t len_bytes, void *userdata)
@@ -186,6 +266,8 @@ const char *wire_opcode_name(unsigned opcode)
 		[FUSE_LSEEK] = "lseek",
 		[FUSE_COPY_FILE_RANGE] = "copy_file_range",
 		[FUSE_SYNCFS] = "syncfs",
+		[OP_TMPFILE] = "tmpfile",
+		[OP_STATX] = "statx",
 		[WIRE_OPCODES - 1] = "other",
 	};
 	return opcode < WIRE_OPCODES ? names[opcode] : NULL;

@@ -8,12 +8,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 /* Headers in front of a write's payload: struct fuse_in_header and struct fuse_write_in. */
 #define WIRE_WRITE_HEADER_BYTES 80u
 #define WIRE_OPCODES            64u
+
+/* struct fuse_statx_out of protocol 7.39. */
+#define WIRE_STATX_BYTES 288u
 
 /* What kernel and daemon have agreed on in FUSE_INIT, beyond what libfuse negotiates. */
 struct wire_caps {
@@ -25,7 +29,8 @@ struct wire_caps {
 };
 
 /* The calling thread handles the request at @mem from now on (until the next call; NULL: none).
- * What libfuse would not understand of it is taken out. */
+ * What libfuse would not understand of it is taken out, and a request that it does not know becomes
+ * one that is told the same: FUSE_TMPFILE a FUSE_CREATE, FUSE_STATX a FUSE_GETATTR. */
 void wire_request_set(const struct wire_caps *caps, void *mem);
 
 /* Of the calling thread's request. */
@@ -33,6 +38,12 @@ unsigned wire_opcode(void);          /* 0: none; WIRE_OPCODES - 1: one not known
 bool wire_request_kills_privs(void); /* a write or truncation that takes suid and sgid away */
 bool wire_request_drops_sgid(void);  /* a setxattr of a list by one who is not in the group */
 bool wire_request_fills_cache(void); /* a read for the page cache of the kernel */
+bool wire_request_is_tmpfile(void);  /* a create without a name */
+bool wire_request_is_statx(void);    /* a getattr that wants wire_statx() for an answer */
+
+/* The answer to a statx, true for @valid_s seconds. @born: NULL: not known. */
+void wire_statx(uint8_t out[WIRE_STATX_BYTES], const struct stat *st, const struct timespec *born,
+	uint32_t valid_s);
 
 /* While @on, the calling thread's open and create replies say FOPEN_PARALLEL_DIRECT_WRITES. */
 void wire_mark_parallel(bool on);

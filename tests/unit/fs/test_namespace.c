@@ -4,6 +4,7 @@
 
 #include <linux/fs.h>
 #include <sys/xattr.h>
+#include "fs/internal.h"
 
 #define SEED UINT64_C(0x4A3E)
 
@@ -176,6 +177,132 @@ static void a_file_that_was_unlinked_while_open_is_reclaimed_after_a_crash(void 
 	rig_free(rig);
 }
 
+static uint64_t tmpfile_of(struct rig *rig, uint64_t dir)
+{
+	struct stat st;
+	assert_int_equal(fs_tmpfile(rig->fs, dir, 0640, &rig_owner, &st), 0);
+	assert_int_equal(st.st_nlink, 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0640);
+	assert_int_equal(fs_file_open(rig->fs, st.st_ino), 0);
+	return st.st_ino;
+}
+
+static void a_file_without_a_name_goes_when_it_is_closed(void **unused)
+{
+	(void)unused;
+	struct rig *rig = new_rig();
+	struct stat st;
+	uint64_t free = fs_stats(rig->fs).free_blocks, dir = rig_mkdir(rig, FS_ROOT_INO, "d");
+	struct timespec mtime = rig_stat(rig, dir).st_mtim;
+	uint64_t file = tmpfile_of(rig, dir);
+	assert_int_equal(fs_write(rig->fs, file, 0, "hello", 5), 5);
+	assert_int_equal(fs_sync(rig->fs), 0);
+	assert_int_equal(fs_stats(rig->fs).free_blocks, free - 1);
+	st = rig_stat(rig, dir);
+	assert_memory_equal(&st.st_mtim, &mtime, sizeof(mtime));
+	assert_int_equal(fs_rmdir(rig->fs, FS_ROOT_INO, "d"), 0);
+	fs_forget(rig->fs, file, 1);
+	fs_file_release(rig->fs, file);
+	assert_int_equal(fs_getattr(rig->fs, file, &st), -ENOENT);
+	assert_int_equal(fs_sync(rig->fs), 0);
+	assert_int_equal(fs_stats(rig->fs).free_blocks, free);
+	assert_int_equal(fs_tmpfile(rig->fs, dir, 0640, &rig_owner, &st), -ENOENT);
+	rig_free(rig);
+}
+
+static void a_file_without_a_name_that_gets_one_stays(void **unused)
+{
+	(void)unused;
+	struct rig *rig = new_rig();
+	struct stat st;
+	char buf[5];
+	uint64_t file = tmpfile_of(rig, FS_ROOT_INO);
+	assert_int_equal(fs_write(rig->fs, file, 0, "hello", 5), 5);
+	assert_int_equal(fs_sync(rig->fs), 0);
+	assert_int_equal(fs_link(rig->fs, file, FS_ROOT_INO, "f", &st), 0);
+	assert_int_equal(st.st_nlink, 1);
+	fs_file_release(rig->fs, file);
+	fs_forget(rig->fs, file, 2);
+	assert_int_equal(fs_sync(rig->fs), 0);
+	rig_crash(rig);
+	assert_int_equal(rig_lookup(rig, FS_ROOT_INO, "f", file), 0);
+	assert_int_equal(rig_stat(rig, file).st_nlink, 1);
+	assert_int_equal(fs_read(rig->fs, file, 0, buf, 5), 5);
+	assert_memory_equal(buf, "hello", 5);
+	rig_free(rig);
+}
+
+static void a_crash_takes_files_without_names(void **unused)
+{
+	(void)unused;
+	struct rig *rig = new_rig();
+	struct stat st;
+	uint64_t free = fs_stats(rig->fs).free_blocks;
+	uint64_t file = tmpfile_of(rig, FS_ROOT_INO);
+	assert_int_equal(fs_write(rig->fs, file, 0, "hello", 5), 5);
+	assert_int_equal(fs_sync(rig->fs), 0);
+	/* The name is not committed. */
+	assert_int_equal(fs_link(rig->fs, file, FS_ROOT_INO, "f", &st), 0);
+	rig_crash(rig);
+	assert_int_equal(rig_lookup(rig, FS_ROOT_INO, "f", 0), -ENOENT);
+	assert_int_equal(fs_getattr(rig->fs, file, &st), -ENOENT);
+	assert_int_equal(fs_sync(rig->fs), 0);
+	assert_int_equal(fs_stats(rig->fs).free_blocks, free);
+	assert_int_equal(fs_stats(rig->fs).inodes, 1);
+	rig_free(rig);
+}
+
+/* Set the number of links: to come near the limit in reasonable time. */
+static void set_nlink(struct rig *rig, uint64_t ino, uint32_t nlink)
+{
+	struct inode *inode;
+	assert_int_equal(inode_get(rig->fs, ino, &inode), 0);
+	inode->attr.nlink = nlink;
+	inode_unpin(rig->fs, inode);
+}
+
+static void no_more_links_than_the_limit(void **unused)
+{
+	(void)unused;
+	struct rig *rig = new_rig();
+	struct stat st;
+	struct fs *fs = rig->fs;
+	uint64_t file = rig_create(rig, FS_ROOT_INO, "f"), dir = rig_mkdir(rig, FS_ROOT_INO, "d");
+	uint64_t sub = rig_mkdir(rig, FS_ROOT_INO, "s");
+	set_nlink(rig, file, FS_LINK_MAX - 1);
+	assert_int_equal(fs_link(fs, file, FS_ROOT_INO, "g", &st), 0);
+	assert_int_equal(st.st_nlink, FS_LINK_MAX);
+	assert_int_equal(fs_link(fs, file, FS_ROOT_INO, "h", &st), -EMLINK);
+	assert_int_equal(fs_unlink(fs, FS_ROOT_INO, "g"), 0);
+	assert_int_equal(fs_link(fs, file, FS_ROOT_INO, "h", &st), 0);
+	set_nlink(rig, dir, FS_LINK_MAX);
+	assert_int_equal(fs_mknod(fs, dir, "x", S_IFDIR, 0, &rig_owner, &st), -EMLINK);
+	assert_int_equal(fs_rename(fs, FS_ROOT_INO, "s", dir, "s", 0), -EMLINK);
+	assert_int_equal(rig_lookup(rig, FS_ROOT_INO, "s", sub), 0);
+	rig_create(rig, dir, "f");
+	rig_free(rig);
+}
+
+static void a_file_has_as_many_names_as_are_wanted(void **unused)
+{
+	(void)unused;
+	struct rig *rig = rig_new(SEED, 16 * MIB, 16 * MIB);
+	struct stat st;
+	char name[16];
+	uint64_t file = rig_create(rig, FS_ROOT_INO, "f");
+	uint64_t dir = rig_mkdir(rig, FS_ROOT_INO, "d");
+	for (unsigned i = 1; i < 66000; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_int_equal(fs_link(rig->fs, file, dir, name, &st), 0);
+	}
+	rig_remount(rig);
+	assert_int_equal(rig_stat(rig, file).st_nlink, 66000);
+	assert_int_equal(rig_lookup(rig, dir, "65536", file), 0);
+	assert_int_equal(fs_unlink(rig->fs, dir, "65536"), 0);
+	assert_int_equal(rig_stat(rig, file).st_nlink, 65999);
+	rig_free(rig);
+}
+
 static void only_empty_directories_are_removed(void **unused)
 {
 	(void)unused;
@@ -219,6 +346,38 @@ static void rename_moves_replaces_and_exchanges(void **unused)
 	assert_int_equal(rig_lookup(rig, d, "b", b), 0);
 	struct stat st;
 	assert_int_equal(fs_getattr(rig->fs, e, &st), -ENOENT);
+	rig_free(rig);
+}
+
+static void a_whiteout_takes_the_old_name(void **unused)
+{
+	(void)unused;
+	struct rig *rig = new_rig();
+	struct stat st;
+	uint64_t a = rig_create(rig, FS_ROOT_INO, "a"), b = rig_create(rig, FS_ROOT_INO, "b");
+	const unsigned both = RENAME_WHITEOUT | RENAME_NOREPLACE;
+	struct fs *fs = rig->fs;
+	assert_int_equal(
+		fs_rename_whiteout(fs, FS_ROOT_INO, "a", FS_ROOT_INO, "b", both, &rig_owner),
+		-EEXIST);
+	assert_int_equal(fs_rename_whiteout(fs, FS_ROOT_INO, "a", FS_ROOT_INO, "b",
+				 RENAME_WHITEOUT | RENAME_EXCHANGE, &rig_owner),
+		-EINVAL);
+	assert_int_equal(
+		fs_rename(fs, FS_ROOT_INO, "a", FS_ROOT_INO, "b", RENAME_WHITEOUT), -EINVAL);
+	assert_int_equal(fs_stats(fs).inodes, 3);
+	assert_int_equal(fs_rename_whiteout(fs, FS_ROOT_INO, "a", FS_ROOT_INO, "b", RENAME_WHITEOUT,
+				 &rig_owner),
+		0);
+	assert_int_equal(rig_lookup(rig, FS_ROOT_INO, "b", a), 0);
+	rig_remount(rig);
+	assert_int_equal(fs_lookup(rig->fs, FS_ROOT_INO, "a", &st), 0);
+	assert_int_equal(st.st_mode, S_IFCHR);
+	assert_int_equal(st.st_rdev, 0);
+	assert_int_equal(st.st_uid, 1000);
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_equal(rig_lookup(rig, FS_ROOT_INO, "b", a), 0);
+	assert_int_equal(fs_getattr(rig->fs, b, &st), -ENOENT);
 	rig_free(rig);
 }
 
@@ -436,6 +595,12 @@ int main(void)
 		cmocka_unit_test(links_count_and_the_last_one_frees_the_blocks),
 		cmocka_unit_test(an_unlinked_file_lives_while_it_is_open),
 		cmocka_unit_test(a_file_that_was_unlinked_while_open_is_reclaimed_after_a_crash),
+		cmocka_unit_test(a_file_without_a_name_goes_when_it_is_closed),
+		cmocka_unit_test(a_file_without_a_name_that_gets_one_stays),
+		cmocka_unit_test(a_crash_takes_files_without_names),
+		cmocka_unit_test(no_more_links_than_the_limit),
+		cmocka_unit_test(a_file_has_as_many_names_as_are_wanted),
+		cmocka_unit_test(a_whiteout_takes_the_old_name),
 		cmocka_unit_test(only_empty_directories_are_removed),
 		cmocka_unit_test(rename_moves_replaces_and_exchanges),
 		cmocka_unit_test(rename_refuses_what_would_make_no_tree),

@@ -200,6 +200,14 @@ int fs_mknod(struct fs *fs, uint64_t parent, const char *name, mode_t mode, dev_
 	return f ? 0 : -EEXIST;
 }
 
+int fs_tmpfile(
+	struct fs *fs, uint64_t parent, mode_t mode, const struct fs_owner *owner, struct stat *st)
+{
+	int err = fs_mknod(fs, parent, FAKE_NAMELESS, S_IFREG | mode, 0, owner, st);
+	st->st_nlink = 0;
+	return err;
+}
+
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st)
 {
 	(void)parent;
@@ -438,6 +446,13 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_par
 {
 	(void)fs, (void)parent, (void)name, (void)new_parent, (void)new_name, (void)flags;
 	return -EPERM;
+}
+
+int fs_rename_whiteout(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
+	const char *new_name, unsigned flags, const struct fs_owner *owner)
+{
+	(void)owner;
+	return fs_rename(fs, parent, name, new_parent, new_name, flags);
 }
 
 int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,

@@ -9,6 +9,7 @@
 #define FAKE_FILES      8u
 #define FAKE_FILE_BYTES (2u << 20)
 #define FAKE_XATTRS     4u
+#define FAKE_NAMELESS   "?" /* what fs_tmpfile() made is called for the test */
 #define FAKE_GENERATION 77u
 #define FAKE_BIRTH_S    1234567 /* and as many nanoseconds as the inode's number */
 
