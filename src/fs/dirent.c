@@ -114,6 +114,7 @@ int dirent_insert(struct fs *fs, uint64_t parent, const char *name, struct inode
 	pthread_mutex_lock(&inode->lock);
 	uint32_t type = inode->attr.mode & S_IFMT;
 	pthread_mutex_unlock(&inode->lock);
+	atomic_fetch_add(&fs->names_version, 1);
 	ret = db_exec(&fs->db, DB_DIRENT_PUT, "uubuu", parent, cookie, name, strlen(name),
 		inode->ino, (uint64_t)type);
 	if (ret < 0)
@@ -129,6 +130,7 @@ int dirent_insert(struct fs *fs, uint64_t parent, const char *name, struct inode
 
 int dirent_delete(struct fs *fs, uint64_t parent, uint64_t cookie)
 {
+	atomic_fetch_add(&fs->names_version, 1);
 	return db_exec(&fs->db, DB_DIRENT_DELETE, "uu", parent, cookie);
 }
 

@@ -131,6 +131,12 @@ struct fs_dirent {
 int fs_readdir(struct fs *fs, uint64_t ino, uint64_t cookie,
 	bool (*fill)(void *ctx, const struct fs_dirent *entry), void *ctx);
 
+/* fs_lookup() of what fs_readdir() gave: without a search, unless names came or went anywhere since
+ * @version, which is what fs_names_version() said before. */
+uint64_t fs_names_version(struct fs *fs);
+int fs_lookup_listed(struct fs *fs, uint64_t parent, const char *name, uint64_t ino,
+	uint64_t version, struct stat *st);
+
 /* Extended attributes: any namespace; values to 64 KiB, the list of names too (-ENOSPC). @size 0
  * asks for the length. Return the length or -errno (-ENODATA, -ERANGE, -EEXIST by XATTR_CREATE).
  * system.posix_acl_access and _default are access control lists (acl.h): one that says no more than

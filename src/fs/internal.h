@@ -119,6 +119,8 @@ struct fs {
 	pthread_mutex_t db_lock;
 	struct db db;
 	uint64_t hash_key; /* of names; constant */
+	atomic_uint_fast64_t
+		names_version; /* rises with each entry that comes or goes, under db_lock */
 
 	struct inode_table table;
 	struct allocator *allocator;

@@ -126,6 +126,33 @@ int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st)
 	return ret;
 }
 
+uint64_t fs_names_version(struct fs *fs)
+{
+	return atomic_load(&fs->names_version);
+}
+
+static int reference_locked(struct fs *fs, uint64_t ino, struct stat *st)
+{
+	struct inode *inode;
+	int ret = inode_get_locked(fs, ino, &inode);
+	if (ret < 0)
+		return ret;
+	inode_reference(fs, inode);
+	stat_of(inode, st);
+	inode_unpin(fs, inode);
+	return 0;
+}
+
+int fs_lookup_listed(struct fs *fs, uint64_t parent, const char *name, uint64_t ino,
+	uint64_t version, struct stat *st)
+{
+	pthread_mutex_lock(&fs->db_lock);
+	int ret = atomic_load(&fs->names_version) == version ? reference_locked(fs, ino, st)
+							     : lookup_locked(fs, parent, name, st);
+	pthread_mutex_unlock(&fs->db_lock);
+	return ret;
+}
+
 /* ---- create ---- */
 
 struct creation {

@@ -21,6 +21,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* The kernel enforces lists and caches them; what they do to modes, and the umask, which
 	 * counts where a directory has none, is the file system's. */
 	want(conn, FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK, true);
+	/* Whoever lists a directory mostly looks at what is in it: its attributes come along. The
+	 * kernel's own guess gives those of the first page, and then asks one by one. */
+	want(conn, FUSE_CAP_READDIRPLUS, true);
+	want(conn, FUSE_CAP_READDIRPLUS_AUTO, false);
 	/* Payloads are received where they stay. */
 	want(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE, false);
 	/* A handle is looked up as "." of its inode. */

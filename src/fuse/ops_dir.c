@@ -14,6 +14,7 @@ struct listing {
 	char *buf;    /* owned */
 	size_t size, used;
 	bool plus;
+	uint64_t names; /* fs_names_version() before the listing */
 };
 
 static bool is_dot(const char *name)
@@ -69,7 +70,8 @@ static void lookup_listed(struct listing *l)
 		memcpy(name, d->dirent.name, len);
 		name[len] = '\0';
 		struct stat st;
-		if (is_dot(name) || fs_lookup(l->f->fs, l->ino, name, &st) < 0)
+		if (is_dot(name) ||
+			fs_lookup_listed(l->f->fs, l->ino, name, d->dirent.ino, l->names, &st) < 0)
 			continue;
 		struct fuse_entry_param e = reply_entry_param(l->f, &st);
 		fuse_add_direntry_plus(
@@ -90,6 +92,7 @@ static void forget_listed(const struct listing *l)
 static void list(struct listing *l, uint64_t cookie)
 {
 	int err;
+	l->names = fs_names_version(l->f->fs);
 	if (control_owns(l->ino))
 		err = control_readdir(
 			l->f->control, l->ino, cookie, l->plus ? add_plus : add_plain, l);
