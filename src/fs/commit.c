@@ -118,6 +118,15 @@ static int transaction_commit(struct fs *fs, uint64_t epoch)
 	return db_log_is_long(&fs->db) ? db_checkpoint(&fs->db) : 0;
 }
 
+/* Whose data it was meant for is not known: every open file is told of an error. */
+static int flush(struct fs *fs)
+{
+	int ret = volume_flush(fs->volume);
+	if (ret < 0)
+		fs_note_flush_error(fs, ret);
+	return ret;
+}
+
 static int commit_once(struct fs *fs)
 {
 	int ret = fs_check_writable(fs);
@@ -130,7 +139,7 @@ static int commit_once(struct fs *fs)
 	atomic_store(&fs->extents, 0);
 	atomic_store(&fs->file_full, false);
 	if (atomic_exchange(&fs->unflushed, false))
-		ret = volume_flush(fs->volume);
+		ret = flush(fs);
 	if (ret == 0) {
 		pthread_mutex_lock(&fs->db_lock);
 		ret = transaction_commit(fs, epoch);
@@ -289,16 +298,6 @@ static bool needs_commit(struct fs *fs, struct inode *inode, bool data_only)
 	return needed;
 }
 
-/* The error of a write whose writer has not heard of it. The flush has waited for it. */
-static int lost_take(struct inode *inode)
-{
-	pthread_mutex_lock(&inode->lock);
-	int lost = inode->lost;
-	inode->lost = 0;
-	pthread_mutex_unlock(&inode->lock);
-	return lost;
-}
-
 int fs_fsync(struct fs *fs, uint64_t ino, bool data_only)
 {
 	if (fs->read_only)
@@ -310,10 +309,9 @@ int fs_fsync(struct fs *fs, uint64_t ino, bool data_only)
 	if (needs_commit(fs, inode, data_only))
 		ret = fs_commit(fs);
 	else
-		ret = volume_flush(fs->volume);
-	int lost = lost_take(inode);
+		ret = flush(fs);
 	inode_unpin(fs, inode);
-	return ret < 0 ? ret : lost;
+	return ret;
 }
 
 /* ---- the thread ---- */

@@ -157,6 +157,17 @@ int fs_statfs(struct fs *fs, struct statvfs *st);
 
 /* ---- files ---- */
 
+/* What an open file knows of errors that came after an answer: of a write that failed after
+ * logged(), of a flush. fs_heard_init() when it is opened; fs_heard_check() behind each fs_fsync(),
+ * also one that failed: the error that this open file was not told of yet, or 0. So each file that
+ * was open hears of it once; an error of a write that nobody heard of is told to one that is opened
+ * later, too (as with the kernel's errseq_t). @ino is open. */
+struct fs_heard {
+	uint32_t writes, flushes;
+};
+void fs_heard_init(struct fs *fs, uint64_t ino, struct fs_heard *heard);
+int fs_heard_check(struct fs *fs, uint64_t ino, struct fs_heard *heard);
+
 /* An open file keeps its inode. fs_release() of the last one of an unlinked file reclaims it. */
 int fs_file_open(struct fs *fs, uint64_t ino);
 void fs_file_release(struct fs *fs, uint64_t ino);
@@ -165,8 +176,8 @@ void fs_file_release(struct fs *fs, uint64_t ino);
  * atime, and might be answered from pages that the kernel has already, without us. */
 bool fs_cache_hides_read(struct fs *fs, uint64_t ino, bool reads);
 
-/* Data (and with !@data_only all attributes) of the file are durable. Gives also the error of a
- * write that failed after logged(), once. */
+/* Data (and with !@data_only all attributes) of the file are durable. Not said here: that a write
+ * failed after logged(): fs_heard_check(). */
 int fs_fsync(struct fs *fs, uint64_t ino, bool data_only);
 
 /* fallocate(2): 0, FALLOC_FL_KEEP_SIZE, with PUNCH_HOLE or ZERO_RANGE; else -EOPNOTSUPP. */
@@ -201,7 +212,7 @@ struct fs_io {
 	 * array has all of it durably in its log, and it counts as written for everybody who asks
 	 * the file system, so the writer may be answered. @io stays borrowed until done(). Of
 	 * overwrites of allocated blocks inside the file, where stripe_req.logged() says so. Where
-	 * done() has an error all the same, fs_fsync() of the file tells it, once. */
+	 * done() has an error all the same, fs_heard_check() tells it. */
 	void (*logged)(struct fs_io *io);
 	/* On the engine thread, or from within fs_submit() where nothing had to be read or written.
 	 * @err: 0 or -errno; io->done_bytes says how much was read (short at the end of file). */

@@ -210,8 +210,9 @@ static struct inode *lru_evict(struct inode_table *table)
 	if (!first)
 		return NULL;
 	struct inode *inode = container_of(first, struct inode, lru);
-	bool stays = inode->lookups &&
-		     (inode->lost || parked_add(&table->parked, inode->ino, inode->lookups) < 0);
+	bool stays =
+		inode->lookups &&
+		(inode->lost.unheard || parked_add(&table->parked, inode->ino, inode->lookups) < 0);
 	lru_remove(table, inode);
 	if (stays) {
 		lru_add(table, inode);

@@ -50,6 +50,13 @@ struct replaced {
 	struct extent_map sealed; /* WRITTEN in an epoch that ended before it was replaced */
 };
 
+/* Errors that open files are to be told of (heard.c). */
+struct lost {
+	uint32_t count;
+	int err;      /* of the last one */
+	bool unheard; /* nobody was told of it */
+};
+
 struct inode {
 	struct fs *fs; /* borrowed */
 	uint64_t ino;
@@ -89,7 +96,7 @@ struct inode {
 	struct list transfers;    /* admitted */
 	unsigned atomics;         /* how many of them are atomic writes */
 	struct list held;         /* held back by a barrier */
-	int lost;                 /* the error of a write that failed after its answer; 0: none */
+	struct lost lost;         /* writes that failed after their answer */
 	struct list barriers;     /* the first one holds */
 };
 
@@ -139,6 +146,8 @@ struct fs {
 	atomic_uint_fast64_t transfer_tag;
 	atomic_uint_fast64_t replaced_blocks; /* that the next commit frees, beside deferred ones */
 	atomic_int error; /* the first failure of a commit: nothing is changed any more */
+	atomic_uint_fast32_t flush_errors; /* how many flushes failed (heard.c) */
+	atomic_int flush_error;            /* the last one */
 	/* Extents that came into maps since the last commit, and how many may: the database must
 	 * have room for their rows. One file has as many as the log holds in one transaction. */
 	atomic_uint_fast64_t extents, extents_max;
@@ -224,6 +233,10 @@ void fs_note_change(struct fs *fs);
 void fs_note_extents(struct fs *fs, struct inode *inode, uint64_t extents);
 /* After a commit, and at open: how full is the database? db_lock held. */
 void fs_measure_room(struct fs *fs);
+/* An answered write has failed: under inode->lock. A flush has failed. (heard.c) */
+void lost_note(struct lost *lost, int err);
+void fs_note_flush_error(struct fs *fs, int err);
+
 /* So many changes piled up that whoever adds one should commit first. */
 bool fs_must_commit(struct fs *fs);
 

@@ -277,7 +277,8 @@ static bool is_overwrite(const struct transfer *t)
 static void write_end(struct transfer *t)
 {
 	if (t->answered) {
-		t->inode->lost = t->inode->lost ? t->inode->lost : t->err;
+		if (t->err < 0)
+			lost_note(&t->inode->lost, t->err);
 		return;
 	}
 	atomic_store(&t->fs->unflushed, true);

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/list.h"
+#include "fs/fs.h"
 
 struct coherence;
 struct coherence_inode;
@@ -35,6 +36,7 @@ struct coherence_file {
 	/* The kernel goes around its page cache with all reads and writes of this open
 	 * (FOPEN_DIRECT_IO), also after O_DIRECT was taken away. */
 	bool around_cache;
+	struct fs_heard heard; /* the file system's */
 	/* read.c's: how many reads in a row found the reader's memory changed. */
 	_Atomic unsigned reads_changed;
 };

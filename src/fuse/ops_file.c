@@ -46,6 +46,7 @@ static int file_open(fuse_req_t req, uint64_t ino, int flags, struct coherence_f
 	if (!err) {
 		if (goes_around_cache(f, file, flags))
 			coherence_set_around_cache(f->coherence, file);
+		fs_heard_init(f->fs, ino, &file->heard);
 		*out = file;
 		return 0;
 	}
@@ -175,13 +176,19 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply_err(req, 0);
 }
 
+/* The kernel tells each open file of what it could not write back; we, of what failed behind an
+ * answer of ours. */
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi)
 {
-	(void)fi;
 	struct front *f = front_of(req);
-	int err = control_owns(ino) ? 0 : fs_fsync(f->fs, ino, data_only);
+	if (control_owns(ino)) {
+		reply_err(req, 0);
+		return;
+	}
+	int err = fs_fsync(f->fs, ino, data_only);
+	int late = fs_heard_check(f->fs, ino, &file_of(fi)->heard);
 	front_tell_blocks(f, ino);
-	reply_err(req, err);
+	reply_err(req, err < 0 ? err : late);
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len,

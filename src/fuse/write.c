@@ -338,7 +338,8 @@ static bool must_drop_pages(struct write_req *w)
 static void is_durable(struct sync_job *job, int err)
 {
 	struct write_req *w = container_of(job, struct write_req, sync);
-	w->err = err;
+	int late = fs_heard_check(w->f->fs, w->fs_io.ino, &w->file->heard);
+	w->err = err < 0 ? err : late;
 	settle(w);
 }
 

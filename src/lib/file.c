@@ -69,6 +69,7 @@ static int open_inode(
 	}
 	f->v = v;
 	f->ino = st->st_ino;
+	fs_heard_init(v->fs, f->ino, &f->heard);
 	atomic_fetch_add(&v->files, 1);
 	*out = f;
 	return 0;
@@ -123,7 +124,9 @@ int stablefs_file_resize(struct stablefs_file *f, uint64_t size_bytes)
 
 int stablefs_file_sync(struct stablefs_file *f)
 {
-	return fs_fsync(f->v->fs, f->ino, false);
+	int err = fs_fsync(f->v->fs, f->ino, false);
+	int late = fs_heard_check(f->v->fs, f->ino, &f->heard);
+	return err < 0 ? err : late;
 }
 
 int stablefs_mkdir(struct stablefs *v, const char *path)

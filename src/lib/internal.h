@@ -64,6 +64,7 @@ struct stablefs_file {
 	struct stablefs *v; /* borrowed, outlives the file */
 	uint64_t ino;
 	atomic_uint under_way;
+	struct fs_heard heard;
 };
 
 /* ---- transfers ---- */

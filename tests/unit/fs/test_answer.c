@@ -136,8 +136,21 @@ static void what_was_answered_survives_a_crash(void **unused)
 	rig_free(rig);
 }
 
+static void open_file(struct rig *rig, uint64_t ino, struct fs_heard *heard)
+{
+	assert_int_equal(fs_file_open(rig->fs, ino), 0);
+	fs_heard_init(rig->fs, ino, heard);
+}
+
+/* As fsync(2) of an open file. */
+static int sync_file(struct rig *rig, uint64_t ino, struct fs_heard *heard)
+{
+	int err = fs_fsync(rig->fs, ino, true), late = fs_heard_check(rig->fs, ino, heard);
+	return err < 0 ? err : late;
+}
+
 /* Two members take no more writes: the array cannot do without the second. */
-static void a_write_that_fails_behind_its_answer_is_told_by_fsync_once(void **unused)
+static void a_write_that_fails_behind_its_answer_is_told_to_each_open_file_once(void **unused)
 {
 	(void)unused;
 	struct rig *rig = new_rig();
@@ -158,13 +171,49 @@ static void a_write_that_fails_behind_its_answer_is_told_by_fsync_once(void **un
 		assert_int_equal(sim_world_arm(rig->world, &fault), 0);
 	}
 	log_set_level(LOG_LEVEL_ERROR);
+	struct fs_heard first, second, later, others;
+	open_file(rig, ino, &first);
+	open_file(rig, ino, &second);
+	open_file(rig, other, &others);
 	write_run(rig, &w, ino, 5000);
 	assert_int_equal(w.logged, 1);
 	assert_int_equal(w.err, -EIO);
 	sim_world_disarm_all(rig->world);
-	assert_int_equal(fs_fsync(rig->fs, other, true), 0);
-	assert_int_equal(fs_fsync(rig->fs, ino, true), -EIO);
-	assert_int_equal(fs_fsync(rig->fs, ino, true), 0);
+	assert_int_equal(sync_file(rig, other, &others), 0);
+	assert_int_equal(sync_file(rig, ino, &first), -EIO);
+	assert_int_equal(sync_file(rig, ino, &first), 0);
+	open_file(rig, ino, &later);
+	assert_int_equal(sync_file(rig, ino, &later), 0); /* somebody knows */
+	assert_int_equal(sync_file(rig, ino, &second), -EIO);
+	assert_int_equal(sync_file(rig, ino, &second), 0);
+	rig_free(rig);
+}
+
+/* Whose data it was to make durable is not known. */
+static void a_flush_that_fails_is_told_to_each_open_file_once(void **unused)
+{
+	(void)unused;
+	struct rig *rig = new_rig();
+	struct fs_heard first, second, later;
+	uint64_t ino = new_file(rig);
+	uint8_t byte = 1;
+	open_file(rig, ino, &first);
+	open_file(rig, ino, &second);
+	assert_int_equal(fs_write(rig->fs, ino, 0, &byte, 1), 1);
+	for (unsigned i = 0; i < 4; i++) {
+		struct sim_fault fault = {
+			.kind = SIM_FLUSH_ERROR, .name = rig_names[i], .per_mille = 1000};
+		assert_int_equal(sim_world_arm(rig->world, &fault), 0);
+	}
+	log_set_level(LOG_LEVEL_NONE);
+	assert_true(sync_file(rig, ino, &first) < 0);
+	sim_world_disarm_all(rig->world);
+	open_file(rig, ino, &later);
+	assert_int_equal(sync_file(rig, ino, &first), 0);
+	assert_int_equal(sync_file(rig, ino, &later), 0);
+	assert_true(sync_file(rig, ino, &second) < 0);
+	assert_int_equal(sync_file(rig, ino, &second), 0);
+	log_set_level(LOG_LEVEL_ERROR);
 	rig_free(rig);
 }
 
@@ -174,7 +223,9 @@ int main(void)
 		cmocka_unit_test(an_overwrite_is_settled_when_it_is_answered_and_not_again),
 		cmocka_unit_test(first_writes_and_growth_are_not_answered_early),
 		cmocka_unit_test(what_was_answered_survives_a_crash),
-		cmocka_unit_test(a_write_that_fails_behind_its_answer_is_told_by_fsync_once),
+		cmocka_unit_test(
+			a_write_that_fails_behind_its_answer_is_told_to_each_open_file_once),
+		cmocka_unit_test(a_flush_that_fails_is_told_to_each_open_file_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
