@@ -118,6 +118,9 @@ limit() {
 	timeout -k 5 "$seconds" "$@"
 }
 
+# helper NAME: the path of a program that was built for these tests (tests/mount/meson.build).
+helper() { printf '%s/../../tests/mount/%s' "$(dirname "$STABLEFS")" "$1"; }
+
 # stablefs VERB...: the program under test, with a time limit.
 stablefs() { limit "$COMMAND_LIMIT_S" "${wrapper[@]}" "$STABLEFS" "$@"; }
 
