@@ -50,12 +50,13 @@ struct event {
 	uint64_t volume_block;  /* first data block concerned, UINT64_MAX: none (parity) */
 	uint32_t volume_blocks; /* how many */
 	uint64_t stripe;        /* UINT64_MAX: none */
-	const char *what;       /* static text: "guard", "ref tag", "read error", ...; of a
+	uint64_t area_page; /* 4 KiB page of the system area; UINT64_MAX: it is not about that */
+	const char *what;   /* static text: "guard", "ref tag", "read error", ...; of a
 				 * mutation what became of the write: "stored", "verified" (all
 				 * samples and the last look agreed), "copy stored", "redone"
 				 * (the copy, for what was stored), "rejected" (that, and the
 				 * write failed), "refused", "failed"; or NULL */
-	const char *policy;     /* static text: of the direct I/O; or NULL */
+	const char *policy; /* static text: of the direct I/O; or NULL */
 };
 
 /* Where events go. Called on the thread that noticed, which may be the engine's: it must not
@@ -67,8 +68,11 @@ struct event_sink {
 /* An event with its "unknown" marks in place. */
 static inline struct event event_new(enum event_kind kind)
 {
-	return (struct event){
-		.kind = kind, .member = -1, .volume_block = UINT64_MAX, .stripe = UINT64_MAX};
+	return (struct event){.kind = kind,
+		.member = -1,
+		.volume_block = UINT64_MAX,
+		.stripe = UINT64_MAX,
+		.area_page = UINT64_MAX};
 }
 
 static inline void event_emit(struct event_sink *sink, const struct event *event)

@@ -88,6 +88,23 @@ static void print_members(const struct json_value *report)
 	}
 }
 
+/* Nothing where its copies agree. */
+static void print_area(const struct json_value *report)
+{
+	static const struct {
+		const char *key, *words;
+	} lines[] = {{"damaged", "damaged on a member"},
+		{"differing", "of another age than the first member's"},
+		{"repaired", "written back"}, {"lost", "right on no member: see stablefs fsck"}};
+	const struct json_value *area = json_get(report, "system_area");
+	for (unsigned i = 0; area && i < sizeof(lines) / sizeof(lines[0]); i++) {
+		uint64_t n = json_get_u64(area, lines[i].key, 0);
+		if (n)
+			printf("  system area: %llu pages %s\n", (unsigned long long)n,
+				lines[i].words);
+	}
+}
+
 static void print_count(const struct json_value *report, const char *key, const char *what)
 {
 	printf("  %-28s %llu\n", what, (unsigned long long)json_get_u64(report, key, 0));
@@ -122,6 +139,7 @@ void scrub_print_report(const struct json_value *report)
 		print_count(report, "repaired", "repaired");
 		print_count(report, "lost", "lost: nothing can rebuild");
 	}
+	print_area(report);
 	print_members(report);
 	print_judgement(report);
 	print_files(report);

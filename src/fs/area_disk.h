@@ -26,6 +26,12 @@ struct area_layout {
  * salt. */
 int area_layout_choose(uint64_t area_bytes, struct area_layout *out);
 
+/* Copies are written in turn: which one has @sequence. */
+static inline unsigned area_header_slot(uint64_t sequence)
+{
+	return (unsigned)((sequence - 1) % AREA_HEADER_COPIES);
+}
+
 /* Little-endian, with version and CRC-32C. */
 void area_header_encode(const struct area_layout *layout, uint8_t *out);
 

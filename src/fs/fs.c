@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include "base/log.h"
+#include "fs/area_scrub.h"
 
 /* What one small file costs in the database, for the number of files still possible. */
 #define BYTES_PER_FILE 160u
@@ -60,6 +61,18 @@ int fs_format(struct volume *v, uid_t uid, gid_t gid, struct errmsg *why)
 }
 
 /* ---- open ---- */
+
+/* Called by a volume's scrub, whose thread takes members out that fail: it must not wait for those
+ * who may be waiting for that. */
+static int area_step(void *ctx, bool repair, uint64_t *at, struct scrub_area *found)
+{
+	struct fs *fs = ctx;
+	if (pthread_mutex_trylock(&fs->db_lock) != 0)
+		return -EBUSY;
+	int ret = area_scrub_step(fs->db.vfs, repair, at, found);
+	pthread_mutex_unlock(&fs->db_lock);
+	return ret;
+}
 
 int fs_damaged(struct fs *fs, uint64_t ino, const char *what)
 {
@@ -214,12 +227,14 @@ int fs_open(struct volume *v, const struct fs_options *options, struct fs **out,
 		fs_free(fs);
 		return ret;
 	}
+	volume_set_area_scrub(v, &(struct volume_area_scrub){.step = area_step, .ctx = fs});
 	*out = fs;
 	return 0;
 }
 
 int fs_close(struct fs *fs)
 {
+	volume_set_area_scrub(fs->volume, NULL);
 	fs_commit_stop(fs);
 	fs->closing = true;
 	int ret = fs_sync(fs);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include "base/block.h"
 #include "base/endian.h"
-#include "base/log.h"
 #include "base/mem.h"
 
 #define PAGE      AREA_PAGE_BYTES
@@ -35,13 +34,22 @@ static int run_write(struct page_store *ps)
 	return ret;
 }
 
+/* All copies before @good were wrong, or could not be read. */
 static void copies_mend(struct page_store *ps, unsigned good, uint64_t offset, const uint8_t *page)
 {
-	log_warn("system area: page %u was damaged on %u of %u copies, read from another",
-		page_number(offset), good, sysarea_copies(ps->area));
-	ps->mended++;
-	for (unsigned copy = 0; copy < good && !sysarea_is_read_only(ps->area); copy++)
-		(void)sysarea_repair(ps->area, copy, ps->offset + offset, page, PAGE);
+	for (unsigned copy = 0; copy < good && !sysarea_is_read_only(ps->area); copy++) {
+		if (sysarea_repair(ps->area, copy, ps->offset + offset, page, PAGE) == 0)
+			sysarea_tell(ps->area, copy, ps->offset + offset, "database page", 0);
+	}
+}
+
+/* It is asked for again and again: said once. */
+static int page_lost(struct page_store *ps, uint64_t offset)
+{
+	if (ps->lost != offset + 1)
+		sysarea_tell(ps->area, 0, ps->offset + offset, "database page", -EUCLEAN);
+	ps->lost = offset + 1;
+	return -EUCLEAN;
 }
 
 /* Read from the members. All copies zero: never written. */
@@ -66,7 +74,7 @@ static int page_load(struct page_store *ps, uint64_t offset, uint8_t *page)
 			other = true;
 	}
 	if (other)
-		return -EUCLEAN;
+		return page_lost(ps, offset);
 	if (!zeros)
 		return err;
 	memset(page, 0, PAGE);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The database's region of the system area, page by page: sealed when written, verified when read.
- * A page that does not verify on one copy is taken from the next and mended.
+ * A page that does not verify on one copy is taken from the next, and written back there.
  * Owner thread: whoever holds the database lock. */
 #ifndef STABLEFS_FS_PAGE_STORE_H
 #define STABLEFS_FS_PAGE_STORE_H
@@ -12,9 +12,9 @@
 struct page_store {
 	struct sysarea *area; /* borrowed */
 	uint64_t offset, capacity, salt;
-	uint64_t size;   /* of the file that SQLite sees; a multiple of the page */
-	uint64_t mended; /* pages */
+	uint64_t size; /* of the file that SQLite sees; a multiple of the page */
 	struct page_ahead ahead;
+	uint64_t lost; /* the offset of the last page that was right on no copy, + 1; 0: none */
 	/* Consecutive pages not yet written, so that a checkpoint makes few transfers. */
 	uint8_t *run; /* owned */
 	uint64_t run_offset;

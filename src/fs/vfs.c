@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The VFS: headers of the system area, names to files. */
+#include "fs/area_scrub.h"
 #include "fs/vfs_internal.h"
 
 #include <errno.h>
@@ -189,7 +190,11 @@ int area_vfs_open(struct sysarea *area, struct area_vfs **out, struct errmsg *wh
 		free(vfs);
 		return header_explain(ret, why);
 	}
-	ret = wal_image_open(&vfs->wal, area, &vfs->layout);
+	struct scrub_area found = {0};
+	if (!sysarea_is_read_only(area))
+		ret = area_scrub_headers(vfs, true, &found);
+	if (ret == 0)
+		ret = wal_image_open(&vfs->wal, area, &vfs->layout);
 	if (ret == 0)
 		ret = page_store_open(&vfs->pages, area, &vfs->layout);
 	if (ret == 0)
@@ -231,9 +236,4 @@ uint64_t area_vfs_log_bytes(const struct area_vfs *vfs)
 void area_vfs_log_done(struct area_vfs *vfs)
 {
 	vfs->wal.used = 0;
-}
-
-uint64_t area_vfs_mended(const struct area_vfs *vfs)
-{
-	return vfs->pages.mended;
 }

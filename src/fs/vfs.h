@@ -31,6 +31,5 @@ const struct area_layout *area_vfs_layout(const struct area_vfs *vfs);
 uint64_t area_vfs_log_bytes(const struct area_vfs *vfs); /* used since the log began anew */
 /* All of the log is in the database: the next write begins it anew. */
 void area_vfs_log_done(struct area_vfs *vfs);
-uint64_t area_vfs_mended(const struct area_vfs *vfs); /* pages read from another copy */
 
 #endif

@@ -71,7 +71,10 @@ static void copies_mend(struct wal_image *wal, const uint8_t *bytes, uint64_t le
 			int ret = sysarea_read_copy(wal->area, copy, wal->offset + at, scratch, n);
 			if (ret == 0 && memcmp(scratch, bytes + at, n) == 0)
 				continue;
-			(void)sysarea_repair(wal->area, copy, wal->offset + at, bytes + at, n);
+			bool mended = sysarea_repair(wal->area, copy, wal->offset + at, bytes + at,
+					      n) == 0;
+			if (mended && wal->size)
+				sysarea_tell(wal->area, copy, wal->offset + at, "log page", 0);
 		}
 	}
 }

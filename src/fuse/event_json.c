@@ -159,7 +159,9 @@ static void write_place(struct json *j, const struct event *e, struct fs *fs)
 {
 	if (e->member >= 0)
 		json_field_i64(j, "member", e->member);
-	if (e->member >= 0 && e->kind != EVENT_MEMBER_STATE)
+	if (e->area_page != UINT64_MAX)
+		json_field_u64(j, "area_page", e->area_page);
+	else if (e->member >= 0 && e->kind != EVENT_MEMBER_STATE)
 		json_field_u64(j, "member_block", e->member_block);
 	if (e->volume_block != UINT64_MAX) {
 		json_field_u64(j, "volume_block", e->volume_block);

@@ -19,6 +19,7 @@
  *		  "redone", "rejected", "refused", "failed" (base/event.h); of damage: "guard",
  *		  "ref tag", "read error", ...; of a member_state what has become of the member
  *	member member_block volume_block volume_blocks stripe	where it is
+ *	area_page  instead: the 4 KiB page of the member's system area; "what" says of which part
  *	count	  of "dropped": events lost. With pid: mutation events of that process above the
  *		  rate limit (pid 0: of processes too many to tell apart). Without: the ring was
  *		  full, since the line before */

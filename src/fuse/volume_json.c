@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "volume/sysarea.h"
 
 const char *volume_json_work_name(enum volume_work_kind kind)
 {
@@ -98,6 +99,7 @@ void volume_json_write_member(struct json *j, struct volume *v, unsigned index)
 	json_field_u64(j, "errors", m.stats.errors);
 	json_field_u64(j, "read_errors", m.read_errors);
 	json_field_u64(j, "check_errors", m.check_errors);
+	json_field_u64(j, "area_mended", sysarea_mended(volume_sysarea(v), index));
 	json_field_u64(j, "refused", m.stats.refused);
 	json_field_u64(j, "tuple_page_reads", m.stats.tuple_page_reads);
 	json_field_u64(j, "tuple_page_writes", m.stats.tuple_page_writes);
@@ -145,8 +147,10 @@ static void write_speed(struct json *j, struct volume *v, const struct volume_wo
 
 static uint64_t scrub_remaining(const struct scrub_result *result)
 {
+	const struct scrub_area *area = &result->area;
 	uint64_t listed = min_u64(result->damage_count, SCRUB_MAX_DAMAGE);
 	uint64_t n = result->damage_count - listed;
+	n += area->lost + area->damaged + area->differing - area->repaired;
 	for (uint64_t i = 0; i < listed; i++)
 		n += !result->damage[i].repaired;
 	return n;
@@ -162,6 +166,14 @@ void volume_json_write_scrub(struct json *j, const struct scrub_result *result)
 	json_field_u64(j, "unreadable", result->unreadable);
 	json_field_u64(j, "repaired", result->repaired);
 	json_field_u64(j, "lost", result->lost);
+	json_key(j, "system_area");
+	json_object_begin(j);
+	json_field_u64(j, "pages", result->area.pages);
+	json_field_u64(j, "damaged", result->area.damaged);
+	json_field_u64(j, "differing", result->area.differing);
+	json_field_u64(j, "repaired", result->area.repaired);
+	json_field_u64(j, "lost", result->area.lost);
+	json_object_end(j);
 	json_field_u64(j, "remaining", scrub_remaining(result));
 }
 

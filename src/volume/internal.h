@@ -30,6 +30,8 @@ struct volume {
 	bool marked_dirty;   /* the superblocks say so: the close has to take it back */
 	struct members set;
 	struct work work;
+	pthread_mutex_t area_lock; /* area_scrub; held across a step of it; taken first */
+	struct volume_area_scrub area_scrub;
 	pthread_t thread; /* valid where has_thread */
 	bool has_thread;
 	atomic_bool stop;
@@ -151,6 +153,11 @@ struct scrub {
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
 	void *ctx;
 };
+
+/* The system area: all of it, or (the work thread) until something else is to be done. 0: done; 1:
+ * interrupted, to go on from *@at; -errno. */
+int scrub_area(struct volume *v, bool repair, struct scrub_area *found);
+int scrub_area_work(struct volume *v, bool repair, uint64_t *at, struct scrub_area *found);
 
 /* Count and list what is wrong with the stripe of @check. */
 int scrub_take(struct scrub *s, const struct stripe_check *check, int err);

@@ -234,7 +234,9 @@ int volume_scrub(struct volume *v, bool repair,
 		.progress = progress,
 		.ctx = ctx,
 		.out = out};
-	int err = sweep_run(&s.sweep);
+	int err = scrub_area(v, repair, &out->area);
+	if (err == 0)
+		err = sweep_run(&s.sweep);
 	return err == 0 && repair ? volume_flush(v) : err;
 }
 

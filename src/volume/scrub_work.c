@@ -53,7 +53,7 @@ static bool begin(struct volume *v)
 	work_info_end(v);
 	if (goes_on)
 		return repair;
-	v->work.scrub_from = v->work.scrub_room = 0;
+	v->work.scrub_from = v->work.scrub_room = v->work.area_at = 0;
 	work_begun(v, VOLUME_SCRUB, v->geometry.stripes);
 	work_info_begin(v, VOLUME_SCRUB)->repair = repair;
 	work_info_end(v);
@@ -79,9 +79,25 @@ static bool is_stopped(struct volume *v)
 	return stopped;
 }
 
+/* Before the stripes. 1: interrupted. */
+static int scrub_the_area(struct volume *v, bool repair)
+{
+	struct scrub_area found = v->work.found.area;
+	if (v->work.area_at == UINT64_MAX)
+		return 0;
+	int ret = scrub_area_work(v, repair, &v->work.area_at, &found);
+	if (ret == 0)
+		v->work.area_at = UINT64_MAX;
+	(void)work_info_begin(v, VOLUME_SCRUB);
+	v->work.found.area = found;
+	work_info_end(v);
+	return ret;
+}
+
 void scrub_run(struct volume *v)
 {
 	bool repair = begin(v);
+	int area = scrub_the_area(v, repair);
 	struct scrub s = {.sweep = {.volume = v,
 				  .mode = repair ? STRIPE_REPAIR : STRIPE_CHECK,
 				  .from = v->work.scrub_from,
@@ -91,7 +107,7 @@ void scrub_run(struct volume *v)
 				  .wait = volume_wait_working},
 		.out = &v->work.found,
 		.room = v->work.scrub_room};
-	int err = sweep_run(&s.sweep);
+	int err = area ? (area < 0 ? area : 0) : sweep_run(&s.sweep);
 	v->work.scrub_from = s.sweep.from;
 	v->work.scrub_room = s.room;
 	bool stopped = is_stopped(v);

@@ -23,6 +23,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/event.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #define BOUNCE_BYTES SYSAREA_PIECE_BYTES
@@ -35,6 +38,7 @@ struct sysarea {
 	uint32_t filling;                        /* bit i: copy i is not whole yet */
 	uint32_t fresh;                          /* bit i: it held zeros when its filling began */
 	uint64_t filled_to[RAID_MAX_MEMBERS];
+	uint64_t mended[RAID_MAX_MEMBERS]; /* pages */
 	unsigned count;
 	struct super_area area;
 	bool read_only;
@@ -76,13 +80,19 @@ bool sysarea_is_read_only(const struct sysarea *area)
 	return area->read_only;
 }
 
-static struct member *copy_at(const struct sysarea *area, unsigned copy)
+static int index_of(const struct sysarea *area, unsigned copy)
 {
 	for (unsigned i = 0; i < area->count; i++) {
 		if (is_whole(area, i) && copy-- == 0)
-			return area->copies[i];
+			return (int)i;
 	}
-	return NULL;
+	return -1;
+}
+
+static struct member *copy_at(const struct sysarea *area, unsigned copy)
+{
+	int index = index_of(area, copy);
+	return index < 0 ? NULL : area->copies[index];
 }
 
 /* ---- opening and closing ---- */
@@ -471,6 +481,45 @@ int sysarea_repair(struct sysarea *area, unsigned copy, uint64_t offset_bytes, c
 	}
 	pthread_mutex_unlock(&area->lock);
 	return err;
+}
+
+/* ---- damage, told ---- */
+
+int sysarea_copy_member(struct sysarea *area, unsigned copy)
+{
+	pthread_mutex_lock(&area->lock);
+	int index = index_of(area, copy);
+	pthread_mutex_unlock(&area->lock);
+	return index;
+}
+
+void sysarea_tell(
+	struct sysarea *area, unsigned copy, uint64_t offset_bytes, const char *what, int err)
+{
+	pthread_mutex_lock(&area->lock);
+	int index = index_of(area, copy);
+	if (index >= 0 && !err)
+		area->mended[index]++;
+	pthread_mutex_unlock(&area->lock);
+	struct event e = event_new(err ? EVENT_UNREPAIRABLE : EVENT_REPAIRED);
+	e.time_ns = clock_read_ns(CLOCK_REALTIME);
+	e.member = index;
+	e.area_page = offset_bytes / BLOCK_BYTES;
+	e.what = what;
+	e.error = err;
+	log_warn("system area, member %d: %s %llu %s", index, what, (unsigned long long)e.area_page,
+		err ? "is damaged, on the other members too"
+		    : "was damaged: read from another"
+		      " member, and written back");
+	event_emit(area->config.events, &e);
+}
+
+uint64_t sysarea_mended(struct sysarea *area, unsigned index)
+{
+	pthread_mutex_lock(&area->lock);
+	uint64_t mended = area->mended[index];
+	pthread_mutex_unlock(&area->lock);
+	return mended;
 }
 
 int sysarea_flush(struct sysarea *area)

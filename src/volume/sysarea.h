@@ -32,6 +32,17 @@ int sysarea_write(struct sysarea *area, uint64_t offset_bytes, const void *buf, 
 int sysarea_repair(struct sysarea *area, unsigned copy, uint64_t offset_bytes, const void *buf,
 	uint64_t len_bytes);
 
+/* Which member that copy is on; -1: there is no such copy. */
+int sysarea_copy_member(struct sysarea *area, unsigned copy);
+
+/* Page @offset_bytes / 4096 of that copy was damaged, or is beyond repair (@err, else 0): an event,
+ * a line in the log, and one more in sysarea_mended(). @what: static text, "database page". */
+void sysarea_tell(
+	struct sysarea *area, unsigned copy, uint64_t offset_bytes, const char *what, int err);
+
+/* How many pages of member @index were put right since the area was opened. */
+uint64_t sysarea_mended(struct sysarea *area, unsigned index);
+
 /* Completed writes are durable on every present member. */
 int sysarea_flush(struct sysarea *area);
 

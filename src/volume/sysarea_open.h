@@ -13,7 +13,8 @@ struct sysarea_config {
 	struct member *members[RAID_MAX_MEMBERS]; /* of the volume; borrowed for the call */
 	unsigned count;
 	bool read_only;
-	uint64_t timeout_ns; /* of its files; 0: they may take for ever */
+	uint64_t timeout_ns;       /* of its files; 0: they may take for ever */
+	struct event_sink *events; /* borrowed; may be NULL */
 	/* Copy @index failed a write or a flush; called with the lock held. True: the member is
 	 * out, durably, and detached from the area. False: the volume cannot do without it. */
 	bool (*failed)(void *ctx, unsigned index, int err);

@@ -44,6 +44,7 @@ static struct volume *volume_new(const struct volume_open_options *options)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&v->lock, NULL);
+	pthread_mutex_init(&v->area_lock, NULL);
 	pthread_cond_init(&v->ready, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	work_init(v, options);
@@ -68,6 +69,7 @@ static void volume_free(struct volume *v)
 	io_engine_free(v->io);
 	work_fini(v);
 	pthread_cond_destroy(&v->ready);
+	pthread_mutex_destroy(&v->area_lock);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
 }
@@ -132,6 +134,7 @@ static int open_sysarea(struct volume *v, struct errmsg *why)
 		.count = v->geometry.members,
 		.read_only = v->read_only,
 		.timeout_ns = v->timeout_ns,
+		.events = v->events,
 		.failed = members_area_failed,
 		.ctx = v};
 	memcpy(config.members, v->members, sizeof(config.members));

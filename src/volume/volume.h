@@ -212,6 +212,15 @@ struct scrub_damage {
 	uint64_t volume_block; /* of the data block; UINT64_MAX for a parity row */
 	bool repaired, lost;
 };
+/* The copies of the system area, 4 KiB pages. */
+struct scrub_area {
+	uint64_t pages;     /* looked at, on all copies each */
+	uint64_t damaged;   /* wrong or unreadable on a copy, right on another */
+	uint64_t differing; /* right by its own seal, and another one than the first copy's */
+	uint64_t repaired;  /* of both */
+	uint64_t lost;      /* right on no copy */
+	uint64_t wrong[RAID_MAX_MEMBERS]; /* of each member */
+};
 struct scrub_result {
 	uint64_t stripes;           /* looked at */
 	uint64_t rows;              /* rows compared */
@@ -220,10 +229,21 @@ struct scrub_result {
 	uint64_t guard_mismatches;  /* blocks on members that fail guard or ref tag */
 	uint64_t unreadable;
 	uint64_t repaired, lost;
+	struct scrub_area area;
 	struct scrub_damage *damage; /* owned; at most SCRUB_MAX_DAMAGE, in order */
 	uint64_t damage_count;       /* found in all, may be more than listed */
 };
 #define SCRUB_MAX_DAMAGE 65536u
+/* How the copies of the system area are compared: the volume does not know its pages. A scrub calls
+ * step() from *@at = 0 on, on its own thread, until it returns 0 or -errno; 1: there is more;
+ * -EBUSY: later, from the same place. It must not wait for anybody who may wait for the volume.
+ * @how NULL: nobody does; returns when no step is under way. */
+struct volume_area_scrub {
+	int (*step)(void *ctx, bool repair, uint64_t *at, struct scrub_area *found);
+	void *ctx;
+};
+void volume_set_area_scrub(struct volume *v, const struct volume_area_scrub *how);
+
 int volume_scrub(struct volume *v, bool repair,
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
 	struct scrub_result *out);

@@ -22,6 +22,7 @@ struct work {
 	uint64_t last_post_ns, last_cost_ns; /* of the stripe that was looked at last */
 	uint64_t due_ns;                     /* by the rate */
 	uint64_t scrub_from;
+	uint64_t area_at; /* UINT64_MAX: the system area was scrubbed */
 	uint64_t scrub_room;
 	pthread_t thread; /* valid where has_thread */
 	bool has_thread;
