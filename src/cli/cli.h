@@ -21,7 +21,7 @@ struct cli_verb {
 
 extern const struct cli_verb verb_create, verb_mount, verb_scrub, verb_status, verb_inspect,
 	verb_mutate, verb_demo, verb_run, verb_check, verb_fail, verb_replace, verb_add, verb_work,
-	verb_inject;
+	verb_inject, verb_fsck;
 
 /* The verb that runs now, for messages. */
 const struct cli_verb *cli_current(void);

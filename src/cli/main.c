@@ -9,8 +9,8 @@
 #include "cli/cli.h"
 
 static const struct cli_verb *const verbs[] = {&verb_create, &verb_mount, &verb_status, &verb_scrub,
-	&verb_inspect, &verb_fail, &verb_replace, &verb_add, &verb_work, &verb_mutate, &verb_demo,
-	&verb_run, &verb_check, &verb_inject};
+	&verb_fsck, &verb_inspect, &verb_fail, &verb_replace, &verb_add, &verb_work, &verb_mutate,
+	&verb_demo, &verb_run, &verb_check, &verb_inject};
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static const struct cli_verb *current;

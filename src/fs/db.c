@@ -203,10 +203,13 @@ static void sizes_choose(struct db *db)
 	db->reserve_pages = max_u64(db->capacity_pages / 16, 32);
 }
 
-static int connection_open(struct db *db, struct sysarea *area, int flags, struct errmsg *why)
+static int connection_open(struct db *db, struct sysarea *area, int flags,
+	const uint8_t *first_page, struct errmsg *why)
 {
 	*db = (struct db){0};
 	int ret = area_vfs_open(area, &db->vfs, why);
+	if (ret == 0 && first_page)
+		ret = area_vfs_stand_in(db->vfs, first_page);
 	if (ret < 0)
 		return ret;
 	sizes_choose(db);
@@ -223,13 +226,15 @@ static int connection_open(struct db *db, struct sysarea *area, int flags, struc
 		"PRAGMA locking_mode=EXCLUSIVE; PRAGMA page_size=4096; PRAGMA synchronous=FULL;"
 		"PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=%llu;",
 		(unsigned long long)db->cache_pages);
-	return script(db->handle, pragmas);
+	ret = script(db->handle, pragmas);
+	db->opened = ret == 0;
+	return ret;
 }
 
 int db_create(struct sysarea *area, struct errmsg *why)
 {
 	struct db db;
-	int ret = connection_open(&db, area, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, why);
+	int ret = connection_open(&db, area, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL, why);
 	int trailer = AREA_TRAILER_BYTES;
 	if (ret == 0)
 		ret = db_errno(sqlite3_file_control(
@@ -267,7 +272,7 @@ int db_open(struct db *db, struct sysarea *area, struct errmsg *why)
 {
 	bool read_only = sysarea_is_read_only(area);
 	int ret = connection_open(
-		db, area, read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, why);
+		db, area, read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, NULL, why);
 	if (ret == 0)
 		ret = db_guard_schema(db->handle, why);
 	if (ret == 0)
@@ -282,6 +287,15 @@ int db_open(struct db *db, struct sysarea *area, struct errmsg *why)
 		return errmsg_set(why, ret, "the database cannot be read");
 	}
 	return 0;
+}
+
+int db_open_unchecked(
+	struct db *db, struct sysarea *area, const uint8_t *first_page, struct errmsg *why)
+{
+	bool read_only = sysarea_is_read_only(area);
+	int ret = connection_open(db, area,
+		read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, first_page, why);
+	return ret < 0 || read_only ? ret : db_checkpoint(db);
 }
 
 int db_close(struct db *db)

@@ -61,6 +61,7 @@ struct db {
 	sqlite3 *handle;
 	struct area_vfs *vfs; /* owned */
 	sqlite3_stmt *statements[DB_STATEMENTS];
+	bool opened; /* SQLite reads it */
 	bool in_transaction;
 	bool lost; /* SQLite rolled the transaction back after an error: nothing is to follow */
 	uint64_t capacity_pages, reserve_pages, cache_pages;
@@ -74,6 +75,11 @@ int db_create(struct sysarea *area, struct errmsg *why);
 
 /* -EUCLEAN: damaged or absent; -EPROTONOSUPPORT: of another schema. */
 int db_open(struct db *db, struct sysarea *area, struct errmsg *why);
+/* For a checker: any tables, no statements prepared; the log is brought into the database where it
+ * may be written. @first_page: area_vfs_stand_in(), or NULL. After an error what was opened so far
+ * is to be closed. */
+int db_open_unchecked(
+	struct db *db, struct sysarea *area, const uint8_t *first_page, struct errmsg *why);
 /* What is not committed is dropped. Accepts a zeroed or half-opened one. */
 int db_close(struct db *db);
 

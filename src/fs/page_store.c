@@ -12,8 +12,10 @@
 #define PAGE      AREA_PAGE_BYTES
 #define RUN_BYTES (256u * PAGE)
 
-/* SQLite's header on page 1: the database's size in pages (file format, section 1.3.7). */
+/* SQLite's header on page 1 (file format, section 1.3): the database's size in pages, the list of
+ * free ones. */
 #define HEADER_PAGES_OFFSET 28
+#define HEADER_FREE_OFFSET  32
 
 static uint32_t page_number(uint64_t offset)
 {
@@ -108,7 +110,30 @@ void page_store_close(struct page_store *ps)
 {
 	page_ahead_clear(&ps->ahead);
 	free(ps->run);
-	ps->run = NULL;
+	free(ps->first);
+	ps->run = ps->first = NULL;
+}
+
+int page_store_stand_in(struct page_store *ps, const uint8_t *page)
+{
+	uint8_t *first = mem_alloc_blocks(PAGE);
+	if (!first)
+		return -ENOMEM;
+	/* Up to the last page that is right anywhere. */
+	uint64_t end = ps->capacity;
+	bool right = false;
+	for (; end > PAGE && !right; end -= right ? 0 : PAGE) {
+		for (unsigned copy = 0; copy < sysarea_copies(ps->area) && !right; copy++)
+			right = sysarea_read_copy(ps->area, copy, ps->offset + end - PAGE, first,
+					PAGE) == 0 &&
+				area_page_verify(first, page_number(end - PAGE), ps->salt);
+	}
+	memcpy(first, page, PAGE);
+	put_be32(first + HEADER_PAGES_OFFSET, (uint32_t)(end / PAGE));
+	memset(first + HEADER_FREE_OFFSET, 0, 8);
+	ps->size = end;
+	ps->first = first;
+	return 0;
 }
 
 /* From what was read ahead, or by reading ahead. False where that has no good page: one copy serves
@@ -134,6 +159,10 @@ int page_store_read(struct page_store *ps, uint64_t offset, uint8_t *page)
 {
 	if (offset - ps->run_offset < ps->run_bytes) {
 		memcpy(page, ps->run + (offset - ps->run_offset), PAGE);
+		return 0;
+	}
+	if (offset == 0 && ps->first) {
+		memcpy(page, ps->first, PAGE);
 		return 0;
 	}
 	return ahead_read(ps, offset, page) ? 0 : page_load(ps, offset, page);

@@ -14,7 +14,8 @@ struct page_store {
 	uint64_t offset, capacity, salt;
 	uint64_t size; /* of the file that SQLite sees; a multiple of the page */
 	struct page_ahead ahead;
-	uint64_t lost; /* the offset of the last page that was right on no copy, + 1; 0: none */
+	uint64_t lost;  /* the offset of the last page that was right on no copy, + 1; 0: none */
+	uint8_t *first; /* owned: stands for the first page, which is lost; NULL: it is not */
 	/* Consecutive pages not yet written, so that a checkpoint makes few transfers. */
 	uint8_t *run; /* owned */
 	uint64_t run_offset;
@@ -23,6 +24,10 @@ struct page_store {
 
 int page_store_open(struct page_store *ps, struct sysarea *area, const struct area_layout *layout);
 void page_store_close(struct page_store *ps); /* accepts a zeroed one; what is not synced is lost */
+
+/* The first page is lost on all copies: @page stands for it (checkers), with the size set to what
+ * there is. */
+int page_store_stand_in(struct page_store *ps, const uint8_t *page);
 
 /* One whole page. -EUCLEAN: no copy verifies. A page that was never written reads as zeros. */
 int page_store_read(struct page_store *ps, uint64_t offset, uint8_t *page);

@@ -65,6 +65,11 @@ static bool is_type(uint64_t type)
 	}
 }
 
+bool row_mode_is_legal(uint32_t mode)
+{
+	return (mode & ~(uint32_t)(S_IFMT | MODE_BITS)) == 0 && is_type(mode & S_IFMT);
+}
+
 const char *row_inode(sqlite3_stmt *stmt, int first, struct inode_attr *attr, uint64_t *blocks)
 {
 	struct row_reader r = {.stmt = stmt};
@@ -83,7 +88,7 @@ const char *row_inode(sqlite3_stmt *stmt, int first, struct inode_attr *attr, ui
 		.btime = row_int(&r, first + 12, "btime", INT64_MIN, INT64_MAX),
 	};
 	*blocks = row_u64(&r, first + 6, "blocks", 0, FS_MAX_BLOCKS);
-	if (!is_type(attr->mode & S_IFMT))
+	if (!row_mode_is_legal(attr->mode))
 		bad(&r, "mode");
 	return r.bad;
 }

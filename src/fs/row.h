@@ -61,6 +61,9 @@ struct row_extent {
 };
 const char *row_extent(sqlite3_stmt *stmt, uint64_t volume_blocks, struct row_extent *out);
 
+/* Type and permissions that an inode can have. */
+bool row_mode_is_legal(uint32_t mode);
+
 /* Bytes that may stand as a name in a directory. */
 bool row_name_is_legal(const void *name, size_t len);
 

@@ -218,6 +218,16 @@ void area_vfs_close(struct area_vfs *vfs)
 	free(vfs);
 }
 
+int area_vfs_stand_in(struct area_vfs *vfs, const uint8_t *first_page)
+{
+	return page_store_stand_in(&vfs->pages, first_page);
+}
+
+uint64_t area_vfs_database_bytes(const struct area_vfs *vfs)
+{
+	return vfs->pages.size;
+}
+
 const char *area_vfs_name(const struct area_vfs *vfs)
 {
 	return vfs->name;

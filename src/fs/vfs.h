@@ -26,6 +26,10 @@ int area_vfs_format(struct sysarea *area, uint64_t salt, struct errmsg *why);
 int area_vfs_open(struct sysarea *area, struct area_vfs **out, struct errmsg *why);
 void area_vfs_close(struct area_vfs *vfs); /* accepts NULL; the database is closed before */
 
+/* page_store_stand_in() */
+int area_vfs_stand_in(struct area_vfs *vfs, const uint8_t *first_page);
+uint64_t area_vfs_database_bytes(const struct area_vfs *vfs);
+
 const char *area_vfs_name(const struct area_vfs *vfs); /* for sqlite3_open_v2() */
 const struct area_layout *area_vfs_layout(const struct area_vfs *vfs);
 uint64_t area_vfs_log_bytes(const struct area_vfs *vfs); /* used since the log began anew */
