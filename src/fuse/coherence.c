@@ -234,6 +234,34 @@ bool coherence_take_stale_times(struct coherence *c, struct coherence_file *file
 	return stale;
 }
 
+bool coherence_take_times(struct coherence *c, uint64_t ino)
+{
+	pthread_mutex_lock(&c->table_lock);
+	struct coherence_inode *i = inode_find(c, ino);
+	bool stale = i && atomic_exchange(&i->times_stale, false);
+	pthread_mutex_unlock(&c->table_lock);
+	return stale;
+}
+
+void coherence_leave_times(struct coherence *c, uint64_t ino)
+{
+	pthread_mutex_lock(&c->table_lock);
+	struct coherence_inode *i = inode_find(c, ino);
+	if (i)
+		i->times_stale = true;
+	pthread_mutex_unlock(&c->table_lock);
+}
+
+bool coherence_times_unsure(struct coherence *c, uint64_t ino)
+{
+	pthread_mutex_lock(&c->table_lock);
+	struct coherence_inode *i = inode_find(c, ino);
+	/* Of those that may write, the ones that may not extend by the cache go around it. */
+	bool unsure = i && (i->times_stale || i->may_dirty > i->may_extend);
+	pthread_mutex_unlock(&c->table_lock);
+	return unsure;
+}
+
 bool coherence_may_be_dirty(struct coherence *c, uint64_t ino)
 {
 	pthread_mutex_lock(&c->table_lock);

@@ -133,6 +133,14 @@ void coherence_set_times_stale(struct coherence_file *file);
  * more: the caller has the inode dropped. */
 bool coherence_take_stale_times(struct coherence *c, struct coherence_file *file);
 
+/* True: they are stale; they do not count as that any more: the caller tells the kernel, or leaves
+ * them as they were. */
+bool coherence_take_times(struct coherence *c, uint64_t ino);
+void coherence_leave_times(struct coherence *c, uint64_t ino);
+
+/* Times in the kernel are stale, or may be in a moment: an open of @ino writes around its cache. */
+bool coherence_times_unsure(struct coherence *c, uint64_t ino);
+
 /* Drop pages, dirty ones after they were written. Any thread; done() runs in every case. */
 void coherence_drop(struct coherence *c, struct coherence_drop *drop);
 

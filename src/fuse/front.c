@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include "base/clock.h"
+#include "fuse/times.h"
 
 void front_transfer_begin(struct front *f)
 {
@@ -94,6 +95,8 @@ int front_init(struct front *f, const struct front_options *options)
 	if (!err)
 		err = syncer_new(file_sync, f, &f->syncer);
 	if (!err)
+		err = syncer_new(times_push, f, &f->pusher);
+	if (!err)
 		err = processes_new(&f->processes);
 	f->trees = options->trees;
 	if (!err && !f->trees)
@@ -117,6 +120,7 @@ static void file_forgotten(void *ctx, uint64_t ino)
 void front_fini(struct front *f)
 {
 	later_free(f->later);
+	syncer_free(f->pusher);
 	syncer_free(f->syncer);
 	coherence_free(f->coherence, file_forgotten, f);
 	control_free(f->control);

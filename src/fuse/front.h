@@ -76,9 +76,10 @@ struct front_options {
 	bool allow_other;   /* users other than the one who mounts may use it */
 	bool write_through; /* do without the kernel's write-back cache */
 	/* With the write-back cache the kernel keeps a file's mtime itself, and misses direct
-	 * writes that go around the cache: stat(2) shows them after the file was closed. Exact:
-	 * direct writes take the kernel's own path instead, in which synchronous writers of one
-	 * file wait for each other. Without the write-back cache times are exact in any case. */
+	 * writes that go around the cache: it is told when somebody asks, where we may open files
+	 * by handles (root may), else when the file was closed. Exact: direct writes take the
+	 * kernel's own path instead, in which synchronous writers of one file wait for each other.
+	 * Without the write-back cache times are exact in any case. */
 	bool exact_times;
 	unsigned workers;       /* threads that receive; 0: chosen from the CPUs */
 	const char *fsname;     /* first column of mount(8)'s list; NULL: "stablefs" */

@@ -52,6 +52,12 @@ struct front {
 	struct sampler *sampler;             /* owned */
 	struct trees *trees;                 /* owned, unless it is options->trees */
 	struct processes *processes;         /* owned */
+	struct syncer *pusher;               /* owned: tells the kernel of times (times.h) */
+	struct {
+		_Atomic pid_t thread;
+		_Atomic uint64_t since_ns; /* what it does now began then; 0: nothing */
+		atomic_bool impossible;
+	} push;
 	struct wire_caps caps;
 	struct stats stats;
 	struct outstanding outstanding;
@@ -101,6 +107,8 @@ void reply_entry(fuse_req_t req, int err, const struct stat *st);
 /* A name that is not there is remembered as well: whoever makes it comes through the kernel. */
 void reply_no_entry(fuse_req_t req);
 void reply_attr(fuse_req_t req, int err, const struct stat *st);
+/* By another thread than the request's worker, who has seen its form; not to be cached. */
+void reply_attr_late(fuse_req_t req, int err, const struct stat *st, bool statx);
 void reply_stat(fuse_req_t req, const struct stat *st, double timeout); /* a getattr's or statx's */
 void reply_open(fuse_req_t req, struct fuse_file_info *fi, struct coherence_file *file);
 void reply_create(fuse_req_t req, const struct stat *st, struct fuse_file_info *fi,
@@ -150,6 +158,8 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct fuse_file_info *fi);
+/* Answer a flush; stale times are corrected by having the kernel forget the inode. */
+void flush_by_drop(fuse_req_t req, struct coherence_file *file);
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);

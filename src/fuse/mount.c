@@ -273,6 +273,9 @@ void mount_sever(struct front *f)
 		dup3(ends[1], fuse_session_fd(f->session), O_CLOEXEC);
 		close(ends[1]);
 	}
+	/* It may have waited for this very mount; its calls fail now, its answers go nowhere. */
+	syncer_free(f->pusher);
+	f->pusher = NULL;
 	fuse_session_unmount(f->session);
 	session_drop(f);
 }

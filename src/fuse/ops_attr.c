@@ -12,6 +12,8 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)fi;
 	struct front *f = front_of(req);
 	struct stat st;
+	if (!control_owns(ino) && times_getattr(req, ino))
+		return;
 	if (!control_owns(ino)) {
 		reply_attr(req, fs_getattr(f->fs, ino, &st), &st);
 		return;
@@ -129,6 +131,9 @@ void op_setattr(
 		return;
 	}
 	unsigned set = set_now(set_of(to_set), values);
+	/* It has the mtime from us, and another write may have moved it since. */
+	if (times_is_push(req))
+		set &= ~(unsigned)FS_SET_MTIME;
 	bool chown = set & (FS_SET_UID | FS_SET_GID);
 	if (f->caps.kill_privs && (wire_request_kills_privs() || chown))
 		attr_kill_privs(req, ino, true);

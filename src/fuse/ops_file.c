@@ -147,6 +147,13 @@ static bool inode_drop(struct front *f, uint64_t ino, fuse_req_t req)
 	return true;
 }
 
+void flush_by_drop(fuse_req_t req, struct coherence_file *file)
+{
+	struct front *f = front_of(req);
+	if (!coherence_take_stale_times(f->coherence, file) || !inode_drop(f, file->ino, req))
+		reply_err(req, 0);
+}
+
 /* Each close of a descriptor; the kernel has written dirty pages back. Nothing is left to do, but
  * where stale times are to be corrected before close(2) returns. */
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -156,10 +163,10 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, -ENOSYS); /* and is not asked again */
 		return;
 	}
-	if (!control_owns(ino) && coherence_take_stale_times(f->coherence, file_of(fi)) &&
-		inode_drop(f, ino, req))
-		return;
-	reply_err(req, 0);
+	if (control_owns(ino))
+		reply_err(req, 0);
+	else if (!times_flush(req, file_of(fi)))
+		flush_by_drop(req, file_of(fi));
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

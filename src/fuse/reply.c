@@ -14,11 +14,12 @@ void reply_err(fuse_req_t req, int err)
 /* The kernel wants the root's generation to be 0. */
 struct fuse_entry_param reply_entry_param(const struct front *f, const struct stat *st)
 {
+	bool unsure = coherence_times_unsure(f->coherence, st->st_ino);
 	bool plain = st->st_ino == FS_ROOT_INO || control_owns(st->st_ino);
 	return (struct fuse_entry_param){.ino = st->st_ino,
 		.generation = plain ? 0 : fs_generation(f->fs),
 		.attr = *st,
-		.attr_timeout = FRONT_CACHE_TIMEOUT,
+		.attr_timeout = unsure ? 0 : FRONT_CACHE_TIMEOUT,
 		.entry_timeout = FRONT_CACHE_TIMEOUT};
 }
 
@@ -40,12 +41,12 @@ void reply_entry(fuse_req_t req, int err, const struct stat *st)
 		fs_forget(f->fs, st->st_ino, 1);
 }
 
-/* In the form that was asked for. Control files have no birth time. */
-void reply_stat(fuse_req_t req, const struct stat *st, double timeout)
+/* Control files have no birth time. */
+static void reply_form(fuse_req_t req, const struct stat *st, double timeout, bool statx)
 {
 	struct timespec born;
 	uint8_t out[WIRE_STATX_BYTES];
-	if (!wire_request_is_statx()) {
+	if (!statx) {
 		fuse_reply_attr(req, st, timeout);
 		return;
 	}
@@ -55,12 +56,29 @@ void reply_stat(fuse_req_t req, const struct stat *st, double timeout)
 	fuse_reply_buf(req, (const char *)out, sizeof(out));
 }
 
-void reply_attr(fuse_req_t req, int err, const struct stat *st)
+/* In the form that was asked for. */
+void reply_stat(fuse_req_t req, const struct stat *st, double timeout)
+{
+	reply_form(req, st, timeout, wire_request_is_statx());
+}
+
+void reply_attr_late(fuse_req_t req, int err, const struct stat *st, bool statx)
 {
 	if (err < 0)
 		reply_err(req, err);
 	else
-		reply_stat(req, st, FRONT_CACHE_TIMEOUT);
+		reply_form(req, st, 0, statx);
+}
+
+void reply_attr(fuse_req_t req, int err, const struct stat *st)
+{
+	struct front *f = front_of(req);
+	if (err < 0) {
+		reply_err(req, err);
+		return;
+	}
+	bool unsure = coherence_times_unsure(f->coherence, st->st_ino);
+	reply_stat(req, st, unsure ? 0 : FRONT_CACHE_TIMEOUT);
 }
 
 /* The library's own field where it has one, else the reply is marked on its way out. */

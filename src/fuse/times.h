@@ -6,7 +6,11 @@
  * before it is answered: then a read of them comes to us. That is once for each time that the atime
  * is due, not for each open. Of a symlink the kernel keeps the text: it is dropped when the link's
  * times are set.
- * Owner thread: workers; answers leave from the coherence thread. */
+ *
+ * And with its write-back cache it keeps mtimes itself, and misses direct writes that went around
+ * the cache. Who asks for the attributes of such a file, or closes it, is answered when the kernel
+ * was told (times_push.c); until then it is to remember no attributes of the file.
+ * Owner thread: workers; answers leave from the coherence thread and the pusher. */
 #ifndef STABLEFS_FUSE_TIMES_H
 #define STABLEFS_FUSE_TIMES_H
 
@@ -20,6 +24,15 @@ void times_created(struct front *f, const struct coherence_file *file);
 
 /* True: the setattr will be answered when the symlink's text was dropped. */
 bool times_symlink_set(fuse_req_t req, const struct stat *st);
+
+/* True: it will be answered when the kernel knows the file's mtime. */
+bool times_getattr(fuse_req_t req, uint64_t ino);
+bool times_flush(fuse_req_t req, struct coherence_file *file);
+
+/* The kernel hears of the mtime: a syncer_fn. May wait for a direct writer of the file. */
+int times_push(void *ctx, uint64_t ino, bool unused);
+/* The setattr is the pusher's. */
+bool times_is_push(fuse_req_t req);
 
 /* A read with these flags of its open file leaves the atime alone: O_NOATIME; and one through a
  * descriptor that cannot read, which is the kernel's, to fill up a page. */
