@@ -16,7 +16,9 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/sysinfo.h>
+#include <linux/fuse.h>
 #include "base/log.h"
+#include "fuse/bench.h"
 
 #define MAX_WORKERS   64u
 #define GRACE_MS      1000 /* for users of a detached mount */
@@ -29,6 +31,7 @@ struct session {
 	struct sigaction old_wake;
 	atomic_uint running;
 	atomic_bool stopping;
+	struct bench bench;
 	int ended_fd; /* owned eventfd: the last worker has ended */
 };
 
@@ -60,12 +63,39 @@ static void buffer_ensure(struct front *f)
 	}
 }
 
-/* Serve one request. False: the connection has ended. */
-static bool serve_one(struct front *f)
+/* What waits for a disk, or for others who do. */
+static bool is_slow(const struct fuse_in_header *request)
+{
+	switch (request->opcode) {
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+	case FUSE_SYNCFS:
+	case FUSE_FALLOCATE:
+	case FUSE_COPY_FILE_RANGE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static ssize_t receive(struct front *f, struct bench *bench, void *mem)
+{
+	if (bench)
+		bench_listen(bench);
+	ssize_t len = read(fuse_session_fd(f->session), mem, BUFFER_RECEIVE_BYTES);
+	int err = errno;
+	if (bench)
+		bench_serve(bench, len >= (ssize_t)sizeof(struct fuse_in_header) && is_slow(mem));
+	errno = err;
+	return len;
+}
+
+/* Serve one request. False: the connection has ended. @bench: NULL: there is nobody else. */
+static bool serve_one(struct front *f, struct bench *bench)
 {
 	buffer_ensure(f);
 	void *mem = buffer_receive_start(receive_buffer);
-	ssize_t len = read(fuse_session_fd(f->session), mem, BUFFER_RECEIVE_BYTES);
+	ssize_t len = receive(f, bench, mem);
 	if (len < 0) {
 		/* ENOENT: the request was interrupted before we got it. */
 		if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
@@ -87,8 +117,9 @@ static bool serve_one(struct front *f)
 static void *work(void *arg)
 {
 	struct session *s = arg;
-	while (!s->stopping && serve_one(s->f))
+	while (!s->stopping && serve_one(s->f, &s->bench))
 		;
+	bench_open(&s->bench);
 	buffer_put(receive_buffer);
 	receive_buffer = NULL;
 	uint64_t one = 1;
@@ -146,6 +177,7 @@ static bool workers_wait(struct session *s, int timeout_ms)
 static void workers_stop(struct session *s)
 {
 	s->stopping = true;
+	bench_open(&s->bench);
 	do {
 		for (unsigned i = 0; i < s->worker_count; i++)
 			pthread_kill(s->workers[i], wake_signal());
@@ -200,7 +232,7 @@ static void signals_give_back(const struct sigaction old[END_SIGNALS])
 /* FUSE_INIT, on the caller's thread: what was negotiated is there before a worker starts. */
 static int handshake(struct front *f, struct errmsg *why)
 {
-	while (!f->caps.ready && !fuse_session_exited(f->session) && serve_one(f))
+	while (!f->caps.ready && !fuse_session_exited(f->session) && serve_one(f, NULL))
 		;
 	buffer_put(receive_buffer);
 	receive_buffer = NULL;
@@ -209,16 +241,24 @@ static int handshake(struct front *f, struct errmsg *why)
 	return errmsg_set(why, -ECONNABORTED, "the mount was gone before it was used");
 }
 
-/* True: the session has ended by itself; false: somebody asked for the end. */
+/* True: the session has ended by itself; false: somebody asked for the end. Runs the clock of the
+ * bench meanwhile. */
 static bool wait_for_end(struct session *s)
 {
 	const struct front_options *o = s->f->options;
 	struct pollfd fds[] = {{.fd = s->ended_fd, .events = POLLIN},
 		{.fd = signal_fd, .events = POLLIN},
-		{.fd = o->stop_fd > 0 ? o->stop_fd : -1, .events = POLLIN}};
-	while (poll(fds, 3, -1) < 0 && errno == EINTR)
-		;
-	return fds[0].revents;
+		{.fd = o->stop_fd > 0 ? o->stop_fd : -1, .events = POLLIN},
+		{.fd = s->bench.clock_fd, .events = POLLIN}};
+	for (;;) {
+		int timeout_ms = bench_timeout_ms(&s->bench);
+		/* While the clock runs, its start is no news. */
+		int n = poll(fds, timeout_ms < 0 ? 4 : 3, timeout_ms);
+		if (n == 0)
+			bench_tick(&s->bench);
+		else if (n > 0 && (fds[0].revents || fds[1].revents || fds[2].revents))
+			return fds[0].revents;
+	}
 }
 
 static void serve_to_the_end(struct session *s)
@@ -227,6 +267,7 @@ static void serve_to_the_end(struct session *s)
 	if (o->ready)
 		o->ready(o->ctx);
 	bool ended = wait_for_end(s);
+	bench_open(&s->bench);
 	if (!ended) {
 		mount_detach(s->f);
 		if (!workers_wait(s, GRACE_MS))
@@ -244,6 +285,11 @@ int session_serve(struct front *f, struct errmsg *why)
 	struct session s = {.f = f, .ended_fd = eventfd(0, EFD_CLOEXEC)};
 	if (s.ended_fd < 0)
 		return errmsg_set(why, -errno, "eventfd: %s", strerror(errno));
+	err = bench_init(&s.bench, fuse_session_fd(f->session));
+	if (err < 0) {
+		close(s.ended_fd);
+		return errmsg_set(why, err, "eventfd: %s", strerror(-err));
+	}
 	if (!f->options->ignore_signals)
 		signals_catch(old);
 	err = workers_start(&s);
@@ -254,5 +300,6 @@ int session_serve(struct front *f, struct errmsg *why)
 	if (!f->options->ignore_signals)
 		signals_give_back(old);
 	close(s.ended_fd);
+	bench_fini(&s.bench);
 	return err;
 }
