@@ -26,6 +26,9 @@ extern const struct cli_verb verb_create, verb_mount, verb_scrub, verb_status, v
 /* The verb that runs now, for messages. */
 const struct cli_verb *cli_current(void);
 
+/* Messages begin with this name instead of "stablefs VERB", and have no hint at --help. */
+void cli_set_program(const char *name);
+
 /* "stablefs VERB: ..." and a hint at --help on stderr; returns CLI_USAGE. */
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

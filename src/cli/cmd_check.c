@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -267,6 +268,7 @@ static int serve(struct check *c)
 			.hold_ns = c->hold_ns,
 			.allow_other = getuid() == 0,
 			.fsname = "stablefs-check",
+			.mount_flags = MS_NODEV | MS_NOSUID,
 			.ignore_signals = true,
 			.stop_fd = c->stop_fd}};
 	struct errmsg why = {0};

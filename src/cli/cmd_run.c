@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 #include "cli/launch.h"
 #include "cli/mounts.h"
+#include "cli/target.h"
 #include "inflight/policy.h"
 
 static const char usage[] =
@@ -100,19 +101,13 @@ static int write_line(const char *mountpoint, const struct run_args *a, int tabl
 	char path[PATH_MAX], line[128];
 	if ((size_t)snprintf(path, sizeof(path), "%s" CONTROL_FILE, mountpoint) >= sizeof(path))
 		return -ENAMETOOLONG;
-	cleanup(cleanup_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
 	int len = snprintf(line, sizeof(line), "root=%d", getpid());
 	if (a->has_policy)
 		len += snprintf(line + len, sizeof(line) - (size_t)len, " dio=%s",
 			dio_policy_name(a->policy));
 	if (table >= 0)
-		len += snprintf(line + len, sizeof(line) - (size_t)len, " aio=%d", table);
-	len += snprintf(line + len, sizeof(line) - (size_t)len, "\n");
-	if (write(fd, line, (size_t)len) < 0)
-		return -errno;
-	return take_fd(&fd);
+		snprintf(line + len, sizeof(line) - (size_t)len, " aio=%d", table);
+	return target_say(path, line);
 }
 
 /* Where the daemon may not take the table, its policy can still be told. */

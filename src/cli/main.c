@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli.h"
+#include "cli/mount_helper.h"
 
 static const struct cli_verb *const verbs[] = {&verb_create, &verb_mount, &verb_status, &verb_scrub,
 	&verb_fsck, &verb_inspect, &verb_fail, &verb_replace, &verb_add, &verb_work, &verb_mutate,
@@ -14,14 +15,24 @@ static const struct cli_verb *const verbs[] = {&verb_create, &verb_mount, &verb_
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 static const struct cli_verb *current;
+static const char *program; /* NULL: stablefs */
 
 const struct cli_verb *cli_current(void)
 {
 	return current;
 }
 
+void cli_set_program(const char *name)
+{
+	program = name;
+}
+
 static void print_prefix(void)
 {
+	if (program) {
+		fprintf(stderr, "%s: ", program);
+		return;
+	}
 	fprintf(stderr, "stablefs%s%s: ", current ? " " : "", current ? current->name : "");
 }
 
@@ -32,8 +43,10 @@ int cli_usage(const char *fmt, ...)
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "\nTry 'stablefs %s%s--help'.\n", current ? current->name : "",
-		current ? " " : "");
+	fputc('\n', stderr);
+	if (!program)
+		fprintf(stderr, "Try 'stablefs %s%s--help'.\n", current ? current->name : "",
+			current ? " " : "");
 	return CLI_USAGE;
 }
 
@@ -121,6 +134,8 @@ static int finish_output(int status)
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
+	if (argc > 0 && mount_helper_is_name(argv[0]))
+		return finish_output(mount_helper_main(argc, argv));
 	if (argc < 2) {
 		print_help(stderr);
 		return CLI_USAGE;

@@ -6,9 +6,11 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 
-#define FS_TYPE "fuse.stablefs"
+#define FS_TYPE      "fuse.stablefs"
+#define CONTROL_FILE "/.stablefs/query"
 
 void mounts_free(struct mounts *m)
 {
@@ -47,25 +49,51 @@ static void unescape(char *text)
 	*to = '\0';
 }
 
-/* "ID PARENT DEV ROOT POINT OPTIONS [TAG].. - TYPE SOURCE OPTIONS": POINT and TYPE, in place. */
-static bool split_line(char *line, char **point, char **type)
+/* "ID PARENT DEV ROOT POINT OPTIONS [TAG].. - TYPE SOURCE OPTIONS" */
+struct mount_line {
+	char *point, *options; /* of the mount */
+	char *type, *super;    /* of the file system: its type and options */
+};
+
+/* The next field of *@rest, ended by a NUL; *@rest moves behind it. */
+static char *next_field(char **rest)
+{
+	char *field = *rest;
+	*rest += strcspn(*rest, " \n");
+	if (**rest)
+		*(*rest)++ = '\0';
+	return field;
+}
+
+/* In place. */
+static bool split_line(char *line, struct mount_line *out)
 {
 	char *behind = strstr(line, " - ");
 	if (!behind)
 		return false;
-	*type = behind + 3;
-	(*type)[strcspn(*type, " \n")] = '\0';
 	*behind = '\0';
-	for (unsigned field = 0; field < 4; field++) {
-		line = strchr(line, ' ');
-		if (!line)
-			return false;
-		line++;
-	}
-	*point = line;
-	line[strcspn(line, " ")] = '\0';
-	unescape(line);
-	return true;
+	behind += 3;
+	out->type = next_field(&behind);
+	next_field(&behind);
+	out->super = next_field(&behind);
+	for (unsigned field = 0; field < 4; field++)
+		next_field(&line);
+	out->point = next_field(&line);
+	out->options = next_field(&line);
+	unescape(out->point);
+	return *out->point;
+}
+
+/* By its type; under another name (subtype=) by the files that it has. */
+static bool is_ours(const char *type, const char *point)
+{
+	if (!strcmp(type, FS_TYPE))
+		return true;
+	char file[PATH_MAX];
+	if (strcmp(type, "fuse") != 0 && strncmp(type, "fuse.", 5) != 0)
+		return false;
+	int len = snprintf(file, sizeof(file), "%s" CONTROL_FILE, point);
+	return len > 0 && (size_t)len < sizeof(file) && access(file, F_OK) == 0;
 }
 
 static bool lies_in(const char *path, const char *point)
@@ -79,19 +107,52 @@ bool mounts_find(FILE *mountinfo, const char *path, char *out, size_t room)
 {
 	cleanup(cleanup_freep) char *line = NULL;
 	size_t line_room = 0, longest = 0;
-	bool ours = false;
+	char type[64] = "";
 	out[0] = '\0';
 	while (getline(&line, &line_room, mountinfo) >= 0) {
-		char *point, *type;
+		struct mount_line l;
 		/* Of two at one place the later one covers the earlier one. */
-		if (!split_line(line, &point, &type) || !lies_in(path, point) ||
-			strlen(point) < longest || strlen(point) >= room)
+		if (!split_line(line, &l) || !lies_in(path, l.point) || strlen(l.point) < longest ||
+			strlen(l.point) >= room)
 			continue;
-		longest = strlen(point);
-		memcpy(out, point, longest + 1);
-		ours = !strcmp(type, FS_TYPE);
+		longest = strlen(l.point);
+		memcpy(out, l.point, longest + 1);
+		snprintf(type, sizeof(type), "%s", l.type);
 	}
-	return ours;
+	return is_ours(type, out);
+}
+
+void mounts_add_all(struct mounts *m)
+{
+	cleanup(cleanup_freep) char *line = NULL;
+	size_t room = 0;
+	FILE *mountinfo = fopen("/proc/self/mountinfo", "re");
+	while (mountinfo && getline(&line, &room, mountinfo) >= 0) {
+		struct mount_line l;
+		if (split_line(line, &l) && is_ours(l.type, l.point))
+			(void)mounts_add(m, l.point);
+	}
+	if (mountinfo)
+		fclose(mountinfo);
+}
+
+char *mounts_options(const char *point)
+{
+	cleanup(cleanup_freep) char *line = NULL;
+	size_t room = 0;
+	char *options = NULL;
+	FILE *mountinfo = fopen("/proc/self/mountinfo", "re");
+	while (mountinfo && getline(&line, &room, mountinfo) >= 0) {
+		struct mount_line l;
+		if (!split_line(line, &l) || strcmp(l.point, point) != 0)
+			continue;
+		free(options);
+		if (asprintf(&options, "%s,%s", l.super, l.options) < 0)
+			options = NULL;
+	}
+	if (mountinfo)
+		fclose(mountinfo);
+	return options;
 }
 
 /* Without links, as far as it is there. */

@@ -23,6 +23,13 @@ int mounts_add(struct mounts *m, const char *mountpoint);
  * that is a stablefs. @mountinfo: read to its end. */
 bool mounts_find(FILE *mountinfo, const char *path, char *out, size_t room);
 
+/* All that there are, as far as there is room. */
+void mounts_add_all(struct mounts *m);
+
+/* The options of the topmost mount at @point, as the kernel lists them: the file system's, then the
+ * mount's. NULL: nothing is mounted there. The caller's, free(). */
+char *mounts_options(const char *point);
+
 /* The stablefs that @path lies in, or would lie in: of what is not there the parent counts. Adds it
  * where there is one. 0 or the errors of mounts_add(). */
 int mounts_add_of(struct mounts *m, const char *path);

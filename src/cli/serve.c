@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "cli/injection.h"
 #include "cli/service.h"
 #include "io/uring.h"
@@ -15,6 +16,7 @@ struct server {
 	struct front_options front;
 	struct service service;
 	struct injection *injection; /* owned; NULL: the mount does not inject */
+	struct serve_world world;
 };
 
 static void on_ready(void *ctx)
@@ -23,9 +25,28 @@ static void on_ready(void *ctx)
 	s->config->ready(s->config->ctx);
 }
 
+static void on_attached(void *ctx, struct front *front)
+{
+	struct server *s = ctx;
+	s->world.front = front;
+}
+
+static int on_remount(struct server *s, const char *line, FILE *out)
+{
+	struct errmsg why = {0};
+	int err = s->config->remount(s->config->ctx, &s->world, line, &why);
+	if (err < 0)
+		service_write_error(out, err, &why);
+	else
+		fputs("{\"done\": true}\n", out);
+	return err;
+}
+
 static int on_query(void *ctx, const char *line, FILE *out)
 {
 	struct server *s = ctx;
+	if (s->config->remount && !strncmp(line, "remount ", 8))
+		return on_remount(s, line + 8, out);
 	bool injects = s->injection && strncmp(line, "inject", 6) == 0;
 	if (injects && (line[6] == ' ' || !line[6]))
 		return injection_query(s->injection, line + 6, out);
@@ -77,7 +98,8 @@ static int begin_scrubs(struct server *s, struct volume *v, struct errmsg *why)
 
 static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
 {
-	struct fs_options options = {.read_only = s->front.read_only};
+	struct fs_options options = {
+		.read_only = s->front.read_only, .commit_ns = s->config->commit_ns};
 	struct fs *fs = NULL;
 	int err = fs_open(v, &options, &fs, why);
 	if (err < 0)
@@ -85,6 +107,9 @@ static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
 	s->service = (struct service){.volume = v, .fs = fs, .mountpoint = s->front.mountpoint};
 	s->front.fs = fs;
 	s->front.volume = v;
+	s->world.fs = fs;
+	s->world.volume = v;
+	s->front.attached = on_attached;
 	s->front.ready = on_ready;
 	s->front.query = on_query;
 	s->front.ctx = s;
@@ -95,6 +120,21 @@ static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
 	return err < 0 ? err : closed;
 }
 
+/* A read-only mount does with members that nobody may write. */
+static int open_members(struct server *s, struct volume_open_options *options, struct volume **v,
+	struct errmsg *why)
+{
+	struct errmsg first = {0};
+	int err = volume_open(options, v, &first);
+	bool denied = err == -EROFS || err == -EACCES || err == -EPERM;
+	if (denied && s->front.read_only && !options->read_only) {
+		log_warn("members cannot be written: they are only read");
+		options->read_only = true;
+		return volume_open(options, v, why);
+	}
+	return err < 0 ? errmsg_set(why, err, "%s", first.text) : 0;
+}
+
 static int serve_members(struct server *s, struct errmsg *why)
 {
 	struct volume *v = NULL;
@@ -102,14 +142,14 @@ static int serve_members(struct server *s, struct errmsg *why)
 		.factory = s->injection ? injection_factory(s->injection) : &uring_factory,
 		.paths = s->config->paths->paths,
 		.count = s->config->paths->count,
-		.read_only = s->front.read_only,
+		.read_only = s->config->no_recovery,
 		.degraded = s->config->degraded,
 		.threaded = true,
 		.events = front_events_sink(s->front.events),
 		.member_timeout_ns = s->config->member_timeout_ns,
 		.max_errors = s->config->max_errors,
 		.background_rate = s->config->background_rate};
-	int err = volume_open(&options, &v, why);
+	int err = open_members(s, &options, &v, why);
 	if (err < 0)
 		return err;
 	err = serve_files(s, v, why);

@@ -86,17 +86,21 @@ static int dispatch(struct service *s, const char *line, FILE *out, struct errms
 	return answer_change(s, line, out, why);
 }
 
+void service_write_error(FILE *out, int err, const struct errmsg *why)
+{
+	struct json j;
+	json_init_file(&j, out, JSON_COMPACT);
+	json_object_begin(&j);
+	json_field_string(&j, "error", why->text[0] ? why->text : strerror(-err));
+	json_object_end(&j);
+	json_finish(&j);
+}
+
 int service_query(void *ctx, const char *line, FILE *out)
 {
 	struct errmsg why = {0};
 	int err = dispatch(ctx, line, out, &why);
-	if (err < 0) {
-		struct json j;
-		json_init_file(&j, out, JSON_COMPACT);
-		json_object_begin(&j);
-		json_field_string(&j, "error", why.text[0] ? why.text : strerror(-err));
-		json_object_end(&j);
-		json_finish(&j);
-	}
+	if (err < 0)
+		service_write_error(out, err, &why);
 	return err;
 }

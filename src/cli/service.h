@@ -30,6 +30,9 @@ struct service {
  * document is {"error": "..."}. @ctx: a service. */
 int service_query(void *ctx, const char *line, FILE *out);
 
+/* The document of a question that failed. */
+void service_write_error(FILE *out, int err, const struct errmsg *why);
+
 /* Scrub a volume that is not mounted, and write the report. Blocking. */
 int service_scrub(struct service *s, bool repair,
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx, FILE *out);

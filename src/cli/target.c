@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "fuse/front.h"
 #include "io/uring.h"
 #include "report/json_read.h"
 
@@ -62,18 +64,29 @@ static int reply_error(const char *reply, struct errmsg *why)
 	return failed ? errmsg_set(why, -EINVAL, "%s", text) : 0;
 }
 
+int target_say(const char *file, const char *line)
+{
+	cleanup(cleanup_freep) char *text = calloc(1, FRONT_LINE_BYTES);
+	if (!text)
+		return -ENOMEM;
+	if (strlen(line) >= FRONT_LINE_BYTES)
+		return -E2BIG;
+	strcpy(text, line);
+	cleanup(cleanup_closep) int fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, FRONT_IOC_LINE, text) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
 int target_query(const char *mountpoint, const char *line, char **reply, struct errmsg *why)
 {
 	char file[PATH_MAX];
 	snprintf(file, sizeof(file), "%s" QUERY_FILE, mountpoint);
-	cleanup(cleanup_closep) int fd = open(file, O_RDWR | O_CLOEXEC);
+	cleanup(cleanup_closep) int fd = target_say(file, line);
 	if (fd < 0)
-		return errmsg_set(why, -errno, "%s: %s", file,
-			errno == EACCES ? "only root and the owner of the mount may ask"
-					: strerror(errno));
-	size_t len = strlen(line);
-	if (write(fd, line, len) != (ssize_t)len)
-		return errmsg_set(why, -errno, "%s: %s", file, strerror(errno));
+		return errmsg_set(why, fd, "%s: %s", file,
+			fd == -EACCES ? "only root and the owner of the mount may ask"
+				      : strerror(-fd));
 	cleanup(cleanup_freep) char *text = NULL;
 	int err = read_reply(fd, &text);
 	if (err < 0)

@@ -11,6 +11,10 @@
 /* True where @path is the root of a mounted stablefs. */
 bool target_is_mount(const char *path);
 
+/* Open a control file that takes a line, and give it one; works on read-only mounts, too. The
+ * descriptor, or -errno. */
+int target_say(const char *file, const char *line);
+
 /* Ask the daemon at @mountpoint: *@reply is its JSON document (the caller's, free()). -errno and
  * @why where it cannot be asked or answers with an error. */
 int target_query(const char *mountpoint, const char *line, char **reply, struct errmsg *why);

@@ -322,11 +322,28 @@ static void deadline_in(uint64_t ns, struct timespec *out)
 	*out = (struct timespec){(time_t)(at / NS_PER_S), (long)(at % NS_PER_S)};
 }
 
+static uint64_t commit_interval(struct fs *fs)
+{
+	uint64_t ns = fs->commit_ns;
+	return ns ? ns : DEFAULT_COMMIT_NS;
+}
+
+void fs_set_commit_interval(struct fs *fs, uint64_t ns)
+{
+	if (atomic_exchange(&fs->commit_ns, ns) == ns)
+		return;
+	/* The deadline that the thread waits for is of the past. */
+	pthread_mutex_lock(&fs->commit_lock);
+	fs->wanted = true;
+	pthread_cond_signal(&fs->commit_wake);
+	pthread_mutex_unlock(&fs->commit_lock);
+}
+
 static void *commit_main(void *arg)
 {
 	struct fs *fs = arg;
 	struct timespec at;
-	deadline_in(fs->commit_ns, &at);
+	deadline_in(commit_interval(fs), &at);
 	pthread_mutex_lock(&fs->commit_lock);
 	while (!fs->stopping) {
 		if (!fs->wanted && pthread_cond_timedwait(
@@ -337,7 +354,7 @@ static void *commit_main(void *arg)
 		inodes_reap_now(fs);
 		if (atomic_load(&fs->error) == 0 && fs_commit_is_due(fs))
 			(void)fs_commit(fs);
-		deadline_in(fs->commit_ns, &at);
+		deadline_in(commit_interval(fs), &at);
 		pthread_mutex_lock(&fs->commit_lock);
 	}
 	pthread_mutex_unlock(&fs->commit_lock);
@@ -346,24 +363,22 @@ static void *commit_main(void *arg)
 
 int fs_commit_start(struct fs *fs)
 {
-	if (!fs->threaded || fs->read_only)
+	if (!fs->threaded || fs->read_only || fs->commit_runs)
 		return 0;
-	if (!fs->commit_ns)
-		fs->commit_ns = DEFAULT_COMMIT_NS;
 	int err = pthread_create(&fs->commit_thread, NULL, commit_main, fs);
-	if (err)
-		fs->threaded = false;
+	fs->commit_runs = !err;
 	return -err;
 }
 
 void fs_commit_stop(struct fs *fs)
 {
-	if (!fs->threaded || fs->read_only)
+	fs->threaded = false;
+	if (!fs->commit_runs)
 		return;
 	pthread_mutex_lock(&fs->commit_lock);
 	fs->stopping = true;
 	pthread_cond_signal(&fs->commit_wake);
 	pthread_mutex_unlock(&fs->commit_lock);
 	pthread_join(fs->commit_thread, NULL);
-	fs->threaded = false;
+	fs->commit_runs = false;
 }

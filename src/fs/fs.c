@@ -194,6 +194,14 @@ static void fs_free(struct fs *fs)
 	free(fs);
 }
 
+/* What an earlier mount left behind goes when this one may write for the first time. */
+static int reap_first(struct fs *fs)
+{
+	int ret = fs->orphans_reaped ? 0 : inodes_reap_orphans(fs);
+	fs->orphans_reaped = ret == 0;
+	return ret;
+}
+
 static int fs_load(struct fs *fs, struct errmsg *why)
 {
 	int ret = allocator_load(fs, why);
@@ -202,7 +210,7 @@ static int fs_load(struct fs *fs, struct errmsg *why)
 	if (ret == 0)
 		ret = root_load(fs);
 	if (ret == 0 && !fs->read_only)
-		ret = inodes_reap_orphans(fs);
+		ret = reap_first(fs);
 	if (ret == 0) {
 		fs->threaded = volume_is_threaded(fs->volume);
 		ret = fs_commit_start(fs);
@@ -246,6 +254,56 @@ int fs_close(struct fs *fs)
 		ret = ret < 0 ? ret : closed;
 	fs_free(fs);
 	return ret;
+}
+
+/* ---- read-only, and back ---- */
+
+bool fs_is_read_only(struct fs *fs)
+{
+	return fs->read_only;
+}
+
+static bool anything_left(struct fs *fs)
+{
+	pthread_mutex_lock(&fs->table.lock);
+	bool dirty = fs->table.dirty_count > 0;
+	pthread_mutex_unlock(&fs->table.lock);
+	return dirty || atomic_load(&fs->unflushed) || atomic_load(&fs->changes);
+}
+
+/* What was begun before nobody may begin any more is committed as well. */
+static int become_read_only(struct fs *fs)
+{
+	int ret;
+	while ((ret = fs_sync(fs)) == 0) {
+		fs->read_only = true;
+		if (!anything_left(fs))
+			break;
+		fs->read_only = false;
+	}
+	return ret;
+}
+
+static int become_writable(struct fs *fs)
+{
+	if (volume_is_read_only(fs->volume) || sysarea_is_read_only(volume_sysarea(fs->volume)))
+		return -EROFS;
+	if (atomic_load(&fs->error))
+		return atomic_load(&fs->error);
+	fs->read_only = false;
+	int ret = reap_first(fs);
+	if (ret == 0)
+		ret = fs_commit_start(fs);
+	if (ret < 0)
+		fs->read_only = true;
+	return ret;
+}
+
+int fs_set_read_only(struct fs *fs, bool read_only)
+{
+	if (read_only == fs->read_only)
+		return read_only ? 0 : atomic_load(&fs->error);
+	return read_only ? become_read_only(fs) : become_writable(fs);
 }
 
 /* ---- figures ---- */

@@ -48,6 +48,15 @@ struct fs_atime_options {
 };
 void fs_set_atime(struct fs *fs, const struct fs_atime_options *options);
 
+/* Read-only: everything is committed and durable when it returns, and every change fails with
+ * -EROFS from then on. Not so: changes are taken; -EROFS where the volume cannot be written. 0, or
+ * the error that stops changes. Any thread but the engine's; one call at a time. */
+int fs_set_read_only(struct fs *fs, bool read_only);
+bool fs_is_read_only(struct fs *fs);
+
+/* Commit at least that often from now on (0: 5 s), where the volume is threaded. Any thread. */
+void fs_set_commit_interval(struct fs *fs, uint64_t ns);
+
 /* Commit everything and close. No transfer may be under way. 0 or the first error; freed in any
  * case. */
 int fs_close(struct fs *fs);

@@ -113,9 +113,11 @@ struct inode_table {
 
 struct fs {
 	struct volume *volume; /* borrowed, as is all that is got from it */
-	bool read_only, threaded;
-	bool closing; /* nobody makes anything any more */
-	uint64_t commit_ns;
+	bool threaded;
+	bool closing;          /* nobody makes anything any more */
+	atomic_bool read_only; /* set by fs_set_read_only(), and where the volume is */
+	bool orphans_reaped;   /* what an earlier mount left; fs_set_read_only()'s after the open */
+	atomic_uint_fast64_t commit_ns;
 	const char *const *inherited; /* borrowed: fs_inherit_xattrs(); NULL: none */
 	struct {
 		_Atomic enum fs_atime rule;
@@ -160,6 +162,7 @@ struct fs {
 	pthread_cond_t commit_cond, commit_wake;
 	uint64_t commits_begun, commits_done, commits;
 	bool committing, stopping, wanted;
+	bool commit_runs; /* the thread; of who opens, closes and fs_set_read_only() */
 	pthread_t commit_thread;
 };
 

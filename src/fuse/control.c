@@ -423,7 +423,7 @@ static int write_run(
 		.uid = ctx->uid,
 		.opener_uid = h->opener,
 		.mount = c->f->policy,
-		.weaken = c->f->options->dio_weaken};
+		.weaken = c->f->dio_weaken};
 	struct run *run = NULL;
 	if (!handle_begin_line(c, h))
 		return -EBUSY;
@@ -450,6 +450,24 @@ void control_write(struct control *c, fuse_req_t req, uint64_t ino, const char *
 		reply_err(req, err);
 	else
 		fuse_reply_write(req, size);
+}
+
+/* Who may open these files may write to them: their modes say so. */
+void control_line(struct control *c, fuse_req_t req, uint64_t ino, const char *text, size_t size,
+	struct fuse_file_info *fi)
+{
+	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
+	unsigned file = file_at(c, ino);
+	size_t len = size == FRONT_LINE_BYTES ? strnlen(text, size) : 0;
+	int err = -ENOTTY;
+	if (size == FRONT_LINE_BYTES && file == CONTROL_QUERY)
+		err = query_ask(h->query, text, len);
+	else if (size == FRONT_LINE_BYTES && file == CONTROL_RUN)
+		err = write_run(c, req, h, text, len);
+	if (err < 0)
+		reply_err(req, err);
+	else
+		fuse_reply_ioctl(req, 0, NULL, 0);
 }
 
 void control_events_grown(void *ctx, uint64_t size_bytes)

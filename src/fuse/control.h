@@ -48,6 +48,10 @@ void control_read(struct control *c, fuse_req_t req, uint64_t ino, size_t size, 
 void control_write(struct control *c, fuse_req_t req, uint64_t ino, const char *data, size_t size,
 	struct fuse_file_info *fi);
 
+/* FRONT_IOC_LINE, of @size bytes; -ENOTTY on files that do not take it, or of another size. */
+void control_line(struct control *c, fuse_req_t req, uint64_t ino, const char *text, size_t size,
+	struct fuse_file_info *fi);
+
 /* This does not. */
 void control_release(struct control *c, uint64_t ino, struct fuse_file_info *fi);
 

@@ -12,11 +12,11 @@ static void write_mount(struct json *j, struct front *f)
 	json_field_i64(j, "daemon_pid", getpid());
 	json_field_u64(j, "mounted_since_ns", f->started_ns);
 	json_field_string(j, "policy", dio_policy_name(f->policy));
-	json_field_bool(j, "dio_weaken", f->options->dio_weaken);
+	json_field_bool(j, "dio_weaken", f->dio_weaken);
 	json_field_u64(j, "hold_ns", f->hold_ns);
-	json_field_u64(j, "event_rate",
-		f->options->event_rate ? f->options->event_rate : FRONT_EVENT_RATE);
+	json_field_u64(j, "event_rate", f->event_rate);
 	json_field_u64(j, "dio_align_bytes", f->dio_align);
+	json_field_bool(j, "files_read_only", fs_is_read_only(f->fs));
 	json_field_bool(j, "write_back_cache", !f->options->write_through);
 	json_field_bool(j, "parallel_direct_writes", front_goes_around_cache(f));
 }

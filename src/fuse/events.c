@@ -312,6 +312,13 @@ int events_start(struct front_events *e, const struct events_config *config)
 	return -err;
 }
 
+void events_set_rate(struct front_events *e, unsigned rate)
+{
+	pthread_mutex_lock(&e->lock);
+	e->rate.limit = rate;
+	pthread_mutex_unlock(&e->lock);
+}
+
 void events_stop(struct front_events *e)
 {
 	if (!e->running)

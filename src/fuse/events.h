@@ -49,6 +49,9 @@ struct events_config {
  * in the log. What was emitted before counts against the default rate. 0 or -errno. */
 int events_start(struct front_events *e, const struct events_config *config);
 
+/* From now on; any thread, while it is started. */
+void events_set_rate(struct front_events *e, unsigned rate);
+
 /* Complete what is in the ring and say what was dropped, then stop. Accepts a sink that was not
  * started. */
 void events_stop(struct front_events *e);

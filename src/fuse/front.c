@@ -80,7 +80,9 @@ int front_init(struct front *f, const struct front_options *options)
 		.volume = options->volume,
 		.policy = options->dio,
 		.hold_ns = min_u64(options->hold_ns, FRONT_MAX_HOLD_NS),
+		.dio_weaken = options->dio_weaken,
 		.dio_align = options->dio_align ? options->dio_align : FRONT_DIO_ALIGN,
+		.event_rate = options->event_rate ? options->event_rate : FRONT_EVENT_RATE,
 		.started_ns = clock_read_ns(CLOCK_REALTIME)};
 	pthread_mutex_init(&f->outstanding.lock, NULL);
 	pthread_cond_init(&f->outstanding.none, NULL);
@@ -135,14 +137,36 @@ void front_fini(struct front *f)
 	pthread_mutex_destroy(&f->outstanding.lock);
 }
 
+void front_settings_get(struct front *f, struct front_settings *out)
+{
+	*out = (struct front_settings){.dio = f->policy,
+		.dio_weaken = f->dio_weaken,
+		.dio_align = f->dio_align,
+		.event_rate = f->event_rate,
+		.hold_ns = f->hold_ns};
+}
+
+void front_settings_set(struct front *f, const struct front_settings *s)
+{
+	f->policy = s->dio;
+	f->dio_weaken = s->dio_weaken;
+	f->dio_align = s->dio_align ? s->dio_align : FRONT_DIO_ALIGN;
+	f->hold_ns = min_u64(s->hold_ns, FRONT_MAX_HOLD_NS);
+	f->event_rate = s->event_rate ? s->event_rate : FRONT_EVENT_RATE;
+	if (f->options->events)
+		events_set_rate(f->options->events, f->event_rate);
+}
+
 static int serve_mounted(struct front *f, struct errmsg *why)
 {
 	struct front_events *events = f->options->events;
 	const struct events_config config = {.world = {f->fs, f->volume, f->processes},
-		.rate = f->options->event_rate,
+		.rate = f->event_rate,
 		.grown = control_events_grown,
 		.ctx = f};
 	int err = events ? events_start(events, &config) : 0;
+	if (!err && f->options->attached)
+		f->options->attached(f->options->ctx, f);
 	if (!err)
 		err = session_serve(f, why);
 	front_wait_transfers(f);

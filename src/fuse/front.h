@@ -16,11 +16,14 @@
  *	inject		a line written arms or disarms (stablefs-inject(1)); read: what is armed
  *	query		one line written, one JSON answer read, on one descriptor
  *	run		one line written by anybody: a process tree of his, its policy and its table
- *			of libaio submissions, until he closes it (runs.h); read: who has */
+ *			of libaio submissions, until he closes it (runs.h); read: who has
+ * On a mount that is read-only nobody can open a file for writing: query and run take their line by
+ * ioctl(2), too (FRONT_IOC_LINE). */
 #ifndef STABLEFS_FUSE_FRONT_H
 #define STABLEFS_FUSE_FRONT_H
 
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include "base/errmsg.h"
 #include "base/event.h"
 #include "fs/fs.h"
@@ -30,9 +33,12 @@
 #include "volume/volume.h"
 
 #define FRONT_CONTROL_NAME ".stablefs"
-#define FRONT_DIO_ALIGN    512u
-#define FRONT_EVENT_RATE   100u
-#define FRONT_MAX_HOLD_NS  UINT64_C(10000000000)
+/* On an open file query or run: as if the text, up to its NUL, were written to it. */
+#define FRONT_LINE_BYTES  8192u
+#define FRONT_IOC_LINE    _IOW('s', 1, char[FRONT_LINE_BYTES])
+#define FRONT_DIO_ALIGN   512u
+#define FRONT_EVENT_RATE  100u
+#define FRONT_MAX_HOLD_NS UINT64_C(10000000000)
 
 /* Events on their way to people: a sink for the layers below, a bounded ring, and the text of
  * events.jsonl. Made before the volume is opened, freed after it was closed. */
@@ -60,6 +66,9 @@ struct front_event_totals {
 };
 struct front_event_totals front_events_totals(struct front_events *e);
 
+/* A run of the front end; its own affair but for the functions that take one. */
+struct front;
+
 struct front_options {
 	struct fs *fs; /* borrowed, outlives the run, as all that follows */
 	struct volume *volume;
@@ -81,11 +90,17 @@ struct front_options {
 	 * kernel's own path instead, in which synchronous writers of one file wait for each other.
 	 * Without the write-back cache times are exact in any case. */
 	bool exact_times;
-	unsigned workers;       /* threads that receive; 0: chosen from the CPUs */
-	const char *fsname;     /* first column of mount(8)'s list; NULL: "stablefs" */
-	const char *mount_opts; /* more for the kernel: "noatime,nodev"; or NULL */
-	bool ignore_signals;    /* SIGINT, SIGTERM, SIGHUP are the caller's, no end */
-	int stop_fd;            /* ends the run when it becomes readable; 0: none */
+	unsigned workers;          /* threads that receive; 0: chosen from the CPUs */
+	const char *fsname;        /* first column of mount(8)'s list; NULL: "stablefs" */
+	const char *subtype;       /* the type is "fuse." and this; NULL: "stablefs"; "": "fuse" */
+	unsigned long mount_flags; /* MS_* of mount(2); users get no others than MS_NODEV,
+				    * MS_NOSUID (which they need), MS_NOEXEC, MS_SYNCHRONOUS,
+				    * MS_DIRSYNC and MS_NOATIME */
+	bool ignore_signals;       /* SIGINT, SIGTERM, SIGHUP are the caller's, no end */
+	int stop_fd;               /* ends the run when it becomes readable; 0: none */
+	/* Once, before ready(): @front is there, for the functions below, until the last query has
+	 * been answered. May be NULL. */
+	void (*attached)(void *ctx, struct front *front);
 	/* Once, when the mount serves; on the caller's thread. May be NULL. */
 	void (*ready)(void *ctx);
 	/* A line written to the control file query (without its newline). Writes one JSON document
@@ -100,6 +115,17 @@ struct front_options {
 	struct flip_set *flips; /* mutations by request; NULL: none */
 	void *ctx;
 };
+
+/* What can be changed while it serves: from a query, and all at once but for requests under way. */
+struct front_settings {
+	enum dio_policy dio;
+	bool dio_weaken;
+	unsigned dio_align;  /* 0: FRONT_DIO_ALIGN */
+	unsigned event_rate; /* 0: FRONT_EVENT_RATE */
+	uint64_t hold_ns;
+};
+void front_settings_get(struct front *front, struct front_settings *out);
+void front_settings_set(struct front *front, const struct front_settings *s);
 
 /* Mount and serve until the mount is gone (umount), or SIGINT, SIGTERM, SIGHUP or stop_fd say so:
  * then what is cached is written back, the mount is detached, and after a second those who still

@@ -63,7 +63,8 @@ struct front {
 	struct outstanding outstanding;
 	_Atomic enum dio_policy policy;
 	_Atomic uint64_t hold_ns;
-	unsigned dio_align;
+	_Atomic unsigned dio_align, event_rate;
+	atomic_bool dio_weaken;
 	char mountpoint[PATH_MAX]; /* absolute */
 	uint64_t mount_dev;        /* its st_dev; 0: unknown */
 	uint64_t started_ns;       /* CLOCK_REALTIME */
@@ -166,6 +167,9 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_in
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len,
 	struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+	unsigned flags, const void *in, size_t in_size, size_t out_size);
 
 /* policy.c: the policy that a read or a write is under. What the kernel transfers for its page
  * cache is under none: it is stable, and counts as DIO_BOUNCE. 0, or -EINVAL where the policy

@@ -14,7 +14,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-#define SUBTYPE "stablefs"
+#define SUBTYPE     "stablefs"
+#define NOSYMFOLLOW 256ul /* MS_NOSYMFOLLOW of mount(2), since Linux 5.10 */
 
 extern char **environ;
 
@@ -95,6 +96,18 @@ static void mount_info_find(const char *path, struct mount_info *out)
 		fclose(f);
 }
 
+/* Under another name (subtype=) it is known by the files that it has. */
+static bool is_ours(const struct mount_info *there, const char *path)
+{
+	char file[PATH_MAX + sizeof("/" FRONT_CONTROL_NAME "/query")];
+	if (!strcmp(there->type, "fuse." SUBTYPE))
+		return true;
+	if (strcmp(there->type, "fuse") != 0 && strncmp(there->type, "fuse.", 5) != 0)
+		return false;
+	snprintf(file, sizeof(file), "%s/" FRONT_CONTROL_NAME "/query", path);
+	return access(file, F_OK) == 0;
+}
+
 /* ---- before ---- */
 
 static int check_place(const char *path, struct errmsg *why)
@@ -115,7 +128,7 @@ static int check_place(const char *path, struct errmsg *why)
 		return errmsg_set(why, -ENOTDIR, "%s is not a directory", path);
 	struct mount_info there;
 	mount_info_find(full, &there);
-	if (!strcmp(there.type, "fuse." SUBTYPE))
+	if (is_ours(&there, full))
 		return errmsg_set(why, -EBUSY, "%s has a stablefs mounted already", path);
 	return 0;
 }
@@ -164,26 +177,63 @@ int mount_check(const char *path, struct errmsg *why)
 
 /* ---- mounting ---- */
 
+static int add_named(char **list, const char *name, const char *value)
+{
+	cleanup(cleanup_freep) char *text = NULL;
+	if (asprintf(&text, "%s=%s", name, value) < 0) {
+		text = NULL;
+		return -1;
+	}
+	return fuse_opt_add_opt_escaped(list, text);
+}
+
+/* Those that libfuse and fusermount3 know; libfuse means nosuid,nodev where neither is said. */
+static int add_flags(char **list, unsigned long flags)
+{
+	static const struct {
+		unsigned long flag;
+		const char *set, *clear;
+	} words[] = {{MS_NOSUID, "nosuid", "suid"}, {MS_NODEV, "nodev", "dev"},
+		{MS_NOEXEC, "noexec", NULL}, {MS_SYNCHRONOUS, "sync", NULL},
+		{MS_DIRSYNC, "dirsync", NULL}, {MS_NOATIME, "noatime", NULL}};
+	int err = 0;
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		const char *word = flags & words[i].flag ? words[i].set : words[i].clear;
+		if (word)
+			err |= fuse_opt_add_opt(list, word);
+	}
+	return err;
+}
+
+/* The rest. The file system's own rules of times do not depend on these: they are what others are
+ * shown, and nosymfollow. */
+static int set_flags(const struct front *f, struct errmsg *why)
+{
+	const unsigned long more = MS_NODIRATIME | MS_STRICTATIME | MS_LAZYTIME | NOSYMFOLLOW;
+	unsigned long flags = f->options->mount_flags;
+	if (!(flags & more) || geteuid() != 0)
+		return 0;
+	flags |= MS_REMOUNT | (f->options->read_only ? MS_RDONLY : 0);
+	if (mount("none", f->mountpoint, NULL, flags, NULL) == 0)
+		return 0;
+	return errmsg_set(why, -errno, "%s: its flags: %s", f->mountpoint, strerror(errno));
+}
+
 static int add_options(const struct front_options *o, char **list)
 {
 	char max_read[32];
-	cleanup(cleanup_freep) char *fsname = NULL;
+	const char *type = o->subtype ? o->subtype : SUBTYPE;
 	snprintf(max_read, sizeof(max_read), "max_read=%u", BUFFER_PAYLOAD_BYTES);
-	if (asprintf(&fsname, "fsname=%s", o->fsname ? o->fsname : SUBTYPE) < 0) {
-		fsname = NULL;
-		return -ENOMEM;
-	}
-	int err = fuse_opt_add_opt_escaped(list, fsname);
-	err |= fuse_opt_add_opt(list, "subtype=" SUBTYPE);
+	int err = add_named(list, "fsname", o->fsname ? o->fsname : SUBTYPE);
+	if (*type)
+		err |= add_named(list, "subtype", type);
 	err |= fuse_opt_add_opt(list, "default_permissions");
 	err |= fuse_opt_add_opt(list, max_read);
 	if (o->allow_other)
 		err |= fuse_opt_add_opt(list, "allow_other");
 	if (o->read_only)
 		err |= fuse_opt_add_opt(list, "ro");
-	if (o->mount_opts && *o->mount_opts)
-		err |= fuse_opt_add_opt(list, o->mount_opts);
-	return err ? -ENOMEM : 0;
+	return err || add_flags(list, o->mount_flags) ? -ENOMEM : 0;
 }
 
 static int session_make(struct front *f, struct errmsg *why)
@@ -221,10 +271,13 @@ int mount_attach(struct front *f, struct errmsg *why)
 		err = -errno;
 	if (!err && fuse_session_mount(f->session, f->mountpoint))
 		err = errmsg_set(why, -EPERM, "mounting on %s failed", f->mountpoint);
-	if (!err && fuse_session_custom_io(f->session, &io, fuse_session_fd(f->session))) {
+	bool mounted = !err;
+	if (!err)
+		err = set_flags(f, why);
+	if (!err && fuse_session_custom_io(f->session, &io, fuse_session_fd(f->session)))
 		err = errmsg_set(why, -ENOMEM, "out of memory");
+	if (err < 0 && mounted)
 		fuse_session_unmount(f->session);
-	}
 	mount_capture_log(NULL);
 	if (err < 0) {
 		session_drop(f);

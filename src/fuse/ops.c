@@ -2,7 +2,7 @@
 /* The table of handlers, and what is negotiated with the kernel.
  *
  * Not in the table, on purpose: access (the kernel's permissions), getlk, setlk and flock
- * (local locks), copy_file_range (the kernel copies), bmap, ioctl, poll. */
+ * (local locks), copy_file_range (the kernel copies), bmap, poll. */
 #include "fuse/internal.h"
 
 static void want(struct fuse_conn_info *conn, unsigned caps, bool on)
@@ -74,4 +74,5 @@ const struct fuse_lowlevel_ops front_ops = {
 	.removexattr = op_removexattr,
 	.fallocate = op_fallocate,
 	.lseek = op_lseek,
+	.ioctl = op_ioctl,
 };

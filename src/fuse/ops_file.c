@@ -261,3 +261,14 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 	front_transfer_begin(f);
 	coherence_drop(f->coherence, &later->drop);
 }
+
+/* Of the control directory alone: files have none. */
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+	unsigned flags, const void *in, size_t in_size, size_t out_size)
+{
+	struct front *f = front_of(req);
+	if (control_owns(ino) && cmd == FRONT_IOC_LINE && !(flags & FUSE_IOCTL_DIR))
+		control_line(f->control, req, ino, in, in_size, fi);
+	else
+		reply_err(req, -ENOTTY);
+}

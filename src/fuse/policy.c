@@ -37,7 +37,7 @@ static struct dio_say file_says(const struct coherence_file *file)
 enum dio_policy front_policy_of(struct front *f, const struct coherence_file *file, pid_t tid)
 {
 	struct dio_choice choice = {
-		.mount = f->policy, .file = file_says(file), .weaken = f->options->dio_weaken};
+		.mount = f->policy, .file = file_says(file), .weaken = f->dio_weaken};
 	if (!trees_empty(f->trees))
 		choice.tree = trees_say(f->trees, tid);
 	return dio_policy_choose(&choice);
@@ -109,7 +109,7 @@ int policy_check_xattr(struct front *f, const char *name, const char *value, siz
 		return parse_switch(value, size, &on) ? 0 : -EINVAL;
 	struct dio_choice choice = {.mount = f->policy,
 		.file = {.said = true, .by_root = is_by_root(name)},
-		.weaken = f->options->dio_weaken};
+		.weaken = f->dio_weaken};
 	if (!parse_policy(value, size, &choice.file.policy))
 		return -EINVAL;
 	return dio_policy_choose(&choice) == choice.file.policy ? 0 : -EPERM;

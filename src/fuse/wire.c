@@ -258,6 +258,7 @@ const char *wire_opcode_name(unsigned opcode)
 		[FUSE_FSYNCDIR] = "fsyncdir",
 		[FUSE_ACCESS] = "access",
 		[FUSE_CREATE] = "create",
+		[FUSE_IOCTL] = "ioctl",
 		[FUSE_INTERRUPT] = "interrupt",
 		[FUSE_BATCH_FORGET] = "forget_multi",
 		[FUSE_FALLOCATE] = "fallocate",

@@ -564,3 +564,9 @@ bool fs_cache_hides_read(struct fs *fs, uint64_t ino, bool reads)
 	(void)fs, (void)ino, (void)reads;
 	return false;
 }
+
+bool fs_is_read_only(struct fs *fs)
+{
+	(void)fs;
+	return false;
+}

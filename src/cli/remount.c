@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* A remount inside the daemon.
+ *
+ * Order: what can fail comes first (the commit, or the files becoming writable), then what cannot.
+ */
+#include "cli/remount.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+
+#define RATE_AS_IT_IS UINT64_MAX /* the list does not say it: `stablefs work` may have changed it */
+
+struct remount {
+	pthread_mutex_t lock;     /* one remount at a time; taken before any other lock */
+	struct mount_options now; /* but for what the control directory may have changed */
+};
+
+int remount_new(const struct mount_options *options, struct remount **out)
+{
+	struct remount *r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	pthread_mutex_init(&r->lock, NULL);
+	r->now = *options;
+	*out = r;
+	return 0;
+}
+
+void remount_free(struct remount *r)
+{
+	if (!r)
+		return;
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+/* What is, as far as a list leaves it alone. */
+static void start_from(struct mount_options *wanted, const struct mount_options *now,
+	const struct serve_world *world)
+{
+	struct front_settings s;
+	front_settings_get(world->front, &s);
+	*wanted = *now;
+	wanted->dio = s.dio;
+	wanted->dio_weaken = s.dio_weaken;
+	wanted->event_rate = s.event_rate;
+	wanted->hold_ns = s.hold_ns;
+	wanted->dio_align = s.dio_align;
+	wanted->background_rate = RATE_AS_IT_IS;
+	wanted->inject_first[0] = '\0';
+	wanted->remount = true;
+	wanted->read_only = fs_is_read_only(world->fs);
+}
+
+static int understand(struct mount_options *wanted, const struct mount_options *now,
+	const char *list, struct errmsg *why)
+{
+	int err = mount_options_parse(wanted, list, why);
+	if (err < 0)
+		return err;
+	if (!wanted->inject_first[0])
+		strcpy(wanted->inject_first, now->inject_first);
+	const char *fixed = mount_options_fixed(now, wanted);
+	if (fixed)
+		return errmsg_set(why, -EINVAL,
+			"%s cannot be changed while it is mounted: unmount it, and mount it anew",
+			fixed);
+	return 0;
+}
+
+static int check_writable(
+	const struct mount_options *wanted, const struct serve_world *world, struct errmsg *why)
+{
+	if (wanted->read_only || !volume_is_read_only(world->volume))
+		return 0;
+	return errmsg_set(why, -EROFS,
+		"the volume is open for reading alone (norecovery, or members that cannot be "
+		"written): unmount it, and mount it anew");
+}
+
+static void set_rates(struct volume *v, uint64_t rate)
+{
+	for (unsigned kind = 0; kind < VOLUME_WORK_KINDS; kind++)
+		volume_work_set_rate(v, (enum volume_work_kind)kind, rate);
+}
+
+static int apply(
+	const struct mount_options *wanted, const struct serve_world *world, struct errmsg *why)
+{
+	int err = fs_set_read_only(world->fs, wanted->read_only);
+	if (err < 0)
+		return errmsg_set(why, err, "%s: %s",
+			wanted->read_only ? "what was changed cannot be committed"
+					  : "the files cannot be opened for writing",
+			strerror(-err));
+	struct front_settings s = {.dio = wanted->dio,
+		.dio_weaken = wanted->dio_weaken,
+		.event_rate = wanted->event_rate,
+		.hold_ns = wanted->hold_ns,
+		.dio_align = wanted->dio_align};
+	front_settings_set(world->front, &s);
+	fs_set_commit_interval(world->fs, wanted->commit_ns);
+	if (wanted->background_rate != RATE_AS_IT_IS)
+		set_rates(world->volume, wanted->background_rate);
+	return 0;
+}
+
+static int answer(struct remount *r, const struct serve_world *world, bool only_check,
+	const char *list, struct errmsg *why)
+{
+	cleanup(cleanup_freep) struct mount_options *wanted = malloc(sizeof(*wanted));
+	if (!wanted)
+		return -ENOMEM;
+	start_from(wanted, &r->now, world);
+	int err = understand(wanted, &r->now, list, why);
+	if (!err)
+		err = check_writable(wanted, world, why);
+	if (!err)
+		err = mount_options_check(wanted, true, why);
+	if (err < 0 || only_check)
+		return err;
+	err = apply(wanted, world, why);
+	if (!err)
+		r->now = *wanted;
+	return err;
+}
+
+int remount_answer(
+	struct remount *r, const struct serve_world *world, const char *line, struct errmsg *why)
+{
+	bool only_check = !strncmp(line, "check ", 6);
+	if (!only_check && strncmp(line, "do ", 3) != 0)
+		return errmsg_set(why, -EINVAL, "remount takes check or do, and a list of options");
+	pthread_mutex_lock(&r->lock);
+	int err = answer(r, world, only_check, strchr(line, ' ') + 1, why);
+	pthread_mutex_unlock(&r->lock);
+	return err;
+}
