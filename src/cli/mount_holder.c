@@ -35,18 +35,28 @@ static bool lists_member(const char *mountpoint, const struct stat *member)
 	return false;
 }
 
-/* In the process of its own. */
-static void look(const struct stat *member, int out)
+/* In a process of its own. */
+static void look(const char *mountpoint, const struct stat *member, int out)
 {
-	struct mounts all = {0};
-	mounts_add_all(&all);
-	for (unsigned i = 0; i < all.count; i++) {
-		if (!lists_member(all.paths[i], member))
-			continue;
-		ssize_t n = write(out, all.paths[i], strlen(all.paths[i]));
-		_exit(n < 0);
+	bool found = lists_member(mountpoint, member);
+	ssize_t n = found ? write(out, mountpoint, strlen(mountpoint)) : 0;
+	_exit(n < 0);
+}
+
+/* One asker for each mount, so that one that hangs keeps nobody else from his answer. */
+static unsigned ask_all(
+	const struct mounts *all, const struct stat *member, int out, pid_t askers[MOUNTS_MAX])
+{
+	unsigned count = 0;
+	fflush(NULL);
+	for (unsigned i = 0; i < all->count; i++) {
+		pid_t child = fork();
+		if (child == 0)
+			look(all->paths[i], member, out);
+		if (child > 0)
+			askers[count++] = child;
 	}
-	_exit(1);
+	return count;
 }
 
 static bool read_answer(int fd, char where[PATH_MAX])
@@ -61,20 +71,21 @@ static bool read_answer(int fd, char where[PATH_MAX])
 
 bool mount_holder_find(const char *member, char where[PATH_MAX])
 {
+	struct mounts all = {0};
+	pid_t askers[MOUNTS_MAX];
 	struct stat st;
 	int ends[2];
 	if (stat(member, &st) < 0 || pipe2(ends, O_CLOEXEC) < 0)
 		return false;
-	fflush(NULL);
-	pid_t child = fork();
-	if (child == 0)
-		look(&st, ends[1]);
+	mounts_add_fuse(&all);
+	unsigned count = ask_all(&all, &st, ends[1], askers);
 	close(ends[1]);
-	bool found = child > 0 && read_answer(ends[0], where);
+	bool found = read_answer(ends[0], where);
 	close(ends[0]);
-	if (child > 0) {
-		kill(child, SIGKILL);
-		waitpid(child, NULL, 0);
-	}
+	for (unsigned i = 0; i < count; i++)
+		kill(askers[i], SIGKILL);
+	for (unsigned i = 0; i < count; i++)
+		waitpid(askers[i], NULL, 0);
+	mounts_free(&all);
 	return found;
 }

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/mount_record.h"
 #include "cli/remount.h"
 #include "cli/serve.h"
 
@@ -47,11 +48,17 @@ static void leave_terminal(void)
 		log_warn("cannot leave the current directory: %s", strerror(errno));
 }
 
+static void record(const struct mount_job *j)
+{
+	mount_record_helper(j->options.fsname, j->options.subtype, j->mountpoint);
+}
+
 static void on_ready(void *ctx)
 {
 	struct daemon *d = ctx;
 	d->ready = true;
 	if (d->ready_fd < 0) {
+		record(d->job);
 		fprintf(stderr, "stablefs: mounted at %s\n", d->job->mountpoint);
 		return;
 	}
@@ -149,7 +156,10 @@ static int run_in_background(struct daemon *d)
 		return cli_fail(-errno, NULL);
 	if (child > 0) {
 		close(fds[1]);
-		return wait_until_ready(child, fds[0]);
+		int status = wait_until_ready(child, fds[0]);
+		if (status == CLI_DONE)
+			record(d->job);
+		return status;
 	}
 	close(fds[0]);
 	d->ready_fd = fds[1];

@@ -84,13 +84,18 @@ static bool split_line(char *line, struct mount_line *out)
 	return *out->point;
 }
 
+static bool is_fuse(const char *type)
+{
+	return !strcmp(type, "fuse") || !strncmp(type, "fuse.", 5);
+}
+
 /* By its type; under another name (subtype=) by the files that it has. */
 static bool is_ours(const char *type, const char *point)
 {
 	if (!strcmp(type, FS_TYPE))
 		return true;
 	char file[PATH_MAX];
-	if (strcmp(type, "fuse") != 0 && strncmp(type, "fuse.", 5) != 0)
+	if (!is_fuse(type))
 		return false;
 	int len = snprintf(file, sizeof(file), "%s" CONTROL_FILE, point);
 	return len > 0 && (size_t)len < sizeof(file) && access(file, F_OK) == 0;
@@ -122,14 +127,14 @@ bool mounts_find(FILE *mountinfo, const char *path, char *out, size_t room)
 	return is_ours(type, out);
 }
 
-void mounts_add_all(struct mounts *m)
+void mounts_add_fuse(struct mounts *m)
 {
 	cleanup(cleanup_freep) char *line = NULL;
 	size_t room = 0;
 	FILE *mountinfo = fopen("/proc/self/mountinfo", "re");
 	while (mountinfo && getline(&line, &room, mountinfo) >= 0) {
 		struct mount_line l;
-		if (split_line(line, &l) && is_ours(l.type, l.point))
+		if (split_line(line, &l) && is_fuse(l.type))
 			(void)mounts_add(m, l.point);
 	}
 	if (mountinfo)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define MOUNTS_MAX 16u
+#define MOUNTS_MAX 64u
 
 /* Mount points, each once, in order of their finding. */
 struct mounts {
@@ -23,8 +23,8 @@ int mounts_add(struct mounts *m, const char *mountpoint);
  * that is a stablefs. @mountinfo: read to its end. */
 bool mounts_find(FILE *mountinfo, const char *path, char *out, size_t room);
 
-/* All that there are, as far as there is room. */
-void mounts_add_all(struct mounts *m);
+/* All mounts of FUSE, ours and others, as far as there is room. Nobody is asked. */
+void mounts_add_fuse(struct mounts *m);
 
 /* The options of the topmost mount at @point, as the kernel lists them: the file system's, then the
  * mount's. NULL: nothing is mounted there. The caller's, free(). */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -114,7 +115,9 @@ static int check_place(const char *path, struct errmsg *why)
 {
 	struct stat st;
 	char full[PATH_MAX];
-	if (stat(path, &st) < 0 || !realpath(path, full)) {
+	struct statfs asked;
+	/* The kernel may know enough of a dead mount to answer stat(2), but not this. */
+	if (stat(path, &st) < 0 || !realpath(path, full) || statfs(path, &asked) < 0) {
 		int err = -errno;
 		if (err == -ENOENT)
 			return errmsg_set(why, err, "%s does not exist", path);
