@@ -12,7 +12,7 @@
 #define HELPER "/sbin/umount.stablefs"
 #define MOUNT  "/bin/mount"
 
-/* -i: without its helper, which is us; quiet, for whatever goes wrong is no failure of the mount. */
+/* -i: without its helper, which is us. Quiet: whatever goes wrong is no failure of the mount. */
 static int spawn_mount(pid_t *pid, char *const *argv)
 {
 	char *const env[] = {NULL};

@@ -20,11 +20,12 @@
 #include "cli/target.h"
 #include "report/json_read.h"
 
+/* @list: of check and do; "" else. */
 static int ask(const char *mountpoint, const char *what, const char *list, struct errmsg *why)
 {
 	cleanup(cleanup_freep) char *line = NULL;
 	cleanup(cleanup_freep) char *reply = NULL;
-	if (asprintf(&line, "remount %s %s", what, list) < 0) {
+	if (asprintf(&line, "remount %s%s%s", what, *list ? " " : "", list) < 0) {
 		line = NULL;
 		return -ENOMEM;
 	}
@@ -57,12 +58,12 @@ static int become_writable(
 	const char *mountpoint, const struct mount_options *o, struct errmsg *why)
 {
 	bool goes_back = was_read_only(mountpoint);
-	int err = ask(mountpoint, "do", "rw", why);
+	int err = ask(mountpoint, "rw", "", why);
 	if (err < 0)
 		return err;
 	err = tell_kernel(mountpoint, o, why);
 	if (err < 0 && goes_back)
-		(void)ask(mountpoint, "do", "ro", NULL);
+		(void)ask(mountpoint, "ro", "", NULL);
 	return err;
 }
 

@@ -9,9 +9,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include "base/cleanup.h"
 
 #define RATE_AS_IT_IS UINT64_MAX /* the list does not say it: `stablefs work` may have changed it */
+
+#define ATIME_FLAGS (MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
 
 struct remount {
 	pthread_mutex_t lock;     /* one remount at a time; taken before any other lock */
@@ -52,6 +55,7 @@ static void start_from(struct mount_options *wanted, const struct mount_options 
 	wanted->background_rate = RATE_AS_IT_IS;
 	wanted->inject_first[0] = '\0';
 	wanted->remount = true;
+	wanted->flags = 0;
 	wanted->read_only = fs_is_read_only(world->fs);
 }
 
@@ -61,6 +65,9 @@ static int understand(struct mount_options *wanted, const struct mount_options *
 	int err = mount_options_parse(wanted, list, why);
 	if (err < 0)
 		return err;
+	/* As mount(2) has it: where none of these is named, they stay. */
+	if (!(wanted->flags & ATIME_FLAGS))
+		wanted->flags |= now->flags & ATIME_FLAGS;
 	if (!wanted->inject_first[0])
 		strcpy(wanted->inject_first, now->inject_first);
 	const char *fixed = mount_options_fixed(now, wanted);
@@ -87,21 +94,29 @@ static void set_rates(struct volume *v, uint64_t rate)
 		volume_work_set_rate(v, (enum volume_work_kind)kind, rate);
 }
 
+static int set_read_only(struct fs *fs, bool read_only, struct errmsg *why)
+{
+	int err = fs_set_read_only(fs, read_only);
+	return err < 0 ? errmsg_set(why, err, "%s: %s",
+				 read_only ? "what was changed cannot be committed"
+					   : "the files cannot be opened for writing",
+				 strerror(-err))
+		       : 0;
+}
+
 static int apply(
 	const struct mount_options *wanted, const struct serve_world *world, struct errmsg *why)
 {
-	int err = fs_set_read_only(world->fs, wanted->read_only);
+	int err = set_read_only(world->fs, wanted->read_only, why);
 	if (err < 0)
-		return errmsg_set(why, err, "%s: %s",
-			wanted->read_only ? "what was changed cannot be committed"
-					  : "the files cannot be opened for writing",
-			strerror(-err));
+		return err;
 	struct front_settings s = {.dio = wanted->dio,
 		.dio_weaken = wanted->dio_weaken,
 		.event_rate = wanted->event_rate,
 		.hold_ns = wanted->hold_ns,
 		.dio_align = wanted->dio_align};
 	front_settings_set(world->front, &s);
+	serve_set_atime(world->fs, wanted->flags);
 	fs_set_commit_interval(world->fs, wanted->commit_ns);
 	if (wanted->background_rate != RATE_AS_IT_IS)
 		set_rates(world->volume, wanted->background_rate);
@@ -131,11 +146,16 @@ static int answer(struct remount *r, const struct serve_world *world, bool only_
 int remount_answer(
 	struct remount *r, const struct serve_world *world, const char *line, struct errmsg *why)
 {
-	bool only_check = !strncmp(line, "check ", 6);
-	if (!only_check && strncmp(line, "do ", 3) != 0)
-		return errmsg_set(why, -EINVAL, "remount takes check or do, and a list of options");
+	int err;
 	pthread_mutex_lock(&r->lock);
-	int err = answer(r, world, only_check, strchr(line, ' ') + 1, why);
+	if (!strcmp(line, "rw") || !strcmp(line, "ro"))
+		err = set_read_only(world->fs, line[1] == 'o', why);
+	else if (!strncmp(line, "check ", 6))
+		err = answer(r, world, true, line + 6, why);
+	else if (!strncmp(line, "do ", 3))
+		err = answer(r, world, false, line + 3, why);
+	else
+		err = errmsg_set(why, -EINVAL, "remount takes check LIST, do LIST, rw or ro");
 	pthread_mutex_unlock(&r->lock);
 	return err;
 }

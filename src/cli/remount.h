@@ -14,8 +14,9 @@ struct remount;
 int remount_new(const struct mount_options *options, struct remount **out);
 void remount_free(struct remount *r); /* accepts NULL */
 
-/* "check LIST": could it be done? "do LIST": do it. LIST is in the form of mount_options_parse();
- * what it does not say stays. Becoming read-only, all is committed and durable when it returns.
+/* "check LIST": could it be done? "do LIST": do it. LIST is in the form of mount_options_parse(),
+ * with all flags of the new state; else what it does not say stays. "rw", "ro": that alone, for the
+ * files. Becoming read-only, all is committed and durable when it returns.
  * Any thread; one at a time. -EINVAL: refused, nothing was done; -EROFS: the volume was opened for
  * reading alone; else the error of the commit, after which nothing is written any more. */
 int remount_answer(

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/injection.h"
@@ -96,6 +97,16 @@ static int begin_scrubs(struct server *s, struct volume *v, struct errmsg *why)
 	return every_ns ? volume_scrub_start(v, false, every_ns, why) : 0;
 }
 
+void serve_set_atime(struct fs *fs, unsigned long flags)
+{
+	struct fs_atime_options rules = {.rule = flags & MS_NOATIME       ? FS_ATIME_NEVER
+						 : flags & MS_STRICTATIME ? FS_ATIME_STRICT
+									  : FS_ATIME_RELATIVE,
+		.no_directories = flags & MS_NODIRATIME,
+		.lazy = flags & MS_LAZYTIME};
+	fs_set_atime(fs, &rules);
+}
+
 static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
 {
 	struct fs_options options = {
@@ -107,6 +118,7 @@ static int serve_files(struct server *s, struct volume *v, struct errmsg *why)
 	s->service = (struct service){.volume = v, .fs = fs, .mountpoint = s->front.mountpoint};
 	s->front.fs = fs;
 	s->front.volume = v;
+	serve_set_atime(fs, s->front.mount_flags);
 	s->world.fs = fs;
 	s->world.volume = v;
 	s->front.attached = on_attached;

@@ -43,6 +43,9 @@ struct serve_config {
 	void *ctx;
 };
 
+/* The rules of access times that flags of mount(2) ask for. */
+void serve_set_atime(struct fs *fs, unsigned long mount_flags);
+
 /* Returns when the mount is gone, or what ends a front_run() has happened; then all is closed. 0,
  * or why it could not be served, or was not closed cleanly. */
 int serve_volume(const struct serve_config *config, struct errmsg *why);

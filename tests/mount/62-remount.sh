@@ -82,7 +82,7 @@ check "dio=" changed 'st["policy"] == "detect" and st["hold_ns"] == 10**6' dio=d
 check "hold=" changed 'st["hold_ns"] == 2*10**6 and st["policy"] == "detect"' hold=2ms
 check "dio-weaken=" changed 'st["dio_weaken"]' dio-weaken=owner
 check "event-rate=" changed 'st["event_rate"] == 7' event-rate=7
-check "background-rate=" changed 'all(w["rate"] == 1 << 20 for w in st["work"].values())' background-rate=1M
+check "background-rate=" changed 'all(w["rate_limit"] == 1 << 20 for w in st["work"].values())' background-rate=1M
 unaligned() { dd if=/dev/zero of="$mnt/aligned" bs=512 count=1 oflag=direct status=none; }
 check "dio-align=" changed 'st["dio_align_bytes"] == 4096' dio-align=4K
 check_not "and direct writes of 512 bytes fail" unaligned
@@ -94,6 +94,18 @@ check "stablefs mount -o remount does the same" by_verb
 kept_flags() { [[ $(policy) == adaptive && $(listed OPTIONS "$mnt") == rw,nosuid,relatime* ]]; }
 check "and leaves what it does not name" kept_flags
 flags() { [[ $(listed OPTIONS "$mnt") == rw,nosuid,nodev,noexec,noatime,nodiratime,lazytime* ]]; }
+atime_moves() { # OPTION: does a read move an access time that is newer than the others?
+	local before
+	try "$1" && touch -a -d "2020-01-01" "$mnt/data" && cat "$mnt/data" >/dev/null || return
+	before=$(stat -c %x "$mnt/data")
+	sleep 0.02
+	cat "$mnt/data" >/dev/null
+	[[ $before != 2020* && $(stat -c %x "$mnt/data") != "$before" ]]
+}
+check "strictatime: each read moves the access time" atime_moves strictatime
+check_not "relatime: the first one does" atime_moves relatime
+never_moves() { ! atime_moves noatime && [[ $(stat -c %x "$mnt/data") == 2020* ]]; }
+check "noatime: none does" never_moves
 check "flags" try nodev,noexec,noatime,nodiratime,lazytime
 check "are shown" flags
 commits_soon() {
