@@ -116,6 +116,19 @@ void attr_kill_privs(fuse_req_t req, uint64_t ino, bool with_bits)
 		coherence_set_privs(f->coherence, ino, false);
 }
 
+/* With its write-back cache the kernel sends the times of a truncation, but of one to the size that
+ * the file has: it leaves them as they are. */
+static unsigned set_kept(struct front *f, uint64_t ino, unsigned set, struct stat *values)
+{
+	struct stat st;
+	if (!(set & FS_SET_SIZE) || (set & (FS_SET_MTIME | FS_SET_CTIME)) ||
+		fs_getattr(f->fs, ino, &st) < 0)
+		return set;
+	values->st_mtim = st.st_mtim;
+	values->st_ctim = st.st_ctim;
+	return set | FS_SET_MTIME | FS_SET_CTIME;
+}
+
 void op_setattr(
 	fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set, struct fuse_file_info *fi)
 {
@@ -134,6 +147,8 @@ void op_setattr(
 	/* It has the mtime from us, and another write may have moved it since. */
 	if (times_is_push(req))
 		set &= ~(unsigned)FS_SET_MTIME;
+	else if (!f->options->write_through)
+		set = set_kept(f, ino, set, values);
 	bool chown = set & (FS_SET_UID | FS_SET_GID);
 	if (f->caps.kill_privs && (wire_request_kills_privs() || chown))
 		attr_kill_privs(req, ino, true);

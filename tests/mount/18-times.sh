@@ -7,6 +7,8 @@ volume=$scratch/volume
 mnt=$scratch/mnt
 
 make_times() {
+	echo text >"$mnt/truncated" && touch -d '2001-02-03' "$mnt/truncated" &&
+		python3 -c 'import os, sys; os.truncate(sys.argv[1], 5)' "$mnt/truncated" || return
 	mkdir "$mnt/d" && ln -s x "$mnt/d/link" && : >"$mnt/d/f" || return
 	local i=0 name
 	for name in d/f d/link d; do
@@ -15,7 +17,7 @@ make_times() {
 	done
 }
 
-times() { (cd "$mnt" && stat -c '%n %.9X %.9Y %.9Z' d d/f d/link); }
+times() { (cd "$mnt" && stat -c '%n %.9X %.9Y %.9Z' truncated d d/f d/link); }
 
 same_times() { diff <(times) "$scratch/times"; }
 
