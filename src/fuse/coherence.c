@@ -27,7 +27,7 @@ struct coherence_inode {
 	struct list files; /* struct coherence_file; under the table's lock */
 	/* Of them; under the table's lock. */
 	unsigned may_dirty, may_extend;
-	atomic_bool may_have_privs, times_stale, blocks_stale;
+	atomic_bool may_have_privs, times_stale, blocks_stale, no_space;
 	_Atomic uint32_t word;
 	atomic_uint direct;   /* of them; changed under the table's lock */
 	pthread_mutex_t lock; /* all below; taken last */
@@ -300,6 +300,20 @@ bool coherence_take_stale_blocks(struct coherence *c, uint64_t ino)
 	bool stale = i && atomic_exchange(&i->blocks_stale, false);
 	pthread_mutex_unlock(&c->table_lock);
 	return stale;
+}
+
+void coherence_set_no_space(struct coherence_file *file)
+{
+	file->inode->no_space = true;
+}
+
+bool coherence_take_no_space(struct coherence *c, uint64_t ino)
+{
+	pthread_mutex_lock(&c->table_lock);
+	struct coherence_inode *i = inode_find(c, ino);
+	bool none = i && atomic_exchange(&i->no_space, false);
+	pthread_mutex_unlock(&c->table_lock);
+	return none;
 }
 
 bool coherence_may_have_privs(struct coherence_file *file)

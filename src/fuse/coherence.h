@@ -99,6 +99,11 @@ bool coherence_set_blocks_stale(struct coherence_file *file);
 /* True: they are stale; they do not count as that any more: the caller tells the kernel. */
 bool coherence_take_stale_blocks(struct coherence *c, uint64_t ino);
 
+/* Pages that the kernel has written back found no space. Whoever writes next through the page cache
+ * is to hear of that, or whoever syncs: the kernel itself would go on to accept writes. */
+void coherence_set_no_space(struct coherence_file *file);
+bool coherence_take_no_space(struct coherence *c, uint64_t ino); /* true: once */
+
 /* Whether the file may have privileges (suid, sgid, capabilities) to lose: true until it was found
  * to have none, and again when they may have been given. */
 bool coherence_may_have_privs(struct coherence_file *file);

@@ -7,11 +7,29 @@
 #include "fuse/caller.h"
 #include "fuse/times.h"
 
+/* Less than that counts as none: pages that were accepted before have a claim to it. */
+#define SPACE_BYTES (UINT64_C(1) << 20)
+
+/* A file whose pages found no space: the kernel would go on to take more of them for as long as a
+ * program writes. Before each write through its cache it asks for what it does not know of the
+ * file, by an open, which nobody does for stat(2); and an error of that is the write's. */
+static bool is_write_without_space(
+	struct front *f, uint64_t ino, const struct fuse_file_info *open_file)
+{
+	struct statvfs st;
+	if (!open_file || !coherence_take_no_space(f->coherence, ino))
+		return false;
+	return fs_statfs(f->fs, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < SPACE_BYTES;
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)fi;
 	struct front *f = front_of(req);
 	struct stat st;
+	if (is_write_without_space(f, ino, fi)) {
+		reply_err(req, -ENOSPC);
+		return;
+	}
 	if (!control_owns(ino) && times_getattr(req, ino))
 		return;
 	if (!control_owns(ino)) {

@@ -195,6 +195,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_in
 	int err = fs_fsync(f->fs, ino, data_only);
 	int late = fs_heard_check(f->fs, ino, &file_of(fi)->heard);
 	front_tell_blocks(f, ino);
+	(void)coherence_take_no_space(f->coherence, ino); /* the kernel tells it now */
 	reply_err(req, err < 0 ? err : late);
 }
 

@@ -300,12 +300,22 @@ static void tell_blocks(struct write_req *w)
 	coherence_drop(w->f->coherence, &w->drop);
 }
 
+/* Of pages that were written back. What the kernel is made to ask for again also brings it to us
+ * before it accepts the next write (ops_attr.c). */
+static bool must_tell_blocks(struct write_req *w)
+{
+	if (!w->fs_io.keep_times || (!w->fs_io.allocated && w->err != -ENOSPC))
+		return false;
+	if (w->err == -ENOSPC)
+		coherence_set_no_space(w->file);
+	return coherence_set_blocks_stale(w->file);
+}
+
 static void answer(struct write_req *w)
 {
 	struct front *f = w->f;
 	struct write_req *next = next_in_turn(w);
-	bool tell =
-		w->fs_io.keep_times && w->fs_io.allocated && coherence_set_blocks_stale(w->file);
+	bool tell = must_tell_blocks(w);
 	if (w->err < 0)
 		reply_err(w->req, w->err);
 	else

@@ -30,6 +30,15 @@ set_aside_is_kept_on_a_full_volume() {
 	rm "$mnt/rest" "$mnt/all"
 }
 
+# The kernel accepts pages, and hears later that there is no room for them: whoever writes on is told.
+buffered_writers_hear_of_a_full_volume() {
+	expect_status 1 limit 60 dd if=/dev/zero of="$mnt/endless" bs=64K status=none &&
+		expect_stderr 'no space' || return
+	rm "$mnt/endless"
+	expect_status 0 dd if=/dev/zero of="$mnt/again" bs=64K count=16 conv=fsync status=none &&
+		rm "$mnt/again"
+}
+
 collapse_and_insert_are_refused() {
 	head -c 64K /dev/zero >"$mnt/shape" &&
 		expect_status 1 fallocate --collapse-range -o 4096 -l 4096 "$mnt/shape" &&
@@ -79,6 +88,8 @@ rm -rf "${mnt:?}"/*
 check "modes that the kernel keeps from FUSE are refused" collapse_and_insert_are_refused
 check "more than there is fails with ENOSPC and takes nothing" too_much_is_enospc
 check "what was set aside is there when the volume is full" set_aside_is_kept_on_a_full_volume
+check "a program that writes through the page cache hears of a full volume" \
+	buffered_writers_hear_of_a_full_volume
 check "what is allocated, written and a hole survives a remount" its_map_survives_a_remount
 check "it is unmounted" unmount "$mnt"
 check "a scrub finds nothing" expect_clean "$volume"

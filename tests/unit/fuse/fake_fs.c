@@ -30,6 +30,7 @@ struct fs {
 	bool hold;
 	struct fake_syncs syncs;
 	int sync_err;
+	uint64_t free_bytes;
 	unsigned opens;
 	int64_t references;
 };
@@ -488,9 +489,19 @@ void fs_inherit_xattrs(struct fs *fs, const char *const *names)
 
 int fs_statfs(struct fs *fs, struct statvfs *st)
 {
-	(void)fs;
 	memset(st, 0, sizeof(*st));
+	pthread_mutex_lock(&fs->lock);
+	st->f_bsize = st->f_frsize = 4096;
+	st->f_bfree = st->f_bavail = fs->free_bytes / 4096;
+	pthread_mutex_unlock(&fs->lock);
 	return 0;
+}
+
+void fake_fs_set_free(struct fs *fs, uint64_t bytes)
+{
+	pthread_mutex_lock(&fs->lock);
+	fs->free_bytes = bytes;
+	pthread_mutex_unlock(&fs->lock);
 }
 
 int fs_fsync(struct fs *fs, uint64_t ino, bool data_only)

@@ -38,6 +38,7 @@ struct fake_syncs {
 };
 struct fake_syncs fake_fs_syncs(struct fs *fs);
 void fake_fs_fail_syncs(struct fs *fs, int err);
+void fake_fs_set_free(struct fs *fs, uint64_t bytes); /* of statfs; none at first */
 
 unsigned fake_fs_opens(struct fs *fs);     /* fs_file_open() without fs_file_release() */
 int64_t fake_fs_references(struct fs *fs); /* lookups without forgets */

@@ -491,6 +491,42 @@ static void the_kernel_hears_of_blocks_that_its_pages_have_taken(void **unused)
 	rig_end(&rig);
 }
 
+static int get_attributes(struct kernel_rig *rig, const struct rig_file *file, bool of_open)
+{
+	struct fuse_getattr_in in = {
+		.getattr_flags = of_open ? FUSE_GETATTR_FH : 0, .fh = of_open ? file->fh : 0};
+	return rig_call(rig, FUSE_GETATTR, file->node, &in, sizeof(in), NULL, 0, &message);
+}
+
+static void fail_to_write_back(struct kernel_rig *rig, const struct rig_file *file)
+{
+	struct fuse_notify_inval_inode_out drop;
+	fake_fs_hold(rig->fs, true);
+	rig_send_write(rig, file, 0, payload, PAGE, FUSE_WRITE_CACHE);
+	fake_fs_wait_held(rig->fs, 1);
+	fake_fs_finish(rig->fs, -ENOSPC);
+	receive_inval(rig, &drop);
+	assert_true(drop.off < 0);
+}
+
+/* The kernel asks on behalf of the open before it accepts a write, and nobody else does. */
+static void who_writes_on_hears_that_pages_found_no_space(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig = {.see_blocks = true};
+	rig_start(&rig, RIG_OFFERS, NULL);
+	struct rig_file file = rig_create(&rig, "c", O_RDWR);
+	assert_int_equal(get_attributes(&rig, &file, true), 0);
+	fail_to_write_back(&rig, &file);
+	assert_int_equal(get_attributes(&rig, &file, false), 0);
+	assert_int_equal(get_attributes(&rig, &file, true), -ENOSPC);
+	assert_int_equal(get_attributes(&rig, &file, true), 0); /* once */
+	fail_to_write_back(&rig, &file);
+	fake_fs_set_free(rig.fs, 1 << 20);
+	assert_int_equal(get_attributes(&rig, &file, true), 0);
+	rig_end(&rig);
+}
+
 static void an_open_that_was_never_released_is_closed_at_the_end(void **unused)
 {
 	(void)unused;
@@ -548,6 +584,7 @@ int main(void)
 		cmocka_unit_test(a_direct_read_in_front_of_dirty_pages_does_not_end_too_early),
 		cmocka_unit_test(without_buffered_writers_the_end_is_the_end),
 		cmocka_unit_test(the_kernel_hears_of_blocks_that_its_pages_have_taken),
+		cmocka_unit_test(who_writes_on_hears_that_pages_found_no_space),
 		cmocka_unit_test(an_open_that_was_never_released_is_closed_at_the_end),
 		cmocka_unit_test(forgets_give_references_back),
 	};
