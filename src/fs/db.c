@@ -96,6 +96,15 @@ int db_errno(int code)
 
 /* ---- statements ---- */
 
+/* Prepared when it is wanted first: most mounts want few. NULL: it cannot be. */
+static sqlite3_stmt *statement(struct db *db, enum db_statement s)
+{
+	if (!db->statements[s])
+		(void)sqlite3_prepare_v3(db->handle, texts[s], -1, SQLITE_PREPARE_PERSISTENT,
+			&db->statements[s], NULL);
+	return db->statements[s];
+}
+
 static int bind_all(sqlite3_stmt *stmt, const char *format, va_list args)
 {
 	for (int i = 1; *format; i++, format++) {
@@ -143,7 +152,7 @@ void db_end(struct db *db, enum db_statement s)
 
 sqlite3_stmt *db_row(struct db *db, enum db_statement s)
 {
-	return db->statements[s];
+	return statement(db, s);
 }
 
 /* Whose rows it is about, for messages: the first number that it is given. */
@@ -161,7 +170,10 @@ static uint64_t subject_of(enum db_statement s, const char *format, va_list args
 static int run_args(struct db *db, enum db_statement s, const char *format, va_list args)
 {
 	db->subject = subject_of(s, format, args);
-	int ret = bind_all(db->statements[s], format, args);
+	sqlite3_stmt *stmt = statement(db, s);
+	if (!stmt)
+		return db_errno(sqlite3_extended_errcode(db->handle));
+	int ret = bind_all(stmt, format, args);
 	return ret < 0 ? ret : db_next(db, s);
 }
 
@@ -255,19 +267,6 @@ int db_create(struct sysarea *area, struct errmsg *why)
 	return ret < 0 ? errmsg_set(why, ret, "the database cannot be made") : 0;
 }
 
-static int statements_prepare(struct db *db, struct errmsg *why)
-{
-	for (unsigned s = 0; s < DB_STATEMENTS; s++) {
-		int code = sqlite3_prepare_v3(db->handle, texts[s], -1, SQLITE_PREPARE_PERSISTENT,
-			&db->statements[s], NULL);
-		if (code != SQLITE_OK)
-			return errmsg_set(why, code == SQLITE_ERROR ? -EUCLEAN : db_errno(code),
-				"the database is damaged (%s): see stablefs fsck",
-				sqlite3_errmsg(db->handle));
-	}
-	return 0;
-}
-
 int db_open(struct db *db, struct sysarea *area, struct errmsg *why)
 {
 	bool read_only = sysarea_is_read_only(area);
@@ -277,8 +276,6 @@ int db_open(struct db *db, struct sysarea *area, struct errmsg *why)
 		ret = db_guard_schema(db->handle, why);
 	if (ret == 0)
 		ret = db_guard_statements(db->handle);
-	if (ret == 0)
-		ret = statements_prepare(db, why);
 	/* What the log holds after an unclean end goes into the database, on every copy alike. */
 	if (ret == 0 && !read_only)
 		ret = db_checkpoint(db);

@@ -15,7 +15,7 @@
 #include "fs/damage.h"
 #include "fs/vfs.h"
 
-/* Prepared once; the texts are in db.c. */
+/* Prepared once, when first wanted; the texts are in db.c. */
 enum db_statement {
 	DB_BEGIN,
 	DB_COMMIT,

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <pthread.h>
 #include <string.h>
 #include "fs/area_disk.h"
 #include "fs/db.h"
@@ -91,25 +92,40 @@ static int lists_compare(sqlite3_stmt *here, sqlite3_stmt *wanted)
 	}
 }
 
-/* What schema.c makes of an empty database is what must be here. */
-static int tables_compare(sqlite3 *handle)
+/* What schema.c makes of an empty database: made once, for all that are opened. */
+static pthread_mutex_t fresh_lock = PTHREAD_MUTEX_INITIALIZER;
+static sqlite3 *fresh;
+static sqlite3_stmt *fresh_list;
+
+static int fresh_make(void)
 {
-	sqlite3 *fresh = NULL;
-	sqlite3_stmt *here = NULL, *wanted = NULL;
 	int code = sqlite3_open_v2(":memory:", &fresh,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (code == SQLITE_OK)
 		code = sqlite3_exec(fresh, schema_sql, NULL, NULL, NULL);
 	if (code == SQLITE_OK)
-		code = sqlite3_prepare_v2(fresh, list_sql, -1, &wanted, NULL);
-	int ret = db_errno(code);
-	if (ret == 0)
-		ret = db_errno(sqlite3_prepare_v2(handle, list_sql, -1, &here, NULL));
-	if (ret == 0)
-		ret = lists_compare(here, wanted);
-	sqlite3_finalize(here);
-	sqlite3_finalize(wanted);
+		code = sqlite3_prepare_v2(fresh, list_sql, -1, &fresh_list, NULL);
+	if (code == SQLITE_OK)
+		return 0;
 	sqlite3_close(fresh);
+	fresh = NULL;
+	return db_errno(code);
+}
+
+/* That is what must be here. */
+static int tables_compare(sqlite3 *handle)
+{
+	sqlite3_stmt *here = NULL;
+	int ret = db_errno(sqlite3_prepare_v2(handle, list_sql, -1, &here, NULL));
+	pthread_mutex_lock(&fresh_lock);
+	if (ret == 0 && !fresh)
+		ret = fresh_make();
+	if (ret == 0) {
+		ret = lists_compare(here, fresh_list);
+		sqlite3_reset(fresh_list);
+	}
+	pthread_mutex_unlock(&fresh_lock);
+	sqlite3_finalize(here);
 	return ret;
 }
 

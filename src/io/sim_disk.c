@@ -48,10 +48,46 @@ static struct sim_write *write_of(struct list_node *node)
 	return container_of(node, struct sim_write, node);
 }
 
+/* ---- bytes ---- */
+
+struct sim_bytes *sim_bytes_new(void)
+{
+	struct sim_bytes *b = calloc(1, sizeof(*b));
+	if (b)
+		b->refs = 1;
+	return b;
+}
+
+struct sim_bytes *sim_bytes_share(struct sim_bytes *b)
+{
+	b->refs++;
+	return b;
+}
+
+void sim_bytes_put(struct sim_bytes *b)
+{
+	if (b && --b->refs == 0)
+		free(b);
+}
+
+int sim_bytes_own(struct sim_bytes **b)
+{
+	if ((*b)->refs == 1)
+		return 0;
+	struct sim_bytes *own = malloc(sizeof(*own));
+	if (!own)
+		return -ENOMEM;
+	memcpy(own->bytes, (*b)->bytes, SIM_PAGE_BYTES);
+	own->refs = 1;
+	(*b)->refs--;
+	*b = own;
+	return 0;
+}
+
 static void page_clean(struct sim_page *page)
 {
 	list_remove(&page->node);
-	free(page->durable);
+	sim_bytes_put(page->durable);
 	page->durable = NULL;
 }
 
@@ -77,7 +113,8 @@ static void drop_contents(struct sim_disk *disk)
 		struct sim_page *page = disk->pages[i];
 		if (!page)
 			continue;
-		free(page->durable);
+		sim_bytes_put(page->now);
+		sim_bytes_put(page->durable);
 		free(page->before);
 		free(page);
 	}
@@ -134,13 +171,26 @@ void sim_disk_load(const struct sim_disk *disk, uint64_t offset_bytes, void *buf
 {
 	for (struct span s = {0}; span_next(&s, offset_bytes, len_bytes);) {
 		const struct sim_page *page = disk->pages[s.page];
-		const uint8_t *from = !page ? NULL : before ? page->before : page->now;
+		const uint8_t *from = !page ? NULL : before ? page->before : page->now->bytes;
 		uint8_t *to = (uint8_t *)buf + s.done_bytes;
 		if (from)
 			memcpy(to, from + s.in_page, s.len_bytes);
 		else
 			memset(to, 0, s.len_bytes);
 	}
+}
+
+static struct sim_page *page_new(void)
+{
+	struct sim_page *page = calloc(1, sizeof(*page));
+	if (!page)
+		return NULL;
+	list_node_init(&page->node);
+	page->now = sim_bytes_new();
+	if (page->now)
+		return page;
+	free(page);
+	return NULL;
 }
 
 /* Make all that the write needs of a page, so that storing cannot fail (I3). */
@@ -150,24 +200,20 @@ static int page_prepare(struct sim_disk *disk, uint64_t index, bool zeros)
 	if (!page && zeros)
 		return 0; /* it is zeros already */
 	if (!page) {
-		page = calloc(1, sizeof(*page));
+		page = disk->pages[index] = page_new();
 		if (!page)
 			return -ENOMEM;
-		list_node_init(&page->node);
-		disk->pages[index] = page;
 	} else if (!page->before) {
 		page->before = calloc(1, SIM_PAGE_BYTES);
 		if (!page->before)
 			return -ENOMEM;
 	}
-	if (page->durable)
-		return 0;
-	page->durable = malloc(SIM_PAGE_BYTES);
-	if (!page->durable)
-		return -ENOMEM;
-	memcpy(page->durable, page->now, SIM_PAGE_BYTES);
-	list_push_back(&disk->dirty, &page->node);
-	return 0;
+	if (!page->durable) {
+		page->durable = sim_bytes_share(page->now);
+		list_push_back(&disk->dirty, &page->node);
+	}
+	int ret = sim_bytes_own(&page->now);
+	return ret < 0 ? ret : sim_bytes_own(&page->durable);
 }
 
 static void copy_or_zero(uint8_t *to, const uint8_t *from, size_t len_bytes)
@@ -185,8 +231,8 @@ static void store_now(struct sim_disk *disk, const struct sim_write *w)
 		if (!page)
 			continue;
 		if (page->before)
-			memcpy(page->before + s.in_page, page->now + s.in_page, s.len_bytes);
-		copy_or_zero(page->now + s.in_page, w->data ? w->data + s.done_bytes : NULL,
+			memcpy(page->before + s.in_page, page->now->bytes + s.in_page, s.len_bytes);
+		copy_or_zero(page->now->bytes + s.in_page, w->data ? w->data + s.done_bytes : NULL,
 			s.len_bytes);
 	}
 }
@@ -196,8 +242,8 @@ static void store_durable(struct sim_disk *disk, const struct sim_write *w, uint
 {
 	for (struct span s = {0}; span_next(&s, w->offset_bytes, len_bytes);) {
 		struct sim_page *page = disk->pages[s.page];
-		if (page && page->durable)
-			copy_or_zero(page->durable + s.in_page,
+		if (page && page->durable && sim_bytes_own(&page->durable) == 0)
+			copy_or_zero(page->durable->bytes + s.in_page,
 				w->data ? w->data + s.done_bytes : NULL, s.len_bytes);
 	}
 }
@@ -285,15 +331,15 @@ void sim_disk_flip(struct sim_disk *disk, uint64_t offset_bytes, unsigned bit)
 {
 	struct sim_page **slot = &disk->pages[offset_bytes / SIM_PAGE_BYTES];
 	unsigned in_page = (unsigned)(offset_bytes % SIM_PAGE_BYTES);
-	if (!*slot) {
-		*slot = calloc(1, sizeof(**slot));
-		if (!*slot)
-			return;
-		list_node_init(&(*slot)->node);
-	}
-	(*slot)->now[in_page] ^= (uint8_t)(1u << bit);
-	if ((*slot)->durable)
-		(*slot)->durable[in_page] ^= (uint8_t)(1u << bit);
+	if (!*slot)
+		*slot = page_new();
+	struct sim_page *page = *slot;
+	if (!page || sim_bytes_own(&page->now) < 0 ||
+		(page->durable && sim_bytes_own(&page->durable) < 0))
+		return;
+	page->now->bytes[in_page] ^= (uint8_t)(1u << bit);
+	if (page->durable)
+		page->durable->bytes[in_page] ^= (uint8_t)(1u << bit);
 }
 
 uint64_t sim_disk_fate_bytes(const struct sim_write *w, uint64_t *rng)
@@ -318,7 +364,8 @@ void sim_disk_lose_power(struct sim_disk *disk, uint64_t *rng)
 	}
 	while (!list_empty(&disk->dirty)) {
 		struct sim_page *page = page_of(list_first(&disk->dirty));
-		memcpy(page->now, page->durable, SIM_PAGE_BYTES);
+		sim_bytes_put(page->now);
+		page->now = sim_bytes_share(page->durable);
 		page_clean(page);
 	}
 }

@@ -11,12 +11,22 @@
 #define SIM_SECTOR_BYTES 512u
 #define SIM_PAGE_BYTES   4096u
 
+/* The bytes of a page, which pages of a world and of its snapshots share until one is written. */
+struct sim_bytes {
+	unsigned refs;
+	uint8_t bytes[SIM_PAGE_BYTES];
+};
+struct sim_bytes *sim_bytes_new(void);                  /* zeros; NULL: -ENOMEM */
+struct sim_bytes *sim_bytes_share(struct sim_bytes *b); /* once more */
+void sim_bytes_put(struct sim_bytes *b);                /* accepts NULL */
+int sim_bytes_own(struct sim_bytes **b);                /* before it is written: 0 or -ENOMEM */
+
 /* A page of a medium that was ever written. */
 struct sim_page {
-	struct list_node node;       /* on its disk's list of dirty pages, while durable is set */
-	uint8_t *durable;            /* owned; what a power cut leaves; NULL: the same as now */
-	uint8_t *before;             /* owned; each sector before its newest write; NULL: zeros */
-	uint8_t now[SIM_PAGE_BYTES]; /* what a read returns */
+	struct list_node node;     /* on its disk's list of dirty pages, while durable is set */
+	struct sim_bytes *now;     /* counted; what a read returns */
+	struct sim_bytes *durable; /* counted; what a power cut leaves; NULL: the same as now */
+	uint8_t *before;           /* owned; each sector before its newest write; NULL: zeros */
 };
 
 /* A write that reached a disk and was not flushed since. */

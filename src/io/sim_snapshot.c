@@ -10,7 +10,7 @@
 #include "io/sim_internal.h"
 #include "io/sim_snapshot.h"
 
-/* The durable bytes of each page, which is all that it keeps. */
+/* The durable bytes of each page, which is all that it keeps; shared until one side writes. */
 static int pages_copy(const struct sim_disk *from, struct sim_disk *to)
 {
 	uint64_t pages = round_up_u64(from->size_bytes, SIM_PAGE_BYTES) / SIM_PAGE_BYTES;
@@ -22,24 +22,30 @@ static int pages_copy(const struct sim_disk *from, struct sim_disk *to)
 		if (!copy)
 			return -ENOMEM;
 		list_node_init(&copy->node);
-		copy->durable = copy->before = NULL;
-		memcpy(copy->now, page->durable ? page->durable : page->now, SIM_PAGE_BYTES);
+		copy->durable = NULL;
+		copy->before = NULL;
+		copy->now = sim_bytes_share(page->durable ? page->durable : page->now);
 	}
 	return 0;
 }
 
 /* The first @len_bytes of an unflushed write did get there. */
-static void write_copy(struct sim_disk *to, const struct sim_write *w, uint64_t len_bytes)
+static int write_copy(struct sim_disk *to, const struct sim_write *w, uint64_t len_bytes)
 {
 	for (uint64_t done = 0, part; done < len_bytes; done += part) {
 		uint64_t at = w->offset_bytes + done, in_page = at % SIM_PAGE_BYTES;
 		struct sim_page *page = to->pages[at / SIM_PAGE_BYTES];
 		part = min_u64(SIM_PAGE_BYTES - in_page, len_bytes - done);
-		if (page && w->data)
-			memcpy(page->now + in_page, w->data + done, part);
-		else if (page)
-			memset(page->now + in_page, 0, part);
+		if (!page)
+			continue;
+		if (sim_bytes_own(&page->now) < 0)
+			return -ENOMEM;
+		if (w->data)
+			memcpy(page->now->bytes + in_page, w->data + done, part);
+		else
+			memset(page->now->bytes + in_page, 0, part);
 	}
+	return 0;
 }
 
 static int disk_snapshot(struct sim_world *world, const struct sim_disk *disk)
@@ -52,7 +58,9 @@ static int disk_snapshot(struct sim_world *world, const struct sim_disk *disk)
 		return -ENOMEM;
 	list_for_each (n, &disk->unflushed) {
 		const struct sim_write *w = container_of(n, struct sim_write, node);
-		write_copy(copy, w, sim_disk_fate_bytes(w, &world->fate_rng));
+		int ret = write_copy(copy, w, sim_disk_fate_bytes(w, &world->fate_rng));
+		if (ret < 0)
+			return ret;
 	}
 	return 0;
 }

@@ -631,6 +631,26 @@ static void step(struct fs_life *l)
 		turn(l, false);
 }
 
+/* Leave FREE_BLOCKS free, each of which holds what somebody else wrote: what shows up where it must
+ * not is noticed, and blocks are soon used again. */
+#define FREE_BLOCKS 512u
+
+static void fill_up(struct fs_life *l)
+{
+	static uint8_t foreign[FREE_BLOCKS * BLOCK_BYTES];
+	struct fs *fs = l->rig->fs;
+	uint64_t filler = rig_create(l->rig, FS_ROOT_INO, FS_LIFE_FILLER);
+	uint64_t blocks = fs_stats(fs).free_blocks - FREE_BLOCKS;
+	assert_int_equal(fs_fallocate(fs, filler, 0, 0, blocks * BLOCK_BYTES), 0);
+	memset(foreign, 0xf0, sizeof(foreign));
+	uint64_t other = rig_create(l->rig, FS_ROOT_INO, "foreign");
+	assert_int_equal(fs_write(fs, other, 0, foreign, sizeof(foreign)), sizeof(foreign));
+	assert_int_equal(fs_sync(fs), 0);
+	assert_int_equal(fs_unlink(fs, FS_ROOT_INO, "foreign"), 0);
+	fs_forget(fs, other, 1);
+	assert_int_equal(fs_sync(fs), 0);
+}
+
 void fs_life_begin(struct fs_life *l, const struct fs_life_config *config)
 {
 	struct stat st;
@@ -639,6 +659,7 @@ void fs_life_begin(struct fs_life *l, const struct fs_life_config *config)
 	*l = (struct fs_life){.config = *config, .random = {config->seed ^ 1}};
 	l->rig = rig_new_with(config->seed, config->create);
 	rig_mount(l->rig);
+	fill_up(l);
 	sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, (int)(config->seed | 1), NULL);
 	assert_int_equal(fs_getattr(l->rig->fs, FS_ROOT_INO, &st), 0);
 	model_init(&l->model, FS_ROOT_INO, st.st_mode);

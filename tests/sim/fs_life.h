@@ -22,7 +22,8 @@ struct fs_life_config {
 	bool verbose;
 };
 
-#define FS_LIFE_DEPTH 4u
+#define FS_LIFE_DEPTH  4u
+#define FS_LIFE_FILLER "filler" /* a file that the model knows nothing of: it takes most blocks */
 
 struct fs_flight {
 	struct fs_io io;

@@ -135,6 +135,12 @@ static bool entry_found(void *ctx, const struct fs_dirent *entry)
 	struct look *k = w->look;
 	if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
 		return true;
+	struct stat st;
+	if (strcmp(entry->name, FS_LIFE_FILLER) == 0 && fs_getattr(k->fs, entry->ino, &st) == 0) {
+		k->blocks += (uint64_t)st.st_blocks / 8;
+		k->inodes++;
+		return true;
+	}
 	k->digest += model_digest_entry(w->dir, entry->name, entry->ino);
 	k->out.names++;
 	for (unsigned i = 0; i < k->queued; i++) {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sqlite3.h>
 #include "fs_look.h"
 #include "io/sim_snapshot.h"
 
@@ -23,7 +24,7 @@
 #define FATES_DEFAULT 1u
 #define STEPS_DEFAULT 12u
 #else
-#define LIVES_DEFAULT 96u
+#define LIVES_DEFAULT 200u
 #define FATES_DEFAULT 3u
 #define STEPS_DEFAULT 30u
 #endif
@@ -250,10 +251,11 @@ static void report_json(unsigned number, const struct sweep_case *c)
 	fflush(stdout);
 }
 
-/* More members make more moments of one life: the cases are to cost about the same. */
+/* More members make more moments of one life, and dearer ones. */
 static unsigned lives_of(const struct options *o, const struct sweep_case *c)
 {
-	unsigned lives = (o->lives * 2 + c->members) / (c->members + 1);
+	static const unsigned percent[] = {0, 100, 40, 10, 5};
+	unsigned lives = o->lives * percent[c->members] / 100;
 	return lives < o->parts ? o->parts : lives; /* every part has one */
 }
 
@@ -324,6 +326,7 @@ static void keep_memory(void)
 {
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 512 << 20);
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
 int main(int argc, char **argv)
