@@ -181,7 +181,7 @@ int fs_owners(struct fs *fs, uint64_t volume_block, uint64_t blocks,
 /* The entry that the inode remembers, if it still leads there. 1: yes. */
 static int entry_remembered(struct fs *fs, const struct inode_attr *a, uint64_t ino, char *name)
 {
-	struct row_dirent row;
+	struct row_dirent row = {0};
 	int ret = db_run(&fs->db, DB_DIRENT_AT, "uu", a->parent, a->cookie);
 	if (ret > 0)
 		ret = dirent_row_read(fs, DB_DIRENT_AT, a->parent, &row) < 0 ? -EUCLEAN : 1;

@@ -148,7 +148,7 @@ static int range_collect(struct fs *fs, struct inode *inode, struct range range,
 static int range_widen(struct fs *fs, uint64_t ino, struct range *range)
 {
 	int ret = db_run(&fs->db, DB_EXTENT_BEFORE, "uu", ino, range->first);
-	struct row_extent row;
+	struct row_extent row = {0};
 	if (ret > 0)
 		ret = extent_row_read(fs, DB_EXTENT_BEFORE, &row) < 0 ? -EUCLEAN : 1;
 	if (ret > 0 && row.file_block + row.blocks >= range->first)

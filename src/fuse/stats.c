@@ -34,7 +34,7 @@ static void reason_key(unsigned miss, char key[48])
 {
 	const char *name = miss == STATS_MISS_UNREADABLE ? "unreadable" : live_miss_name(miss);
 	unsigned i = 0;
-	for (; name[i] && i < 47; i++)
+	for (; i < 47 && name[i]; i++)
 		key[i] = name[i] == ' ' ? '_' : name[i];
 	key[i] = '\0';
 }

@@ -163,7 +163,7 @@ PY
 }
 
 lessons_agree() {
-	local level=$1 members=$2 policy=$3 first second
+	local level=$1 members=$2 policy=$3 n
 	for n in first second; do
 		begin "$level" "$members" "dio=$policy" >/dev/null || return 1
 		lesson "$policy" "${4:-}" >"$scratch/lesson-$n"
