@@ -13,6 +13,11 @@ void fs_set_atime(struct fs *fs, const struct fs_atime_options *options)
 	atomic_store(&fs->atime.lazy, options->lazy);
 }
 
+enum fs_atime fs_atime_rule(struct fs *fs)
+{
+	return atomic_load(&fs->atime.rule);
+}
+
 /* Under inode->lock. */
 static bool is_due(struct fs *fs, const struct inode *inode, int64_t now)
 {

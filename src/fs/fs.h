@@ -47,6 +47,7 @@ struct fs_atime_options {
 	bool lazy;           /* lazytime */
 };
 void fs_set_atime(struct fs *fs, const struct fs_atime_options *options);
+enum fs_atime fs_atime_rule(struct fs *fs);
 
 /* Read-only: everything is committed and durable when it returns, and every change fails with
  * -EROFS from then on. Not so: changes are taken; -EROFS where the volume cannot be written. 0, or

@@ -15,7 +15,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	struct front *f = userdata;
 	/* Whatever changes a file comes through the kernel: it knows what its caches hold. */
 	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
-	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_CACHE_SYMLINKS, true);
+	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
+	/* A link whose text is cached is read without us: its atime would not move again. */
+	want(conn, FUSE_CAP_CACHE_SYMLINKS, fs_atime_rule(f->fs) != FS_ATIME_STRICT);
 	want(conn, FUSE_CAP_WRITEBACK_CACHE, !f->options->write_through);
 	want(conn, FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ, true);
 	/* The kernel enforces lists and caches them; what they do to modes, and the umask, which

@@ -581,3 +581,9 @@ bool fs_is_read_only(struct fs *fs)
 	(void)fs;
 	return false;
 }
+
+enum fs_atime fs_atime_rule(struct fs *fs)
+{
+	(void)fs;
+	return FS_ATIME_RELATIVE;
+}
