@@ -5,40 +5,16 @@ A helper defines cases (functions marked @case, named as a sentence) and calls m
 directory, works below it by relative paths only (the folders above need not be open to others), and
 prints an ok / not ok line for each case. Each case has a fresh directory as its working directory."""
 
-import errno
 import os
 import shutil
 import sys
 import traceback
-from contextlib import contextmanager
 
-CASES = []
+from cases import CASES, case, expect, fails_with  # handed on
 
 # Users without rights, and groups: numbers that no system gives names.
 ALICE, BOB, CAROL = 61001, 61002, 61003
 STAFF, GUESTS = 62001, 62002
-
-
-def case(function):
-    CASES.append(function)
-    return function
-
-
-def expect(got, want, what=""):
-    if got != want:
-        raise AssertionError(f"{what}: {got!r} instead of {want!r}")
-
-
-@contextmanager
-def fails_with(*numbers):
-    try:
-        yield
-    except OSError as err:
-        if err.errno in numbers:
-            return
-        raise AssertionError(f"errno {errno.errorcode[err.errno]} instead of "
-                             f"{[errno.errorcode[n] for n in numbers]}") from err
-    raise AssertionError(f"worked, without {[errno.errorcode[n] for n in numbers]}")
 
 
 def as_user(uid, function, *args, gid=None, groups=(), umask=None, **how):

@@ -16,6 +16,8 @@ import sys
 import time
 import traceback
 
+from cases import in_child
+
 PAGE = 4096
 FILE_BYTES = 256 * PAGE
 ROUNDS = 40
@@ -96,24 +98,6 @@ def differing(got, want):
     first = next(i for i in range(len(want)) if got[i] != want[i])
     count = sum(got[i:i + PAGE] != want[i:i + PAGE] for i in range(0, len(want), PAGE))
     return f"{count} pages differ, first at byte {first}"
-
-
-def in_child(function):
-    """Run @function in another process; an exception there is an AssertionError here."""
-    read_fd, write_fd = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            function()
-        except BaseException as err:  # whatever it is, it goes to the parent
-            os.write(write_fd, f"{type(err).__name__}: {err}".encode()[:4000])
-        os._exit(0)
-    os.close(write_fd)
-    with os.fdopen(read_fd, "rb") as pipe:
-        message = pipe.read().decode(errors="replace")
-    os.waitpid(pid, 0)
-    if message:
-        raise AssertionError(message)
 
 
 def random_range(rng):

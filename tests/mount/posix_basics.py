@@ -10,58 +10,19 @@ import mmap
 import os
 import random
 import stat
-import sys
 import time
-import traceback
-from contextlib import contextmanager
 from pathlib import Path
+
+from cases import LIBC, case, expect, fails_with, main, opened, pattern
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 AT_FDCWD = -100
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-CASES = []
-
-
-def case(function):
-    CASES.append(function)
-    return function
-
-
-def expect(got, want, what=""):
-    if got != want:
-        raise AssertionError(f"{what}: {got!r} instead of {want!r}")
-
-
-@contextmanager
-def fails_with(*numbers):
-    try:
-        yield
-    except OSError as err:
-        if err.errno in numbers:
-            return
-        raise AssertionError(f"errno {errno.errorcode[err.errno]} instead of "
-                             f"{[errno.errorcode[n] for n in numbers]}") from err
-    raise AssertionError(f"worked, without {[errno.errorcode[n] for n in numbers]}")
-
-
-@contextmanager
-def opened(path, flags, mode=0o644):
-    fd = os.open(path, flags, mode)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def renameat2(old, new, flags):
     if LIBC.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-
-
-def pattern(seed, length):
-    return random.Random(seed).randbytes(length)
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -599,24 +560,5 @@ def a_listing_under_creation_repeats_nothing(d):
     expect(names - set(seen), set(), "names that were there and were not seen")
 
 
-def main():
-    top = Path(sys.argv[1])
-    failed = 0
-    for number, function in enumerate(CASES):
-        directory = top / f"case-{number}"
-        directory.mkdir()
-        name = function.__name__.replace("_", " ")
-        try:
-            function(directory)
-            print(f"ok {name}")
-        except (AssertionError, OSError):
-            failed += 1
-            print(f"not ok {name}")
-            for line in traceback.format_exc().splitlines()[-6:]:
-                print(f"# {line}")
-        sys.stdout.flush()
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
