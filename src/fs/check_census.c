@@ -203,6 +203,10 @@ static int become(struct check *c, const struct subject *s, uint32_t mode, uint6
 		ret = entries_delete(c, s, names);
 	if (ret == 0 && !names && type != S_IFDIR)
 		ret = fixes_add(c, FIX_CONNECT, s->ino, 0, 0);
+	if (ret == 0 && s->extent_end && type != S_IFREG)
+		ret = fixes_add(c, FIX_EXTENTS_DELETE, s->ino, 0, 0);
+	if (ret == 0 && s->has_symlink && type != S_IFLNK)
+		ret = fixes_add(c, FIX_SYMLINK_DELETE, s->ino, 0, 0);
 	return ret;
 }
 
