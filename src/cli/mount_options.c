@@ -304,6 +304,8 @@ int mount_options_check(const struct mount_options *o, bool root, struct errmsg 
 	if (!root && o->unsafe && (o->flags & (MS_NOSUID | MS_NODEV)) != (MS_NOSUID | MS_NODEV))
 		return errmsg_set(why, -EPERM, "only root may mount with %s",
 			o->flags & MS_NOSUID ? "dev" : "suid");
+	if (!root && o->flags & MS_NOSYMFOLLOW)
+		return errmsg_set(why, -EPERM, "only root may mount with nosymfollow");
 	if (!root && o->remount)
 		return errmsg_set(why, -EPERM, "only root may remount");
 	if (o->kernels_word[0] && !o->remount && !o->sloppy)

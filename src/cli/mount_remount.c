@@ -39,7 +39,8 @@ static int tell_kernel(const char *mountpoint, const struct mount_options *o, st
 		return 0;
 	int err = -errno;
 	return errmsg_set(why, err, "%s: %s", mountpoint,
-		err == -EBUSY ? "files are open for writing" : strerror(-err));
+		err == -EBUSY ? "files are open for writing, or open and without a name"
+			      : strerror(-err));
 }
 
 /* True also where it cannot be told: then nobody writes in between. */

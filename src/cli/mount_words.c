@@ -7,10 +7,6 @@
 #include <string.h>
 #include <sys/mount.h>
 
-#ifndef MS_NOSYMFOLLOW
-#define MS_NOSYMFOLLOW 256 /* Linux 5.10 */
-#endif
-
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define ATIME_RULES  (MS_NOATIME | MS_RELATIME | MS_STRICTATIME)
 

@@ -5,8 +5,13 @@
 #define STABLEFS_CLI_MOUNT_WORDS_H
 
 #include <stdbool.h>
+#include <sys/mount.h>
 #include "base/errmsg.h"
 #include "cli/mount_options.h"
+
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256 /* Linux 5.10 */
+#endif
 
 /* One word, its value apart (NULL: none). 1: it was known, and taken. 0: not known. -EINVAL: it is
  * refused, or has a value and takes none, and @why says so. */

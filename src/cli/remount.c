@@ -114,7 +114,8 @@ static int apply(
 		.dio_weaken = wanted->dio_weaken,
 		.event_rate = wanted->event_rate,
 		.hold_ns = wanted->hold_ns,
-		.dio_align = wanted->dio_align};
+		.dio_align = wanted->dio_align,
+		.mount_flags = wanted->flags};
 	front_settings_set(world->front, &s);
 	serve_set_atime(world->fs, wanted->flags);
 	fs_set_commit_interval(world->fs, wanted->commit_ns);

@@ -81,6 +81,7 @@ int front_init(struct front *f, const struct front_options *options)
 		.policy = options->dio,
 		.hold_ns = min_u64(options->hold_ns, FRONT_MAX_HOLD_NS),
 		.dio_weaken = options->dio_weaken,
+		.mount_flags = options->mount_flags,
 		.dio_align = options->dio_align ? options->dio_align : FRONT_DIO_ALIGN,
 		.event_rate = options->event_rate ? options->event_rate : FRONT_EVENT_RATE,
 		.started_ns = clock_read_ns(CLOCK_REALTIME)};
@@ -143,13 +144,15 @@ void front_settings_get(struct front *f, struct front_settings *out)
 		.dio_weaken = f->dio_weaken,
 		.dio_align = f->dio_align,
 		.event_rate = f->event_rate,
-		.hold_ns = f->hold_ns};
+		.hold_ns = f->hold_ns,
+		.mount_flags = f->mount_flags};
 }
 
 void front_settings_set(struct front *f, const struct front_settings *s)
 {
 	f->policy = s->dio;
 	f->dio_weaken = s->dio_weaken;
+	f->mount_flags = s->mount_flags;
 	f->dio_align = s->dio_align ? s->dio_align : FRONT_DIO_ALIGN;
 	f->hold_ns = min_u64(s->hold_ns, FRONT_MAX_HOLD_NS);
 	f->event_rate = s->event_rate ? s->event_rate : FRONT_EVENT_RATE;

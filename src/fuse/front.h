@@ -123,6 +123,7 @@ struct front_settings {
 	unsigned dio_align;  /* 0: FRONT_DIO_ALIGN */
 	unsigned event_rate; /* 0: FRONT_EVENT_RATE */
 	uint64_t hold_ns;
+	unsigned long mount_flags; /* as front_options has them; the kernel is told by others */
 };
 void front_settings_get(struct front *front, struct front_settings *out);
 void front_settings_set(struct front *front, const struct front_settings *s);

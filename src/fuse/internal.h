@@ -65,6 +65,7 @@ struct front {
 	_Atomic uint64_t hold_ns;
 	_Atomic unsigned dio_align, event_rate;
 	atomic_bool dio_weaken;
+	atomic_ulong mount_flags;  /* MS_SYNCHRONOUS, MS_DIRSYNC: the rest is the kernel's */
 	char mountpoint[PATH_MAX]; /* absolute */
 	uint64_t mount_dev;        /* its st_dev; 0: unknown */
 	uint64_t started_ns;       /* CLOCK_REALTIME */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <sys/mount.h>
 #include <linux/stat.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -163,12 +164,18 @@ static void mark_init(struct wire_caps *caps, struct fuse_init_out *out)
 		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
 }
 
+/* Of the calling thread's request. */
+static bool is_success(const struct iovec *iov)
+{
+	if (!here.request || iov[0].iov_len != sizeof(struct fuse_out_header))
+		return false;
+	const struct fuse_out_header *head = iov[0].iov_base;
+	return head->unique == here.request->unique && !head->error;
+}
+
 void wire_mark_reply(struct wire_caps *caps, const struct iovec *iov, int count)
 {
-	if (!here.request || count < 2 || iov[0].iov_len != sizeof(struct fuse_out_header))
-		return;
-	const struct fuse_out_header *head = iov[0].iov_base;
-	if (head->unique != here.request->unique || head->error)
+	if (count < 2 || !is_success(iov))
 		return;
 	if (wire_opcode() == FUSE_INIT && iov[1].iov_len >= sizeof(struct fuse_init_out))
 		mark_init(caps, iov[1].iov_base);
@@ -218,11 +225,42 @@ ssize_t wire_read(int fd, void *buf, size_t len_bytes, void *userdata)
 	return read(fd, buf, len_bytes);
 }
 
+/* Mounts with dirsync or sync: what was changed is durable before the answer leaves. Data through
+ * the page cache is the kernel's to sync then, direct writes go to the syncer. */
+static int settle_change(struct front *front)
+{
+	switch (wire_opcode()) {
+	case FUSE_MKNOD:
+	case FUSE_MKDIR:
+	case FUSE_SYMLINK:
+	case FUSE_LINK:
+	case FUSE_UNLINK:
+	case FUSE_RMDIR:
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+	case FUSE_CREATE:
+		return front->mount_flags & (MS_SYNCHRONOUS | MS_DIRSYNC) ? fs_sync(front->fs) : 0;
+	case FUSE_SETATTR:
+	case FUSE_SETXATTR:
+	case FUSE_REMOVEXATTR:
+	case FUSE_FALLOCATE:
+		return front->mount_flags & MS_SYNCHRONOUS ? fs_sync(front->fs) : 0;
+	default:
+		return 0;
+	}
+}
+
 ssize_t wire_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct front *front = userdata;
 	wire_mark_reply(&front->caps, iov, count);
-	return writev(fd, iov, count);
+	int err = is_success(iov) ? settle_change(front) : 0;
+	if (err == 0)
+		return writev(fd, iov, count);
+	const struct fuse_out_header *head = iov[0].iov_base;
+	struct fuse_out_header failed = {
+		.len = sizeof(failed), .error = err, .unique = head->unique};
+	return write(fd, &failed, sizeof(failed));
 }
 
 const char *wire_opcode_name(unsigned opcode)

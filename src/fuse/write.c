@@ -29,6 +29,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/mount.h>
 #include "base/clock.h"
 
 static struct buffer *buffer_of(struct write_req *w)
@@ -420,7 +421,8 @@ static struct write_req *write_new(
 		.direct = is_direct(fi),
 		.around = !fi->writepage && (is_direct(fi) || file_of(fi)->around_cache),
 		.begun_ns = clock_monotonic_ns()};
-	w->syncs = w->around && w->file->around_cache && (fi->flags & O_DSYNC);
+	bool syncs = fi->flags & O_DSYNC || w->f->mount_flags & MS_SYNCHRONOUS;
+	w->syncs = w->around && w->file->around_cache && syncs;
 	w->sync.data_only = (fi->flags & O_SYNC) != O_SYNC;
 	return w;
 }

@@ -38,6 +38,13 @@ refused_while_open() {
 	[[ $(policy) == bounce && $(listed OPTIONS "$mnt") == rw,* ]] && touch "$mnt/still"
 }
 check "with a file open for writing it fails, and nothing of it was done" refused_while_open
+refused_while_orphaned() {
+	exec 7<>"$mnt/orphan" 8<"$mnt/orphan" && rm "$mnt/orphan" && exec 7>&- || return
+	refused_with 32 "open for writing" limit 20 mount -o remount,ro "$mnt" || return
+	exec 8>&-
+	touch "$mnt/still"
+}
+check "with a file open that has no name it fails as well" refused_while_orphaned
 there_and_back() {
 	try ro,dio=detect && ! touch "$mnt/x" 2>/dev/null && try rw,dio=verify &&
 		[[ $(policy) == verify ]] && cp "$data" "$mnt/again" && cmp "$data" "$mnt/again"
@@ -113,6 +120,24 @@ commits_soon() {
 		kill_it && mount_it ro && cmp "$data" "$mnt/soon" && um8 "$mnt"
 }
 check "commit=: what was not synced is durable after that" commits_soon
+
+# Neither does anything by itself with commit=3600.
+is_durable() { # OPTION: of names, and of bytes
+	try "$1" && mkdir "$mnt/of-$1" && ln "$mnt/data" "$mnt/of-$1/link" && dd if="$data" of="$mnt/of-$1/direct" \
+		bs=64k count=1 oflag=direct conv=notrunc status=none && chmod 0600 "$mnt/of-$1/direct" || return
+	[[ $1 == dirsync ]] || cp "$data" "$mnt/of-$1/copy" || return
+	kill_it && mount_it commit=3600
+}
+check "it is mounted, and commits once an hour" mount_it commit=3600
+check "dirsync: the daemon is killed" is_durable dirsync
+check "names are there" cmp "$data" "$mnt/of-dirsync/link"
+check "sync: the daemon is killed" is_durable sync
+check "bytes are there" cmp "$data" "$mnt/of-sync/copy"
+check "direct writes are there" cmp -n 65536 "$data" "$mnt/of-sync/direct"
+check "modes are there" test "$(stat -c %a "$mnt/of-sync/direct")" = 600
+check "neither: the daemon is killed" is_durable async
+check_not "names are not there" test -e "$mnt/of-async"
+check "it is unmounted" um8 "$mnt"
 
 # --- what cannot ---------------------------------------------------------------------------------
 

@@ -192,6 +192,7 @@ static void users_get_no_devices_and_no_suid(void **unused)
 	assert_says("dev");
 	assert_int_equal(parse_user("dev,nodev,exec,noatime"), 0);
 	assert_int_equal(o.flags, MS_NOSUID | MS_NODEV | MS_NOATIME);
+	assert_int_equal(parse_user("nosymfollow"), -EPERM);
 	assert_int_equal(parse_user("remount,ro"), -EPERM);
 }
 

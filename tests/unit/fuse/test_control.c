@@ -164,6 +164,49 @@ static void a_long_answer_is_read_in_parts(void **unused)
 	rig_end(&rig);
 }
 
+/* As the kernel sends an ioctl(2) of its caller. */
+static int ask_by_ioctl(
+	struct kernel_rig *rig, const struct rig_file *file, const char *line, uint32_t size)
+{
+	static char text[2 * FRONT_LINE_BYTES];
+	struct fuse_ioctl_in in = {
+		.fh = file->fh, .cmd = (uint32_t)FRONT_IOC_LINE, .in_size = size};
+	memset(text, 0, sizeof(text));
+	strcpy(text, line);
+	return rig_call(rig, FUSE_IOCTL, file->node, &in, sizeof(in), text, size, &message);
+}
+
+static void a_question_can_be_asked_without_writing(void **unused)
+{
+	(void)unused;
+	struct kernel_rig rig;
+	start(&rig);
+	struct rig_file query = open_control(&rig, "query", O_RDONLY);
+	assert_int_equal(ask_by_ioctl(&rig, &query, "hello", FRONT_LINE_BYTES), 0);
+	expect_text(&rig, &query, "{\"asked\":\"hello\"}");
+	assert_int_equal(ask_by_ioctl(&rig, &query, "", FRONT_LINE_BYTES), -EINVAL);
+	assert_int_equal(ask_by_ioctl(&rig, &query, "hello", 100), -ENOTTY);
+	rig_end(&rig);
+}
+
+/* Everybody may open it for reading: that must not be enough to change it. */
+static void a_policy_is_not_set_that_way(void **unused)
+{
+	(void)unused;
+	static const char *const names[] = {"policy", "hold", "status.json", "events.jsonl"};
+	struct kernel_rig rig;
+	start(&rig);
+	for (unsigned i = 0; i < 4; i++) {
+		struct rig_file file = open_control(&rig, names[i], O_RDONLY);
+		assert_int_equal(ask_by_ioctl(&rig, &file, "zerocopy", FRONT_LINE_BYTES), -ENOTTY);
+	}
+	struct rig_file file = rig_create(&rig, "file", O_RDWR);
+	assert_int_equal(ask_by_ioctl(&rig, &file, "zerocopy", FRONT_LINE_BYTES), -ENOTTY);
+	assert_int_equal(rig.front.policy, DIO_BOUNCE);
+	rig_release(&rig, &file);
+	rig_end(&rig);
+}
+
 static void a_failed_query_says_so_in_json(void **unused)
 {
 	(void)unused;
@@ -347,6 +390,8 @@ int main(void)
 		cmocka_unit_test(status_and_stats_are_json),
 		cmocka_unit_test(a_query_is_answered_on_the_same_descriptor_again_and_again),
 		cmocka_unit_test(a_long_answer_is_read_in_parts),
+		cmocka_unit_test(a_question_can_be_asked_without_writing),
+		cmocka_unit_test(a_policy_is_not_set_that_way),
 		cmocka_unit_test(a_failed_query_says_so_in_json),
 		cmocka_unit_test(a_query_that_takes_long_blocks_only_its_own_reader),
 		cmocka_unit_test(an_interrupted_reader_does_not_wait),
