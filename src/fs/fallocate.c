@@ -176,15 +176,30 @@ static int mode_parse(int mode, uint64_t offset, uint64_t len, struct request *o
 	return offset > FS_MAX_BYTES || len > FS_MAX_BYTES - offset ? -EFBIG : 0;
 }
 
-static void fallocate_settle(struct fs *fs, struct inode *inode, const struct request *r)
+/* Is the tail in the way of the file's new end? The kernel may write pages back meanwhile. */
+static bool must_clean(struct inode *inode, const struct request *r)
+{
+	return !r->keep_size && r->allocates && inode_tail_in_way(inode, r->end);
+}
+
+static int fallocate_settle(struct fs *fs, struct inode *inode, const struct request *r)
 {
 	pthread_mutex_lock(&inode->lock);
+	while (must_clean(inode, r)) {
+		pthread_mutex_unlock(&inode->lock);
+		int ret = inode_clean_tail(fs, inode, r->end);
+		if (ret < 0)
+			return ret;
+		pthread_mutex_lock(&inode->lock);
+	}
 	if (!r->keep_size && r->allocates && r->end > inode->attr.size)
 		inode_set_size(fs, inode, r->end);
 	inode_touch(inode, true, true, time_now_ns());
 	inode->transaction = atomic_load(&fs->transaction);
 	inode_mark_dirty(fs, inode);
 	pthread_mutex_unlock(&inode->lock);
+	fs_note_change(fs);
+	return 0;
 }
 
 static int do_fallocate(struct fs *fs, struct inode *inode, const struct request *r)
@@ -192,8 +207,6 @@ static int do_fallocate(struct fs *fs, struct inode *inode, const struct request
 	uint64_t first = r->offset >> BLOCK_SHIFT;
 	uint64_t end = (r->end + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 	int ret = inode_load_map(fs, inode);
-	if (ret == 0 && !r->keep_size)
-		ret = inode_clean_tail(fs, inode, r->end);
 	if (ret == 0 && r->punches) {
 		struct barrier b;
 		barrier_begin(fs, inode, &b, first, end);
@@ -202,11 +215,7 @@ static int do_fallocate(struct fs *fs, struct inode *inode, const struct request
 	}
 	if (ret == 0 && r->allocates)
 		ret = preallocate(fs, inode, first, end);
-	if (ret == 0)
-		fallocate_settle(fs, inode, r);
-	if (ret == 0)
-		fs_note_change(fs);
-	return ret;
+	return ret < 0 ? ret : fallocate_settle(fs, inode, r);
 }
 
 int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_t len)

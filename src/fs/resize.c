@@ -116,20 +116,30 @@ static int shrink(struct fs *fs, struct inode *inode, uint64_t size)
 	return ret;
 }
 
-static int extend(struct fs *fs, struct inode *inode, uint64_t size)
+/* False: the tail is in the way again. */
+static bool grow_to(struct fs *fs, struct inode *inode, uint64_t size)
 {
-	int ret = inode_clean_tail(fs, inode, size);
-	if (ret == 0)
-		ret = fs_begin(fs, 0);
-	if (ret < 0)
-		return ret;
 	pthread_mutex_lock(&inode->lock);
-	if (size > inode->attr.size) {
+	bool clean = !inode_tail_in_way(inode, size);
+	if (clean && size > inode->attr.size) {
 		inode_set_size(fs, inode, size);
 		inode_touch(inode, true, true, time_now_ns());
 	}
 	pthread_mutex_unlock(&inode->lock);
-	fs_end(fs);
+	return clean;
+}
+
+static int extend(struct fs *fs, struct inode *inode, uint64_t size)
+{
+	for (bool grown = false; !grown;) {
+		int ret = inode_clean_tail(fs, inode, size);
+		if (ret == 0)
+			ret = fs_begin(fs, 0);
+		if (ret < 0)
+			return ret;
+		grown = grow_to(fs, inode, size);
+		fs_end(fs);
+	}
 	return 0;
 }
 
