@@ -139,12 +139,6 @@ static int numbers_load(struct fs *fs)
 	return 0;
 }
 
-uint32_t fs_generation(const struct fs *fs)
-{
-	uint32_t folded = (uint32_t)(fs->hash_key >> 32) ^ (uint32_t)fs->hash_key;
-	return folded ? folded : 1;
-}
-
 /* The root is there, and a directory; it stays in memory. */
 static int root_load(struct fs *fs)
 {

@@ -87,9 +87,10 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st);
 /* When the inode was made: never changed by anybody. */
 int fs_birth_time(struct fs *fs, uint64_t ino, struct timespec *out);
 
-/* A handle that outlives a mount is an inode's number with this, which no other file system made at
- * the same place has: numbers themselves are given out once, also across crashes. Not 0. */
-uint32_t fs_generation(const struct fs *fs);
+/* A handle that outlives a mount is an inode's number with this: so that one of another file system
+ * that was at the same place, or one that was guessed, leads nowhere. Numbers themselves are given
+ * out once, also across crashes. Not 0; never changes. */
+uint32_t fs_generation(const struct fs *fs, uint64_t ino);
 
 /* What fs_setattr() is to change. */
 enum fs_set {

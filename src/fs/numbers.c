@@ -26,3 +26,13 @@ int inode_numbers_promise(struct fs *fs)
 		fs->numbers_end = end;
 	return ret;
 }
+
+/* From the key of the file system (the finalizer of splitmix64). */
+uint32_t fs_generation(const struct fs *fs, uint64_t ino)
+{
+	uint64_t mixed = fs->hash_key + ino * UINT64_C(0x9E3779B97F4A7C15);
+	mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+	mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94D049BB133111EB);
+	uint32_t generation = (uint32_t)(mixed >> 32);
+	return generation ? generation : 1;
+}

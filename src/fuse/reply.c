@@ -17,7 +17,7 @@ struct fuse_entry_param reply_entry_param(const struct front *f, const struct st
 	bool unsure = coherence_times_unsure(f->coherence, st->st_ino);
 	bool plain = st->st_ino == FS_ROOT_INO || control_owns(st->st_ino);
 	return (struct fuse_entry_param){.ino = st->st_ino,
-		.generation = plain ? 0 : fs_generation(f->fs),
+		.generation = plain ? 0 : fs_generation(f->fs, st->st_ino),
 		.attr = *st,
 		.attr_timeout = unsure ? 0 : FRONT_CACHE_TIMEOUT,
 		.entry_timeout = FRONT_CACHE_TIMEOUT};

@@ -39,7 +39,7 @@ static int inode_open(const struct front *f, int mount_fd, uint64_t ino)
 		struct file_handle head;
 		char room[sizeof(struct file_handle) + HANDLE_BYTES];
 	} handle = {.head = {.handle_bytes = HANDLE_BYTES, .handle_type = HANDLE_TYPE}};
-	uint32_t words[] = {(uint32_t)(ino >> 32), (uint32_t)ino, fs_generation(f->fs)};
+	uint32_t words[] = {(uint32_t)(ino >> 32), (uint32_t)ino, fs_generation(f->fs, ino)};
 	memcpy(handle.head.f_handle, words, sizeof(words));
 	int fd = open_by_handle_at(mount_fd, &handle.head, O_PATH | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;

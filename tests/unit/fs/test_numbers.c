@@ -71,15 +71,16 @@ static void a_mount_that_makes_nothing_writes_nothing(void **unused)
 	rig_free(rig);
 }
 
-static void file_systems_have_generations_of_their_own_that_stay(void **unused)
+static void inodes_have_generations_that_stay_and_that_no_other_file_system_has(void **unused)
 {
 	(void)unused;
 	struct rig *one = new_rig(), *other = new_rig();
-	uint32_t generation = fs_generation(one->fs);
+	uint32_t generation = fs_generation(one->fs, 5);
 	assert_int_not_equal(generation, 0);
-	assert_int_not_equal(generation, fs_generation(other->fs));
+	assert_int_not_equal(generation, fs_generation(one->fs, 6));
+	assert_int_not_equal(generation, fs_generation(other->fs, 5));
 	rig_crash(one);
-	assert_int_equal(fs_generation(one->fs), generation);
+	assert_int_equal(fs_generation(one->fs, 5), generation);
 	rig_free(one);
 	rig_free(other);
 }
@@ -154,7 +155,8 @@ int main(void)
 		cmocka_unit_test(a_number_is_not_given_out_again_after_a_mount),
 		cmocka_unit_test(a_number_that_was_given_out_before_a_crash_is_not_given_out_again),
 		cmocka_unit_test(a_mount_that_makes_nothing_writes_nothing),
-		cmocka_unit_test(file_systems_have_generations_of_their_own_that_stay),
+		cmocka_unit_test(
+			inodes_have_generations_that_stay_and_that_no_other_file_system_has),
 		cmocka_unit_test(
 			an_inode_of_any_type_is_found_by_its_number_as_long_as_it_has_a_name),
 		cmocka_unit_test(dot_dot_leads_up_also_after_a_move),

@@ -409,9 +409,9 @@ int fs_birth_time(struct fs *fs, uint64_t ino, struct timespec *out)
 	return 0;
 }
 
-uint32_t fs_generation(const struct fs *fs)
+uint32_t fs_generation(const struct fs *fs, uint64_t ino)
 {
-	(void)fs;
+	(void)fs, (void)ino;
 	return FAKE_GENERATION;
 }
 
