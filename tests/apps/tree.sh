@@ -4,7 +4,7 @@
 # attribute, also after a remount, and comes out again.
 . "$(dirname "$0")/lib.sh"
 
-program "tar, rsync" "$(tar --version | sed -n '1s/.* //p'), $(rsync --version | sed -n '1s/.*version \([^ ]*\).*/\1/p')"
+program "tar, rsync" "$(tar --version | sed -n '1s/.* //p'), $(rsync --version | awk 'NR == 1 { print $3 }')"
 begin 6G
 
 # What is copied: attributes of all kinds that a distribution's files may not have are added.
