@@ -18,6 +18,7 @@
 #include "fuse/control.h"
 #include "fuse/events.h"
 #include "fuse/front.h"
+#include "fuse/guard.h"
 #include "fuse/later.h"
 #include "fuse/policy.h"
 #include "fuse/stats.h"
@@ -67,6 +68,7 @@ struct front {
 	atomic_bool dio_weaken;
 	atomic_ulong mount_flags;  /* MS_SYNCHRONOUS, MS_DIRSYNC: the rest is the kernel's */
 	char mountpoint[PATH_MAX]; /* absolute */
+	struct guard guard;        /* from mount_attach() to mount_sever() */
 	uint64_t mount_dev;        /* its st_dev; 0: unknown */
 	uint64_t started_ns;       /* CLOCK_REALTIME */
 };

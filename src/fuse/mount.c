@@ -288,6 +288,7 @@ int mount_attach(struct front *f, struct errmsg *why)
 	}
 	mount_info_find(f->mountpoint, &info);
 	f->mount_dev = info.dev;
+	guard_start(&f->guard, f->mount_dev);
 	return 0;
 }
 
@@ -303,16 +304,28 @@ static void run_fusermount(const char *mountpoint)
 			;
 }
 
+/* syncfs(2), by a process that does not have /dev/fuse: it waits for what our workers serve, and
+ * cannot be killed meanwhile. Were it one of our threads, we could not be killed either. */
+static void write_back(const char *mountpoint)
+{
+	int status = 0;
+	pid_t pid = vfork();
+	if (!pid) {
+		close_range(0, ~0U, 0);
+		int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		_exit(fd >= 0 && syncfs(fd) < 0 ? errno : 0);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status))
+		log_warn("%s: writing back: %s", mountpoint, strerror(WEXITSTATUS(status)));
+}
+
 void mount_detach(struct front *f)
 {
 	const char *mountpoint = f->mountpoint;
 	/* Those who keep it busy lose it: what they have written must not go with it. */
-	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		if (syncfs(fd) < 0)
-			log_warn("%s: writing back: %s", mountpoint, strerror(errno));
-		close(fd);
-	}
+	write_back(mountpoint);
 	if (umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno == EPERM)
 		run_fusermount(mountpoint);
 }
@@ -334,4 +347,5 @@ void mount_sever(struct front *f)
 	f->pusher = NULL;
 	fuse_session_unmount(f->session);
 	session_drop(f);
+	guard_stop(&f->guard);
 }

@@ -42,7 +42,7 @@ tar_same() {
 }
 
 # Times to the nanosecond, modes, owners, sizes, links: a line a file.
-listing() { (cd "$1" && find . -printf '%P %y %m %U %G %s %n %T@ %l\n' | grep -v ' d ' | sort); }
+listing() { (cd "$1" && find . -printf '%P %y %m %U %G %s %n %T@ %l\n' | LC_ALL=C grep -av ' d ' | LC_ALL=C sort); }
 listed_same() { cmp <(listing "$1") <(listing "$2"); }
 
 sparse_stays() { (($(stat -c %b "$1/odd/sparse") < 2048)); }

@@ -23,6 +23,7 @@ import json
 import mmap
 import multiprocessing
 import os
+import queue
 import random
 import sys
 import time
@@ -384,6 +385,22 @@ def work(args, index, seed, until, results):
         results.put((index, shadow.ops if shadow else 0, None, [text, *history[-25:]]))
 
 
+def outcomes(workers, results):
+    """One for each; one that died (a mapping of a dead mount: SIGBUS) says nothing itself."""
+    heard = set()
+    while len(heard) < len(workers):
+        dead = [i for i, w in enumerate(workers) if not w.is_alive()]
+        try:
+            outcome = results.get(timeout=1)
+            heard.add(outcome[0])
+            yield outcome
+        except queue.Empty:
+            for i in dead:
+                if i not in heard:
+                    heard.add(i)
+                    yield i, 0, None, [f"its process ended with status {workers[i].exitcode}"]
+
+
 def run(args):
     seed = args.seed if args.seed is not None else int.from_bytes(os.urandom(4), "little")
     print(f"# shadow.py run --seed {seed} --files {args.files} --size {args.size}", flush=True)
@@ -393,8 +410,7 @@ def run(args):
     for w in workers:
         w.start()
     manifest, failed = {}, 0
-    for _ in workers:
-        index, ops, end, trouble = results.get()
+    for index, ops, end, trouble in outcomes(workers, results):
         name = f"file {index}: what is read is what was written, {ops} operations" if args.count else \
             f"file {index}: what is read is what was written, whichever way"
         print(f"{'not ok' if trouble else 'ok'} {name}", flush=True)
