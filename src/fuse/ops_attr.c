@@ -147,6 +147,20 @@ static unsigned set_kept(struct front *f, uint64_t ino, unsigned set, struct sta
 	return set | FS_SET_MTIME | FS_SET_CTIME;
 }
 
+/* chown(2) to nobody is a chown, too. The kernel sends the ctime alone then, and has not looked who
+ * asks, since it leaves the bits to us. */
+static int chown_to_nobody(fuse_req_t req, uint64_t ino)
+{
+	struct stat st;
+	int err = fs_getattr(front_of(req)->fs, ino, &st);
+	if (err < 0 || !S_ISREG(st.st_mode) || !bits_to_lose(req, &st))
+		return err;
+	if (fuse_req_ctx(req)->uid != st.st_uid && !caller_is_capable(req, CAP_FOWNER))
+		return -EPERM;
+	attr_kill_privs(req, ino, true);
+	return 0;
+}
+
 void op_setattr(
 	fuse_req_t req, fuse_ino_t ino, struct stat *values, int to_set, struct fuse_file_info *fi)
 {
@@ -162,8 +176,9 @@ void op_setattr(
 		return;
 	}
 	unsigned set = set_now(set_of(to_set), values);
+	bool push = times_is_push(req);
 	/* It has the mtime from us, and another write may have moved it since. */
-	if (times_is_push(req))
+	if (push)
 		set &= ~(unsigned)FS_SET_MTIME;
 	else if (!f->options->write_through)
 		set = set_kept(f, ino, set, values);
@@ -173,7 +188,9 @@ void op_setattr(
 	if (set & FS_SET_MODE)
 		coherence_set_privs(f->coherence, ino, true);
 	struct stat st;
-	int err = fs_setattr(f->fs, ino, set, values, &st);
+	int err = set == FS_SET_CTIME && !push ? chown_to_nobody(req, ino) : 0;
+	if (!err)
+		err = fs_setattr(f->fs, ino, set, values, &st);
 	if (err < 0 || !times_symlink_set(req, &st))
 		reply_attr(req, err, &st);
 }

@@ -90,7 +90,8 @@ int times_push(void *ctx, uint64_t ino, bool unused)
 
 bool times_is_push(fuse_req_t req)
 {
-	return fuse_req_ctx(req)->pid == front_of(req)->push.thread;
+	pid_t pid = fuse_req_ctx(req)->pid; /* 0: of another pid namespace */
+	return pid && pid == front_of(req)->push.thread;
 }
 
 /* ---- who waits for it ---- */

@@ -231,6 +231,21 @@ def chown_takes_setuid_and_setgid_of_programs():
 
 
 @case
+def chown_to_nobody_takes_them_too():
+    for who in (0, ALICE):
+        make("f", mode=0o6755, uid=ALICE, gid=STAFF)
+        if who:
+            as_user(who, os.chown, "f", -1, -1, groups=[STAFF])
+        else:
+            os.chown("f", -1, -1)
+        expect(mode_of("f"), 0o755, f"after user {who}")
+    os.chmod("f", 0o6755)
+    with fails_with(errno.EPERM):
+        as_user(BOB, os.chown, "f", -1, -1)
+    expect(mode_of("f"), 0o6755, "after a stranger")
+
+
+@case
 def chown_leaves_setgid_without_execution_to_members_and_root():
     make("f", mode=0o2644, uid=ALICE, gid=STAFF)
     os.chown("f", ALICE, STAFF)

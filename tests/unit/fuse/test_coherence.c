@@ -209,6 +209,38 @@ static void only_files_open_for_writing_may_be_dirty(void **unused)
 	rig_fini(&rig);
 }
 
+static void stale_times_are_taken_once_and_can_be_left(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_init(&rig);
+	assert_false(coherence_take_times(rig.c, 7));
+	coherence_set_times_stale(rig.direct);
+	assert_true(coherence_take_times(rig.c, 7));
+	assert_false(coherence_take_times(rig.c, 7));
+	coherence_leave_times(rig.c, 7);
+	assert_true(coherence_take_times(rig.c, 7));
+	assert_false(coherence_take_times(rig.c, 8));
+	rig_fini(&rig);
+}
+
+static void times_are_unsure_while_they_are_stale_or_somebody_writes_around_the_cache(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_init(&rig);
+	assert_false(coherence_times_unsure(rig.c, 7));
+	coherence_set_times_stale(rig.cached);
+	assert_true(coherence_times_unsure(rig.c, 7));
+	assert_true(coherence_take_times(rig.c, 7));
+	assert_false(coherence_times_unsure(rig.c, 7));
+	coherence_set_around_cache(rig.c, rig.direct);
+	assert_true(coherence_times_unsure(rig.c, 7));
+	coherence_release(rig.c, rig.direct);
+	assert_false(coherence_times_unsure(rig.c, 7));
+	rig_fini(&rig);
+}
+
 static void stale_times_are_taken_by_the_last_that_has_the_file_open(void **unused)
 {
 	(void)unused;
@@ -252,6 +284,9 @@ int main(void)
 		cmocka_unit_test(pages_that_are_dirtied_meanwhile_are_dropped_in_another_try),
 		cmocka_unit_test(requested_drops_are_done_before_the_end),
 		cmocka_unit_test(only_files_open_for_writing_may_be_dirty),
+		cmocka_unit_test(stale_times_are_taken_once_and_can_be_left),
+		cmocka_unit_test(
+			times_are_unsure_while_they_are_stale_or_somebody_writes_around_the_cache),
 		cmocka_unit_test(stale_times_are_taken_by_the_last_that_has_the_file_open),
 		cmocka_unit_test(privileges_are_looked_for_until_none_were_found),
 	};
