@@ -490,11 +490,19 @@ static void op_read(struct fs_life *l)
 	}
 }
 
+static void resize(struct fs_life *l, struct model_inode *i, unsigned cells)
+{
+	struct stat st = {.st_size = (off_t)((uint64_t)cells * MODEL_CELL_BYTES)}, out;
+	model_begin(&l->model);
+	say(l, "truncate", i->ino, cells, 0);
+	model_resize(&l->model, i, (uint64_t)st.st_size);
+	expect(l, "a truncation failed", fs_setattr(l->rig->fs, i->ino, FS_SET_SIZE, &st, &out));
+}
+
 /* A write under way that makes the file longer would come before or behind it. */
 static void op_truncate(struct fs_life *l)
 {
 	struct model_inode *i = file_choose(l);
-	struct stat st, out;
 	if (!i)
 		return;
 	if (model_growing(i))
@@ -502,11 +510,7 @@ static void op_truncate(struct fs_life *l)
 	unsigned size = (unsigned)(model_size(i) / MODEL_CELL_BYTES);
 	unsigned cells = below(l, 4) == 0 ? 0 : below(l, size + 50);
 	cells = cells < MODEL_CELLS ? cells : MODEL_CELLS;
-	model_begin(&l->model);
-	say(l, "truncate", i->ino, cells, 0);
-	st.st_size = (off_t)((uint64_t)cells * MODEL_CELL_BYTES);
-	model_resize(&l->model, i, (uint64_t)st.st_size);
-	expect(l, "a truncation failed", fs_setattr(l->rig->fs, i->ino, FS_SET_SIZE, &st, &out));
+	resize(l, i, cells);
 }
 
 static void op_fallocate(struct fs_life *l)
@@ -570,6 +574,61 @@ static void op_write_sync(struct fs_life *l)
 	sync_now(l, i, below(l, 2));
 }
 
+/* An overwrite of what is there and durable, which a sync of data needs no commit for. */
+static void op_overwrite(struct fs_life *l)
+{
+	struct model_inode *i = file_choose(l);
+	unsigned cells = i ? (unsigned)(model_size(i) / MODEL_CELL_BYTES) : 0;
+	if (cells < 8)
+		return;
+	wait_for_writes_of(l, i);
+	if (below(l, 2))
+		write_now(l, i, 0, cells);
+	sync_now(l, i, false);
+	unsigned first = below(l, cells), end = first + 1 + below(l, cells - first);
+	write_now(l, i, first, end);
+	sync_now(l, i, true);
+	write_now(l, i, first, end);
+}
+
+/* Cut off in the middle of a block, and longer again: what was cut off must not come back, and must
+ * be there still where neither is committed. */
+static void op_regrow(struct fs_life *l)
+{
+	struct model_inode *i = file_choose(l);
+	unsigned cells = i ? (unsigned)(model_size(i) / MODEL_CELL_BYTES) : 0;
+	if (cells < 8 || cells + 40 > MODEL_CELLS)
+		return;
+	wait_for_writes_of(l, i);
+	write_now(l, i, 0, cells);
+	if (below(l, 2))
+		sync_now(l, i, below(l, 2));
+	resize(l, i, 1 + below(l, cells - 1));
+	if (below(l, 2))
+		sync_now(l, i, below(l, 2));
+	if (below(l, 2))
+		resize(l, i, cells + below(l, 40));
+	else
+		write_now(l, i, cells, cells + 1 + below(l, 39));
+	if (below(l, 3) == 0)
+		sync_now(l, i, below(l, 2));
+}
+
+/* First writes in holes, and a commit while they are under way. */
+static void op_burst(struct fs_life *l)
+{
+	struct model_inode *i = file_choose(l);
+	if (!i || model_under_way(i, 0, MODEL_CELLS))
+		return;
+	unsigned first = below(l, 10) * 32;
+	resize(l, i, 400 + below(l, 200));
+	for (unsigned n = 0; n < 3; n++)
+		write_later(l, i, first + n * 64, first + n * 64 + 20 + below(l, 40));
+	for (unsigned turns = below(l, 80); turns; turns--)
+		turn(l, false);
+	sync_now(l, NULL, false);
+}
+
 /* A new file takes the place of an old one, most times synced before. */
 static void op_idiom(struct fs_life *l)
 {
@@ -620,7 +679,8 @@ static void step(struct fs_life *l)
 		void (*run)(struct fs_life *l);
 	} ops[] = {{10, op_create}, {3, op_symlink}, {5, op_link}, {9, op_remove}, {11, op_rename},
 		{5, op_setattr}, {5, op_xattr}, {26, op_write}, {6, op_read}, {7, op_truncate},
-		{7, op_fallocate}, {14, op_sync}, {5, op_write_sync}, {6, op_idiom}, {5, op_open}};
+		{7, op_fallocate}, {14, op_sync}, {5, op_write_sync}, {6, op_idiom}, {5, op_open},
+		{4, op_overwrite}, {5, op_regrow}, {4, op_burst}};
 	unsigned total = 0, k = 0;
 	for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
 		total += ops[i].weight;
@@ -667,7 +727,7 @@ void fs_life_begin(struct fs_life *l, const struct fs_life_config *config)
 
 void fs_life_run(struct fs_life *l, unsigned steps)
 {
-	for (unsigned i = 0; i < steps && !l->problem && l->model.now + 8 < MODEL_OPS; i++)
+	for (unsigned i = 0; i < steps && !l->problem && l->model.now + 16 < MODEL_OPS; i++)
 		step(l);
 	drain(l);
 }

@@ -350,7 +350,7 @@ bool model_growing(const struct model_inode *i)
 
 bool model_has_room(const struct model_inode *i)
 {
-	return i->file->count + 2 < MODEL_VERSIONS && i->file->size_count + 2 < MODEL_VERSIONS;
+	return i->file->count + 8 < MODEL_VERSIONS && i->file->size_count + 8 < MODEL_VERSIONS;
 }
 
 /* The sizes that a file may have at @moment: the least, and those to which a write that may have

@@ -4,14 +4,15 @@
 must be there.
 
 Each round: writers append numbered records to files of their own, fsync now and then, and note how
-far an fsync got. Then one of these, at a random moment:
+far an fsync got; others make, move and remove names, and run transactions of SQLite (livers.py).
+Then one of these, at a random moment:
   kill      the daemon gets SIGKILL; mount again (which resyncs), verify.
   kill+lose the same, and a member is away at the next mount: verify, write on without it; it comes
             back, is brought up to date, verify.
   lose      the daemon ends in good order; a member is away for a while; as before.
   fail      a member is failed by `stablefs fail` under load, and comes back by `stablefs replace`
             (the same file, or a new one), sometimes with a kill in the middle of its rebuild.
-At the end of each a scrub must find nothing. Usage: kill.py --stablefs PROGRAM [--rounds N]
+At the end of each fsck and a scrub must find nothing. Usage: kill.py --stablefs PROGRAM [--rounds N]
 [--seed N] [--only KIND]. Prints TAP; with --json a line of JSON at the end.
 """
 import argparse
@@ -25,6 +26,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import livers
 
 RECORD = 4096
 WRITERS = 4
@@ -45,7 +48,7 @@ class Writer(threading.Thread):
         self.path = os.path.join(directory, f"writer-{index}")
         self.index, self.random = index, random.Random(seed)
         self.written = self.acknowledged = self.verified = 0
-        self.stop = False
+        self.stop, self.failed = False, None
 
     def run(self):
         try:
@@ -55,8 +58,8 @@ class Writer(threading.Thread):
         try:
             with os.fdopen(fd, "wb", buffering=0):
                 self.append(fd)
-        except OSError:
-            pass  # also what the end of a dead mount's file says
+        except OSError as error:  # also what the end of a dead mount's file says
+            self.failed = str(error)
 
     def append(self, fd):
         self.written = self.acknowledged = os.fstat(fd).st_size // RECORD
@@ -67,6 +70,34 @@ class Writer(threading.Thread):
             upto = self.written
             os.fsync(fd)
             self.acknowledged = upto
+
+    def check(self, mnt, lost_with_kill):
+        """Acknowledged records are there; behind them whole ones, zeros never written, or nothing."""
+        problems, path = [], os.path.join(mnt, f"writer-{self.index}")
+        torn_from = self.acknowledged if lost_with_kill else None
+        count = 0
+        for i, block in enumerate(blocks_of(path, problems, torn_from)):
+            count += 1
+            wanted = record(self.index, i)
+            if block is None or block == wanted:
+                continue
+            if i < self.acknowledged:
+                problems.append(f"writer {self.index}: record {i} is not what was written")
+                break
+            if not lost_with_kill and block.strip(b"\0"):
+                problems.append(f"writer {self.index}: foreign bytes in record {i}")
+                break
+        if count < self.acknowledged:
+            problems.append(f"writer {self.index}: {count} records, {self.acknowledged} were "
+                            "acknowledged")
+        self.verified = count * RECORD
+        return problems
+
+    def cut_back(self, mnt):
+        """The next one begins behind what was acknowledged."""
+        path = os.path.join(mnt, f"writer-{self.index}")
+        if os.path.exists(path):
+            os.truncate(path, self.acknowledged * RECORD)
 
 
 class Volume:
@@ -153,38 +184,24 @@ def blocks_of(path, problems, torn_from):
         os.close(fd)
 
 
-def verify(mnt, writers, lost_with_kill=False):
-    """What was acknowledged is there; behind it whole records, zeros never written, or nothing. Where
-    a member went together with the daemon, what was in flight there may be anything."""
+def verify(mnt, workers, lost_with_kill=False):
+    """What was acknowledged is there. Where a member went together with the daemon, what was in
+    flight there may be anything."""
     problems = []
-    for w in writers:
-        path = os.path.join(mnt, f"writer-{w.index}")
-        torn_from = w.acknowledged if lost_with_kill else None
-        count = 0
-        for i, block in enumerate(blocks_of(path, problems, torn_from)):
-            count += 1
-            wanted = record(w.index, i)
-            if block is None or block == wanted:
-                continue
-            if i < w.acknowledged:
-                problems.append(f"writer {w.index}: record {i} is not what was written")
-                break
-            if not lost_with_kill and block.strip(b"\0"):
-                problems.append(f"writer {w.index}: foreign bytes in record {i}")
-                break
-        if count < w.acknowledged:
-            problems.append(f"writer {w.index}: {count} records, {w.acknowledged} were acknowledged")
-        w.verified = count * RECORD
+    for w in workers:
+        problems += w.check(mnt, lost_with_kill)
     return problems
 
 
 def load(volume, rng, seconds):
-    """Start the writers and let them work for a while."""
-    writers = [Writer(volume.mnt, i, rng.random()) for i in range(WRITERS)]
-    for w in writers:
+    """Start the workers and let them work for a while."""
+    workers = [Writer(volume.mnt, i, rng.random()) for i in range(WRITERS)]
+    workers += [livers.Names(volume.mnt, i, rng.random()) for i in range(2)]
+    workers += [livers.Database(volume.mnt, i, rng.random()) for i in range(2)]
+    for w in workers:
         w.start()
     time.sleep(seconds)
-    return writers
+    return workers
 
 
 def finish(volume, writers):
@@ -194,16 +211,15 @@ def finish(volume, writers):
     for w in writers:
         w.join(60)
         if w.is_alive():
-            raise RuntimeError(f"writer {w.index} hangs")
+            raise RuntimeError(f"{w.path} hangs")
+        if w.failed:
+            raise RuntimeError(f"{w.path}: {w.failed}, with the mount alive")
     volume.unmount()
 
 
-def cut_back(volume, writers):
-    """The next writers begin behind what was acknowledged."""
-    for w in writers:
-        path = os.path.join(volume.mnt, f"writer-{w.index}")
-        if os.path.exists(path):
-            os.truncate(path, w.acknowledged * RECORD)
+def cut_back(volume, workers):
+    for w in workers:
+        w.cut_back(volume.mnt)
 
 
 def killed(volume, rng):
@@ -345,6 +361,7 @@ def main():
                 tally.rounds += 1
                 try:
                     problems = ROUNDS[kind](volume, rng, tally)
+                    volume.run("fsck", volume.dir)
                     volume.run("scrub", volume.dir)
                 except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
                     problems = [str(error)]
