@@ -62,7 +62,7 @@ void fs_set_commit_interval(struct fs *fs, uint64_t ns);
  * case. */
 int fs_close(struct fs *fs);
 
-/* Everything so far is committed and durable (syncfs). */
+/* Everything so far is committed and durable. */
 int fs_sync(struct fs *fs);
 
 /* ---- namespace. All return 0 or -errno. Times are set as POSIX says. Names are NUL-terminated
