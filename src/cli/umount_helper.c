@@ -2,6 +2,7 @@
 /* Unmount, and wait for the daemon: umount(2) returns when the kernel has handed over what it had,
  * and the daemon commits after that. When umount(8) returns here, all is on the members. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,15 +13,17 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "cli/aside.h"
 #include "cli/cli.h"
 #include "cli/mount_helper.h"
 #include "cli/mount_run.h"
 #include "cli/target.h"
 #include "report/json_read.h"
 
-#define LOOK_MS  50
-#define GIVE_UP  12000 /* looks, ten minutes: a namespace that nobody sees may still have it */
-#define CONTROLS "/sys/fs/fuse/connections"
+#define PATIENCE_MS 2000
+#define LOOK_MS     50
+#define GIVE_UP     12000 /* looks, ten minutes: a namespace that nobody sees may still have it */
+#define CONTROLS    "/sys/fs/fuse/connections"
 
 /* Who serves a mount point, as it is before the end. */
 struct server {
@@ -34,17 +37,36 @@ static void server_release(struct server *s)
 	cleanup_closep(&s->pidfd);
 }
 
-static void server_find(const char *mountpoint, struct server *s)
+/* What the mount says of itself, as a struct server. */
+static void ask(void *ctx, int out)
 {
+	const char *mountpoint = ctx;
+	struct server s = {.pidfd = -1};
+	struct stat st;
 	cleanup(cleanup_freep) char *text = NULL;
 	cleanup(json_value_freep) struct json_value *v = NULL;
-	struct stat st;
 	if (target_status(mountpoint, &text, NULL) < 0 ||
 		json_parse(text, strlen(text), &v, NULL) < 0 || stat(mountpoint, &st) < 0)
 		return;
-	s->pid = (pid_t)json_get_i64(v, "daemon_pid", 0);
-	s->dev = st.st_dev;
-	s->pidfd = s->pid > 0 ? pidfd_open(s->pid, 0) : -1;
+	s.pid = (pid_t)json_get_i64(v, "daemon_pid", 0);
+	s.dev = st.st_dev;
+	ssize_t n = write(out, &s, sizeof(s));
+	(void)n; /* nobody wants to know any more */
+}
+
+static void server_find(const char *mountpoint, struct server *s)
+{
+	struct server said;
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	(void)aside_start(ask, (void *)mountpoint, ends[1]);
+	close(ends[1]);
+	if (aside_read(ends[0], &said, sizeof(said), PATIENCE_MS) == sizeof(said) && said.pid > 0) {
+		*s = said;
+		s->pidfd = pidfd_open(s->pid, 0);
+	}
+	close(ends[0]);
 }
 
 static bool is_listed(const char *mountinfo, dev_t dev)

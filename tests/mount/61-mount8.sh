@@ -48,6 +48,15 @@ members_in_a_list() {
 		um8 "$mnt"
 }
 check "a volume may be its members with colons between them" members_in_a_list
+colons() {
+	local name=$scratch/co:lon
+	ln -s "$volume" "$name" && m8 -t stablefs "$name" "$mnt" && um8 "$mnt" || return
+	name=$scratch/co\\:lon
+	m8 -t stablefs "$name/member-2:$name/member-0:$name/member-1" "$mnt" && cmp "$data" "$mnt/data" && um8 "$mnt"
+}
+check "and colons in their names are told from those between them" colons
+odd_names() { m8 -t stablefs -o 'fsname="a, b"' "$volume" "$mnt" && [[ $(listed SOURCE "$mnt") == "a, b" ]] && um8 "$mnt"; }
+check "a source may hold commas and blanks" odd_names
 no_environment() { env -i "$(command -v mount)" -t stablefs "$volume" "$mnt" && um8 "$mnt"; }
 check "nothing of the environment is needed" no_environment
 fakes() { m8 -f -t stablefs "$volume" "$mnt" && ! is_mounted "$mnt"; }
@@ -168,8 +177,16 @@ refuses "a mount point that would hide a member is refused" 32 "hide.*member-0" 
 check "it is mounted" m8 -t fuse.stablefs -o subtype=other,fsname=name "$volume" "$mnt"
 names_itself() { [[ $(listed FSTYPE "$mnt") == fuse.other && $(listed SOURCE "$mnt") == name ]]; }
 check "subtype= and fsname= name it" names_itself
-refuses "a second place is refused, with the first one's name" 32 "in use.*mounted at $mnt" \
-	limit 9 mount -t stablefs "$volume" "$places/a"
+# Another mount, whose daemon hangs, is asked as well, and keeps nobody.
+second_refused() {
+	local status=0 pid
+	mkdir -p "$places/0" && m8 -t stablefs "$scratch/other" "$places/0" &&
+		pid=$(mnt=$places/0 daemon_pid) && kill -STOP "$pid" || return
+	refused_with 32 "in use.*mounted at $mnt" limit 9 mount -t stablefs "$volume" "$places/a" || status=1
+	kill -CONT "$pid"
+	um8 "$places/0" && return "$status"
+}
+check "a second place is refused, with the first one's name" second_refused
 refuses "a second volume at one place is refused" 32 "$mnt has a stablefs" try "$scratch/other"
 check "it is unmounted" um8 "$mnt"
 plain_fuse() { m8 -t stablefs -o nosubtype "$volume" "$mnt" && [[ $(listed FSTYPE "$mnt") == fuse ]]; }
