@@ -43,7 +43,7 @@ const char mount_usage[] =
 	"      noallow_other      they may not\n"
 	"      writethrough       do without the kernel's write-back cache\n"
 	"      exacttimes         direct writes move a file's times at once (slower; default:\n"
-	"                         when it is closed)\n"
+	"                         when it is asked for, or closed)\n"
 	"      workers=N          threads that receive requests\n"
 	"      fsname=NAME        the source that mount(8) lists (default: VOLUME)\n"
 	"      subtype=NAME       the type that it lists is fuse.NAME (default: stablefs)\n"

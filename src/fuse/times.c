@@ -2,8 +2,10 @@
 /* Answers that wait until the kernel has dropped what would hide a read from us. */
 #include "fuse/times.h"
 
-/* What most programs read first, in one piece; reading it again is one request. */
+/* What most programs read first, in one piece; reading it again is one request. Who may write too
+ * has mostly a database, which is opened and changed in turn: its head is enough. */
 #define FIRST_BYTES (UINT64_C(128) << 10)
+#define HEAD_BYTES  (UINT64_C(4) << 10)
 
 struct late_open {
 	struct coherence_drop drop;
@@ -30,10 +32,13 @@ bool times_open(fuse_req_t req, const struct fuse_file_info *fi, struct coherenc
 	struct late_open *late = malloc(sizeof(*late));
 	if (!late)
 		return false;
+	bool reads_only = (fi->flags & O_ACCMODE) == O_RDONLY;
 	*late = (struct late_open){.req = req,
 		.fi = *fi,
 		.file = file,
-		.drop = {.ino = file->ino, .len_bytes = FIRST_BYTES, .done = first_pages_dropped}};
+		.drop = {.ino = file->ino,
+			.len_bytes = reads_only ? FIRST_BYTES : HEAD_BYTES,
+			.done = first_pages_dropped}};
 	front_transfer_begin(f);
 	coherence_drop(f->coherence, &late->drop);
 	return true;
