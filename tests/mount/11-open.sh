@@ -49,6 +49,7 @@ check "it is mounted" mount_volume "$volume" "$mnt" || done_testing
 subtests python3 "$tests_dir/open.py" "$mnt"
 check "a crash takes what was open and had no name" crash_takes_the_nameless
 check "it is unmounted" unmount "$mnt"
+check "fsck finds nothing" expect_status 0 stablefs fsck "$volume"
 check "a scrub finds nothing" expect_clean "$volume"
 
 done_testing

@@ -27,6 +27,7 @@ subtests python3 "$tests_dir/rename.py" "$mnt"
 check "a remount finds everything where it was moved to" survives_a_remount
 check "what was renamed and synced survives a daemon that is killed" survives_a_kill
 check "it is unmounted" unmount "$mnt"
+check "fsck finds nothing" expect_status 0 stablefs fsck "$volume"
 check "a scrub finds nothing" expect_clean "$volume"
 
 done_testing

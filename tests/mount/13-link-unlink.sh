@@ -22,6 +22,7 @@ subtests python3 "$tests_dir/links.py" "$mnt"
 check "a remount finds everything" survives_a_remount
 check "all of it is removed" all_is_removed
 check "it is unmounted" unmount "$mnt"
+check "fsck finds nothing" expect_status 0 stablefs fsck "$volume"
 check "a scrub finds nothing" expect_clean "$volume"
 
 done_testing

@@ -59,6 +59,7 @@ check "it stays stale over a crash that loses what was made since" handles_survi
 check "free space is the same after a sync and a remount" free_stays
 check "the handles of one volume are stale on another" of_another_volume
 check "it is unmounted" unmount "$mnt"
+check "fsck finds nothing" expect_status 0 stablefs fsck "$volume"
 check "a scrub finds nothing" expect_clean "$volume"
 
 done_testing
