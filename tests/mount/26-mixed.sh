@@ -10,8 +10,10 @@ mnt=$scratch/mnt
 
 check "a raid5 volume with t10 is created" mk_volume --level raid5 --members 4 --pi t10 --size 128M "$volume" ||
 	done_testing
-for options in dio=bounce dio=zerocopy dio=buffered dio=detect dio=verify dio=adaptive \
-	dio=bounce,writethrough; do
+policies=(dio=bounce dio=zerocopy dio=buffered dio=detect dio=verify dio=adaptive
+	dio=bounce,writethrough)
+[[ -z ${STABLEFS_SLOW:-} ]] || policies=(dio=bounce dio=zerocopy dio=verify)
+for options in "${policies[@]}"; do
 	engines=()
 	case $options in
 	dio=bounce) ;;
