@@ -9,9 +9,9 @@ Targets, all mounted at once, members and images in the same directory:
   ext4, btrfs  the kernel's own, on loop devices
 
 Files are worked on in --rounds parts; in each part the targets take turns, operation by operation,
-so that whatever disturbs the machine meets all alike. Figures are medians over the parts, in files
-a second; ratios are to passthrough in the same part. Nothing is synced inside a measurement, all is
-between two. Then, on stablefs: how long a mount takes with all those files, and the memory of the
+so that whatever disturbs the machine meets all alike. Figures are in files a
+second: medians over the parts, and the best part, which is nearest to what a machine does that has
+nothing else to do. Nothing is synced inside a measurement, all is between two. Then, on stablefs: how long a mount takes with all those files, and the memory of the
 daemon after find(1) has shown each of them.
 """
 import argparse
@@ -29,11 +29,12 @@ import time
 
 from common import Failure, run
 
-OPERATIONS = [("create", "create", False), ("write", "write 4K, close", False),
-              ("stat", "stat, nothing cached", True), ("stat", "stat, cached", False),
-              ("walk", "readdir and stat, nothing cached", True),
-              ("read", "read 4K, nothing cached", True),
-              ("rename", "rename", False), ("unlink", "unlink", False)]
+# What, called what, and in which state of the caches: cold, warm, as they are.
+OPERATIONS = [("create", "create", None), ("write", "write 4K, close", None),
+              ("stat", "stat, nothing cached", "cold"), ("stat", "stat, cached", "warm"),
+              ("walk", "readdir and stat, nothing cached", "cold"),
+              ("read", "read 4K, nothing cached", "cold"),
+              ("rename", "rename", None), ("unlink", "unlink", None)]
 STAY = 6  # so many of them leave the files where they are
 
 
@@ -109,17 +110,23 @@ class Stablefs(Target):
         undo.callback(self.unmount)
 
     def mount(self):
-        """How many seconds it took."""
+        """How many seconds it took. In the foreground: a session of its own, which a daemon has, is
+        scheduled by itself on a busy machine, and the passthrough has none."""
         start = time.monotonic()
-        run(self.args.stablefs, "mount", self.volume, self.mnt)
+        self.daemon = subprocess.Popen(
+            [self.args.stablefs, "mount", "-f", self.volume, self.mnt], text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        said = self.daemon.stderr.readline()
         seconds = time.monotonic() - start
-        with open(os.path.join(self.mnt, ".stablefs/status.json")) as f:
-            self.pid = json.load(f)["daemon_pid"]
+        if "mounted at" not in said:
+            raise Failure(said.strip() or "stablefs could not be mounted")
+        self.pid = self.daemon.pid
         return seconds
 
     def unmount(self):
         run("umount", self.mnt, check=False)
-        run("flock", "-w", "120", os.path.join(self.volume, "member-0"), "true", check=False)
+        self.daemon.wait()
+        self.daemon.stderr.close()
 
 
 def set_up(args, undo):
@@ -154,22 +161,26 @@ def operate(target, operation, part):
     return int(out[1]) / float(out[0]), cpu * 1e6 / int(out[1])
 
 
-def measure_operation(args, targets, operation, title, cold):
+def measure_operation(args, targets, operation, title, caches):
     got = {t.name: [] for t in targets}
     for part in range(args.rounds):
         # Each target comes first in some part.
         for t in targets[part % len(targets):] + targets[:part % len(targets)]:
             say(f"{title}: part {part + 1} of {args.rounds}: {t.name}")
-            if cold:
+            if caches == "cold":
                 drop_caches()
+            elif caches == "warm":
+                operate(t, operation, part)
             got[t.name].append(operate(t, operation, part))
-    row = {"what": title, "rate": {}, "daemon_us": {}, "ratio": {}}
+    row = {"what": title, "rate": {}, "best": {}, "daemon_us": {}, "ratio": {}, "best_ratio": {}}
     for name, values in got.items():
         row["rate"][name] = statistics.median(v[0] for v in values)
+        row["best"][name] = max(v[0] for v in values)
         row["daemon_us"][name] = statistics.median(v[1] for v in values)
         if "passthrough" in got:
             ratios = [v[0] / p[0] for v, p in zip(values, got["passthrough"])]
             row["ratio"][name] = [statistics.median(ratios), min(ratios), max(ratios)]
+            row["best_ratio"][name] = row["best"][name] / max(p[0] for p in got["passthrough"])
     return row
 
 
@@ -185,14 +196,14 @@ def measure_mount(target):
 
 def measure_all(args, targets):
     rows, mounts = [], []
-    for i, (operation, title, cold) in enumerate(OPERATIONS):
+    for i, (operation, title, caches) in enumerate(OPERATIONS):
         if i == STAY:
             for t in targets:
                 if isinstance(t, Stablefs):
                     say(f"mount: {t.name}")
                     mounts.append(measure_mount(t))
         if operation not in args.skip:
-            rows.append(measure_operation(args, targets, operation, title, cold))
+            rows.append(measure_operation(args, targets, operation, title, caches))
     say("")
     return rows, mounts
 
@@ -209,9 +220,12 @@ def print_rows(rows, targets, key, title, form):
 
 
 def print_all(args, targets, rows, mounts):
-    print_rows(rows, targets, "rate", "files a second", lambda v: f"{v:,.0f}")
+    print_rows(rows, targets, "rate", "files a second, median part", lambda v: f"{v:,.0f}")
+    print_rows(rows, targets, "best", "files a second, best part", lambda v: f"{v:,.0f}")
     if any(t.name == "passthrough" for t in targets):
-        print_rows(rows, targets, "ratio", "times passthrough", lambda v: f"{v[0]:.2f}")
+        print_rows(rows, targets, "ratio", "times passthrough, median", lambda v: f"{v[0]:.2f}")
+        print_rows(rows, targets, "best_ratio", "times passthrough, best part",
+                   lambda v: f"{v:.2f}")
         print_rows(rows, targets, "ratio", "  least and most of the parts",
                    lambda v: f"{v[1]:.2f}-{v[2]:.2f}")
     daemons = [t for t in targets if t.pid]
