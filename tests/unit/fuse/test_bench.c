@@ -97,16 +97,34 @@ static void rig_end(struct rig *rig)
 	close(rig->pipe[1]);
 }
 
+static unsigned sitting(struct rig *rig)
+{
+	pthread_mutex_lock(&rig->bench.lock);
+	unsigned n = rig->bench.sitting;
+	pthread_mutex_unlock(&rig->bench.lock);
+	return n;
+}
+
+/* In the beginning several may be on their way, and sit down after their next request. */
+static void all_but_one_sit_down(struct rig *rig)
+{
+	while (sitting(rig) < WORKERS - 1) {
+		request(rig, 'q');
+		assert_true(happens(&rig->served));
+		poll(NULL, 0, 1);
+	}
+}
+
 static void requests_one_after_the_other_are_served_by_one_worker(void **unused)
 {
 	(void)unused;
 	struct rig rig;
 	unsigned before[WORKERS], busy = 0;
 	rig_start(&rig);
+	all_but_one_sit_down(&rig);
+	for (unsigned w = 0; w < WORKERS; w++)
+		before[w] = rig.by[w];
 	for (unsigned i = 0; i < 200; i++) {
-		/* In the beginning several may have been on their way already. */
-		for (unsigned w = 0; i == 20 && w < WORKERS; w++)
-			before[w] = rig.by[w];
 		request(&rig, 'q');
 		assert_true(happens(&rig.served));
 	}
@@ -180,10 +198,7 @@ static void requests_that_pile_up_bring_another_worker(void **unused)
 	(void)unused;
 	struct rig rig;
 	rig_start(&rig);
-	for (unsigned i = 0; i < 20; i++) {
-		request(&rig, 'q');
-		assert_true(happens(&rig.served));
-	}
+	all_but_one_sit_down(&rig);
 	assert_int_equal(write(rig.pipe[1], "qqqbq", 5), 5);
 	for (unsigned i = 0; i < 4; i++)
 		assert_true(happens(&rig.served));
