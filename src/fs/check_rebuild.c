@@ -14,7 +14,7 @@
 #include "fs/check_internal.h"
 #include "fs/schema.h"
 
-#define PROBES_MAX 20000u
+#define PROBES_MAX 2000u /* in a row, that find nothing */
 #define DEPTH_MAX  256u
 
 typedef unsigned __int128 key128;
@@ -50,8 +50,8 @@ struct copy {
 	struct check *c;
 	sqlite3 *into; /* owned */
 	const struct table *table;
-	sqlite3_stmt *insert; /* owned */
-	uint64_t probes;
+	sqlite3_stmt *insert, *forward, *backward; /* owned */
+	uint64_t probes;                           /* since something was found */
 };
 
 /* ---- one row ---- */
@@ -81,6 +81,7 @@ static int row_copy(struct copy *k, sqlite3_stmt *row)
 	int code = sqlite3_step(k->insert);
 	sqlite3_reset(k->insert);
 	int ret = code == SQLITE_DONE ? 0 : db_errno(code);
+	k->probes = 0;
 	return ret < 0 ? ret : check_step(k->c);
 }
 
@@ -94,12 +95,10 @@ struct span {
  * there on it is damaged. */
 static int end_copy(struct copy *k, struct span *span, bool forward)
 {
-	sqlite3_stmt *stmt = NULL;
+	sqlite3_stmt *stmt = forward ? k->forward : k->backward;
 	key128 start = forward ? span->from : span->to;
-	int ret = check_prepare(k->c, forward ? k->table->forward : k->table->backward, &stmt);
-	if (ret == 0)
-		ret = check_bind(stmt, k->table->keys > 1 ? "uu" : "u", (uint64_t)(start >> 64),
-			(uint64_t)start);
+	int ret = check_bind(
+		stmt, k->table->keys > 1 ? "uu" : "u", (uint64_t)(start >> 64), (uint64_t)start);
 	k->probes++;
 	while (ret == 0 && (ret = check_next(k->c, stmt)) > 0) {
 		key128 key = key_of(k->table, stmt);
@@ -114,7 +113,7 @@ static int end_copy(struct copy *k, struct span *span, bool forward)
 		else
 			span->to = key;
 	}
-	sqlite3_finalize(stmt);
+	sqlite3_reset(stmt);
 	return ret == -EUCLEAN ? 1 : ret;
 }
 
@@ -179,9 +178,15 @@ static int table_copy(struct copy *k, const struct table *t)
 		all.to = (key128)INT64_MAX << 64;
 	int ret = db_errno(sqlite3_prepare_v2(k->into, t->insert, -1, &k->insert, NULL));
 	if (ret == 0)
+		ret = check_prepare(k->c, t->forward, &k->forward);
+	if (ret == 0)
+		ret = check_prepare(k->c, t->backward, &k->backward);
+	if (ret == 0)
 		ret = span_copy(k, all);
 	sqlite3_finalize(k->insert);
-	k->insert = NULL;
+	sqlite3_finalize(k->forward);
+	sqlite3_finalize(k->backward);
+	k->insert = k->forward = k->backward = NULL;
 	return ret;
 }
 

@@ -3,8 +3,10 @@
  * mutations of it. Usage: replay [--seed N] [--mutations N] FILE-OR-DIRECTORY...
  *                         replay --make-corpus DIRECTORY
  * The second writes the inputs that a corpus begins with, which the target makes itself: after a
- * change of the format. An input that takes longer than HANG_SECONDS ends the run by SIGALRM. */
+ * change of the format. An input that takes longer than HANG_SECONDS ends the run by SIGALRM. What
+ * ends it is printed as hexadecimal digits. */
 #include <dirent.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +28,25 @@ static uint64_t random_next(void)
 	return random_state;
 }
 
+static const uint8_t *running;
+static size_t running_bytes;
+
+/* Say which input it was: `xxd -r -p` makes a file of it. */
+static void say_input(int sig)
+{
+	static const char digits[] = "0123456789abcdef";
+	char pair[2];
+	for (size_t i = 0; i < running_bytes; i++) {
+		pair[0] = digits[running[i] >> 4];
+		pair[1] = digits[running[i] & 15];
+		if (write(STDERR_FILENO, pair, 2) != 2)
+			break;
+	}
+	(void)!write(STDERR_FILENO, "\n", 1);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
 /* A copy of exact size, so that a sanitizer sees a read behind its end. */
 static void run(const uint8_t *data, size_t len_bytes)
 {
@@ -33,6 +54,8 @@ static void run(const uint8_t *data, size_t len_bytes)
 	if (!copy)
 		abort();
 	memcpy(copy, data, len_bytes);
+	running = copy;
+	running_bytes = len_bytes;
 	alarm(HANG_SECONDS);
 	LLVMFuzzerTestOneInput(copy, len_bytes);
 	free(copy);
@@ -132,6 +155,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "--make-corpus") == 0)
 		return make_corpus(argv[2]);
+	signal(SIGABRT, say_input);
+	signal(SIGALRM, say_input);
 	mutations = fuzz_target.mutations;
 	int first = parse_options(argc, argv);
 	printf("seed %llx\n", (unsigned long long)random_state);
