@@ -372,13 +372,13 @@ int fs_commit_start(struct fs *fs)
 
 void fs_commit_stop(struct fs *fs)
 {
-	fs->threaded = false;
-	if (!fs->commit_runs)
-		return;
-	pthread_mutex_lock(&fs->commit_lock);
-	fs->stopping = true;
-	pthread_cond_signal(&fs->commit_wake);
-	pthread_mutex_unlock(&fs->commit_lock);
-	pthread_join(fs->commit_thread, NULL);
+	if (fs->commit_runs) {
+		pthread_mutex_lock(&fs->commit_lock);
+		fs->stopping = true;
+		pthread_cond_signal(&fs->commit_wake);
+		pthread_mutex_unlock(&fs->commit_lock);
+		pthread_join(fs->commit_thread, NULL);
+	}
 	fs->commit_runs = false;
+	fs->threaded = false;
 }
