@@ -84,6 +84,26 @@ in_subshell() { ("$@"); }
 
 both_databases() { database_is_whole "$mnt/delete.db" && database_is_whole "$mnt/wal.db"; }
 
+writers() {
+	python3 "$tests_dir/../apps/sqlite_writers.py" "$1" "$mnt/shared.db" wal "$scratch/acked" \
+		--writers 4 "${@:2}"
+}
+
+# The daemon is killed under them, and then nobody uses the mount any more.
+killed_under_writers() {
+	local pid
+	writers write --seconds 20 >"$scratch/writers.out" 2>&1 &
+	pid=$!
+	until [[ $(cat "$scratch/acked"/* 2>/dev/null | wc -l) -gt $(slow_or 200 20) ]]; do
+		alive "$pid" || { cat "$scratch/writers.out"; return 1; }
+		sleep 0.1
+	done
+	kill -KILL "${daemons[$mnt]}"
+	wait "$pid"
+	kill_daemon "$mnt"
+	mount_volume "$volume" "$mnt"
+}
+
 check "a volume is created" mk_volume --size 1G --pi t10 "$volume" || done_testing
 check "it is mounted" mount_volume "$volume" "$mnt" || done_testing
 check "git clones the project into the mount" clone_project
@@ -97,6 +117,9 @@ done
 check "the volume is mounted afresh" remount "$volume" "$mnt"
 check "the repository is whole after the remount" git -C "$mnt/project" fsck --strict --no-progress
 check "the databases are whole after the remount" both_databases
+check "the daemon is killed while processes write to one database with a write-ahead log" \
+	killed_under_writers || done_testing
+check "the database is whole, and has what was acknowledged" writers check
 check "the volume is unmounted" unmount "$mnt"
 check "a scrub finds nothing" expect_clean "$volume"
 
