@@ -111,10 +111,11 @@ static void step_text(const uint8_t *in, char *out, size_t size)
 	row_condition(t, in[1], condition, sizeof(condition));
 	switch ((in[0] & 15) % WHATS) {
 	case SET_SMALL:
-		put_le64(small + 4, in[4] % 24);
-		small[2] |= 0xf0;
-		/* fall through */
 	case SET:
+		if ((in[0] & 15) % WHATS == SET_SMALL) {
+			put_le64(small + 4, in[4] % 24);
+			small[2] |= 0xf0;
+		}
 		value_text(small, value, sizeof(value));
 		snprintf(out, size, "UPDATE OR REPLACE %s SET %s = %s WHERE %s", tables[t].name,
 			column, value, condition);
