@@ -11,7 +11,7 @@ diag "fio seed $fio_seed (SEED=$fio_seed replays it)"
 
 # of_512_to_1m ENGINE OPTION...: 256 under way, written, then verified.
 of_512_to_1m() {
-	limit 120 fio --name=deep --filename="$mnt/deep" --size="$(slow_or 24 6)m" --direct=1 \
+	limit 120 fio --name=deep --filename="$mnt/deep" --size="$(slow_or 12 6)m" --direct=1 \
 		--ioengine="$1" --iodepth=256 --rw=randwrite --bsrange=512-1m --blockalign=512 \
 		--bssplit=512/30:4k/30:10k/20:100k/15:1m/5 --verify=crc32c --verify_fatal=1 \
 		--verify_state_save=0 --randseed="$fio_seed" --allrandrepeat=1 --end_fsync=1 \
@@ -125,7 +125,7 @@ check "what is counted of large writes is there when the volume is full" \
 check "it is unmounted" unmount "$mnt"
 check "a scrub finds nothing" expect_clean "$volume"
 for options in dio=zerocopy dio=bounce,writethrough; do
-	texts=("io_uring: ")
+	texts=("io_uring: 256" "io_uring: extending" "io_uring: 1024")
 	[[ $options == dio=zerocopy ]] || texts=("psync: reads" "psync: a hole" "psync: without")
 	check "it is mounted with $options" mount_volume -o "$options" "$volume" "$mnt" || done_testing
 	mkdir "$mnt/$options"
