@@ -60,6 +60,24 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def end_daemon(daemon):
+    """It ends by itself, unless another mount namespace has a copy of its mount."""
+    try:
+        daemon.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        daemon.terminate()
+        daemon.wait()
+
+
+def unmount(path):
+    """At once, or when whoever looks at it for a moment has gone."""
+    for _ in range(50):
+        if run("umount", path, check=False).returncode == 0 or not os.path.ismount(path):
+            return
+        time.sleep(0.2)
+    run("umount", "-l", path, check=False)
+
+
 class Target:
     """A directory to work in; pid of the daemon behind it, if there is one."""
 
@@ -80,7 +98,7 @@ class Kernel(Target):
         run("truncate", "-s", f"{args.size_mib}M", image)
         run(*mkfs, image)
         run("mount", "-o", "loop", image, self.mnt)
-        undo.callback(run, "umount", self.mnt, check=False)
+        undo.callback(unmount, self.mnt)
 
 
 class Passthrough(Target):
@@ -90,8 +108,8 @@ class Passthrough(Target):
         os.mkdir(source)
         daemon = subprocess.Popen([args.passthrough, source, self.mnt], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, text=True)
-        undo.callback(daemon.wait)
-        undo.callback(run, "umount", self.mnt, check=False)
+        undo.callback(end_daemon, daemon)
+        undo.callback(unmount, self.mnt)
         if daemon.stdout.readline() != "mounted\n":
             raise Failure("the passthrough could not be mounted")
         self.pid, self.below = daemon.pid, below
@@ -124,8 +142,8 @@ class Stablefs(Target):
         return seconds
 
     def unmount(self):
-        run("umount", self.mnt, check=False)
-        self.daemon.wait()
+        unmount(self.mnt)
+        end_daemon(self.daemon)
         self.daemon.stderr.close()
 
 
