@@ -37,12 +37,14 @@ class Names(threading.Thread):
         self.steps, self.acknowledged = [{}], 0
         self.synced = set()  # numbers of files that were synced
         self.stop, self.verified, self.failed = False, 0, None
+        self.ready = False  # what an earlier worker left is gone
 
     def run(self):
         try:
             shutil.rmtree(self.path, ignore_errors=True)
             os.mkdir(self.path)
             self.sync_all()
+            self.ready = True
             while not self.stop:
                 self.step()
         except OSError as error:
@@ -144,7 +146,23 @@ class Names(threading.Thread):
             return content == wanted
         return all(a in (b, 0) for a, b in zip(content, wanted)) and len(content) <= len(wanted)
 
+    def difference(self, found, step):
+        """Of the names, or of what they lead to."""
+        out = [f"-{n}" for n in sorted(step.keys() - found.keys())]
+        out += [f"+{n}" for n in sorted(found.keys() - step.keys())]
+        for n in sorted(step.keys() & found.keys()):
+            serial, content = step[n], found[n]
+            if (content is None) != (not serial):
+                out.append(f"{n} is of another kind")
+            elif serial and not self.is_of(content, serial):
+                how = "synced" if serial in self.synced else "not synced"
+                out.append(f"{n} is not file {serial} ({how}, "
+                           f"{len(content)} of {len(bytes_of(serial))} bytes)")
+        return out
+
     def check(self, mnt, lost_with_kill):
+        if not self.ready:
+            return []
         try:
             found = self.found(mnt)
         except OSError as error:
@@ -154,8 +172,11 @@ class Names(threading.Thread):
         if any(self.fits(found, step) for step in reversed(self.steps[self.acknowledged:])):
             return []
         known = any(self.fits(found, step) for step in self.steps)
-        return [f"{self.relative}: {'older than what was acknowledged' if known else 'of no step'}: "
-                f"{sorted(found)}, steps {self.acknowledged} to {len(self.steps) - 1}"]
+        steps = range(self.acknowledged, len(self.steps))
+        nearest = min(steps, key=lambda s: len(self.difference(found, self.steps[s])))
+        return [f"{self.relative}: {'older than what was acknowledged' if known else 'of no step'}, "
+                f"steps {steps[0]} to {steps[-1]}; the nearest is {nearest}: "
+                f"{', '.join(self.difference(found, self.steps[nearest]))}"]
 
     def cut_back(self, mnt):
         pass  # begins anew
@@ -176,7 +197,8 @@ class Database(threading.Thread):
         try:
             db = sqlite3.connect(self.path, isolation_level=None, timeout=1)
             db.execute(f"PRAGMA journal_mode={self.mode}")
-            db.execute("PRAGMA synchronous=FULL")
+            # EXTRA: without it the removal of a rollback journal, which is the commit, is not synced.
+            db.execute("PRAGMA synchronous=EXTRA")
             db.execute("CREATE TABLE IF NOT EXISTS t(n INTEGER PRIMARY KEY, b BLOB)")
             self.acknowledged = self.tried = db.execute("SELECT count(*) FROM t").fetchone()[0]
             while not self.stop:
