@@ -248,11 +248,7 @@ static void cell_note(struct look *k, struct found_file *f, unsigned cell)
 	if (!good && !tolerated(k, f, cell))
 		problem(k, "foreign or torn bytes", "inode %llu, cell %u",
 			(unsigned long long)f->ino, cell);
-	f->shown[cell] = (uint16_t)version;
-	if (tolerated(k, f, cell))
-		f->shown[cell] = f->model->file->newest[cell];
-	if (tolerated(k, f, cell) && !f->model->file->versions[f->shown[cell]].writes)
-		f->shown[cell] = 0;
+	f->shown[cell] = tolerated(k, f, cell) ? MODEL_ANY : (uint16_t)version;
 }
 
 static void file_read(struct look *k, struct found_file *f)

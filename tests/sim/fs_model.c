@@ -319,6 +319,8 @@ void model_resize(struct fs_model *m, struct model_inode *i, uint64_t bytes)
 	unsigned cells = (unsigned)((bytes + MODEL_CELL_BYTES - 1) / MODEL_CELL_BYTES);
 	if (bytes < model_size(i))
 		model_zero(m, i, cells, MODEL_CELLS);
+	if (bytes < model_size(i))
+		i->file->versions[i->file->count].cuts = true;
 	size_add(m, i, bytes, bytes < model_size(i), m->now);
 	model_touch(m, i);
 }
@@ -433,6 +435,8 @@ const char *model_cells_check(
 	for (unsigned c = 0; c < cells; c++) {
 		unsigned v = shown[c];
 		*at = c;
+		if (v == MODEL_ANY)
+			continue;
 		if (v > f->count)
 			return "bytes that nobody wrote yet";
 		if (v && (!f->versions[v].writes || c < f->versions[v].first ||
@@ -444,10 +448,29 @@ const char *model_cells_check(
 	return NULL;
 }
 
+/* Zeros over acknowledged bytes come from a change that may be seen at @moment. */
+static bool zeros_fit(const struct model_file *f, uint32_t moment, unsigned cell)
+{
+	unsigned floor = f->floor[cell];
+	if (!floor || !f->versions[floor].writes)
+		return true;
+	for (unsigned v = floor + 1; v <= f->count; v++) {
+		const struct model_version *e = &f->versions[v];
+		if (!e->writes && e->first <= cell && cell < e->end &&
+			(!e->cuts || e->start <= moment))
+			return true;
+	}
+	return false;
+}
+
 bool model_cells_fit(
 	const struct model_inode *i, uint32_t moment, const uint16_t *shown, unsigned cells)
 {
 	const struct model_file *f = i->file;
+	for (unsigned c = 0; c < cells; c++) {
+		if (!shown[c] && !zeros_fit(f, moment, c))
+			return false;
+	}
 	for (unsigned v = 1; v <= f->count; v++) {
 		const struct model_version *e = &f->versions[v];
 		if (e->writes || e->settled || e->finish > moment)

@@ -25,6 +25,7 @@
 #define MODEL_VERSIONS    160u
 #define MODEL_XATTRS      3u
 #define MODEL_FOREVER     UINT32_MAX
+#define MODEL_ANY         UINT16_MAX /* a version that is not to be judged */
 #define MODEL_FILE_BYTES  ((uint64_t)MODEL_CELLS * MODEL_CELL_BYTES)
 #define MODEL_TARGET_MAX  600u
 #define MODEL_NAMES       14u
@@ -36,7 +37,8 @@ struct model_version {
 	uint16_t first, end;    /* cells */
 	bool writes;            /* else it made zeros */
 	bool grows;             /* the file */
-	bool settled;           /* its cells' floors know of it */
+	bool cuts;    /* it is zeros by a truncation, which stores none before its moment */
+	bool settled; /* its cells' floors know of it */
 };
 
 struct model_size {

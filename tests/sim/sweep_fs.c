@@ -24,7 +24,7 @@
 #define FATES_DEFAULT 1u
 #define STEPS_DEFAULT 12u
 #else
-#define LIVES_DEFAULT 200u
+#define LIVES_DEFAULT 175u
 #define FATES_DEFAULT 3u
 #define STEPS_DEFAULT 30u
 #endif
