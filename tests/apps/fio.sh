@@ -15,7 +15,7 @@ job() {
 	shift
 	runs=$((runs + 1))
 	limit 300 fio --name=j --filename="$mnt/file" --size=32M --rw=randwrite --verify=crc32c \
-		--verify_fatal=1 --do_verify=1 --randseed="$SEED" --group_reporting --output-format=terse \
+		--verify_fatal=1 --do_verify=1 --verify_state_save=0 --randseed="$SEED" --group_reporting --output-format=terse \
 		--output="$scratch/fio.out" "$@" >"$scratch/fio.log" 2>&1 || {
 		cut -c1-200 "$scratch/fio.log" | head -n 12
 		return 1
@@ -67,7 +67,7 @@ mixed() {
 }
 several() {
 	limit 300 fio --name=s --directory="$mnt" --numjobs=4 --size=32M --rw=randwrite --bs=16k \
-		--verify=sha256 --verify_fatal=1 --randseed="$SEED" --fsync=64 --group_reporting \
+		--verify=sha256 --verify_fatal=1 --verify_state_save=0 --randseed="$SEED" --fsync=64 --group_reporting \
 		--output="$scratch/fio.out" "$@" || { tail -n 40 "$scratch/fio.out"; return 1; }
 	rm -f "$mnt"/s.*
 }
