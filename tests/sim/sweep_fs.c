@@ -251,10 +251,13 @@ static void report_json(unsigned number, const struct sweep_case *c)
 	fflush(stdout);
 }
 
-/* More members make more moments of one life, and dearer ones. */
+/* More members make more moments of one life, and dearer ones. A control ends when it is
+ * noticed. */
 static unsigned lives_of(const struct options *o, const struct sweep_case *c)
 {
 	static const unsigned percent[] = {0, 100, 40, 10, 5};
+	if (c->control)
+		return 60 * o->parts;
 	unsigned lives = o->lives * percent[c->members] / 100;
 	return lives < o->parts ? o->parts : lives; /* every part has one */
 }
