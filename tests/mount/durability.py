@@ -256,7 +256,7 @@ def not_synced_is_old_or_new_or_zeros(c, make):
 def tell(name, good, why=""):
     global failed
     failed += not good
-    print(f"{'ok' if good else 'not ok'} - {name}")
+    print(f"{'ok' if good else 'not ok'} {name}")
     if why:
         print(f"# {why}")
 
