@@ -50,16 +50,20 @@ static bool is_later(const struct timespec *a, const struct statx_timestamp *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > (long)b->tv_nsec;
 }
 
-/* Where the kernel's is not later: it notices those who write through its page cache. */
-static int mtime_set(int fd, const struct timespec *mtime)
+/* Where the kernel's is not later: it notices those who write through its page cache. -ESTALE: it
+ * believes that the file is shorter, as after a write that failed and was stored all the same; it
+ * has to forget the inode. */
+static int mtime_set(int fd, const struct stat *st)
 {
+	const unsigned mask = STATX_MTIME | STATX_SIZE;
 	struct statx kernels;
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MTIME, &kernels) < 0)
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, &kernels) < 0)
 		return -errno;
-	if (!is_later(mtime, &kernels.stx_mtime))
-		return 0;
-	const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, *mtime};
-	return utimensat(fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, st->st_mtim};
+	if (is_later(&st->st_mtim, &kernels.stx_mtime) &&
+		utimensat(fd, "", times, AT_EMPTY_PATH) < 0)
+		return -errno;
+	return kernels.stx_size < (uint64_t)st->st_size ? -ESTALE : 0;
 }
 
 static int push(struct front *f, uint64_t ino)
@@ -72,7 +76,7 @@ static int push(struct front *f, uint64_t ino)
 	if (mount_fd < 0)
 		return mount_fd;
 	cleanup(cleanup_closep) int fd = inode_open(f, mount_fd, ino);
-	return fd < 0 ? fd : mtime_set(fd, &st.st_mtim);
+	return fd < 0 ? fd : mtime_set(fd, &st);
 }
 
 int times_push(void *ctx, uint64_t ino, bool unused)
