@@ -75,9 +75,14 @@ static void whichever_page_is_lost_the_rest_is_there(void **unused)
 	assert_true(pages > 10);
 	for (unsigned page = 0; page < pages; page++) {
 		k = new_rig();
+		if (page >= page_count(k, database)) { /* names hash by a random key */
+			check_rig_free(k);
+			break;
+		}
 		lose_page(k, database, page);
 		check_rig_run(k, false);
-		assert_true(k->result.problems > 0);
+		if (!k->result.problems)
+			fail_msg("page %u of %u is not missed", page, page_count(k, database));
 		check_rig_run(k, true);
 		if (k->result.remaining)
 			fail_msg("page %u:\n%s", page, k->text);
