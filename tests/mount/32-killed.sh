@@ -8,7 +8,7 @@ volume=$scratch/volume
 mnt=$scratch/mnt
 
 begin_hanging() {
-	mk_volume --level raid5 --members 4 --pi t10 --size 64M "$volume" &&
+	mk_volume --level raid5 --members 4 --pi t10 --size 64M --write-hole bitmap "$volume" &&
 		mount_volume -o inject "$volume" "$mnt" && dd if=/dev/zero of="$mnt/f" bs=1M count=1 \
 		conv=fsync status=none && stablefs inject "$mnt" 'hang file=/f offset=512K len=4K'
 }
@@ -47,11 +47,12 @@ killed() {
 }
 
 # Pages of one block are being written back, and hang; a direct write elsewhere in the file has the
-# daemon drop the pages around it.
+# daemon drop the pages around it, since it knows that some of them were read.
 while_dropping() {
 	python3 - "$mnt/f" 2>"$scratch/writer.err" <<-'PY' &
 		import ctypes, mmap, os, sys
 		plain, direct = os.open(sys.argv[1], os.O_RDWR), os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT)
+		os.posix_fadvise(plain, 0, 0, os.POSIX_FADV_DONTNEED)
 		os.pread(plain, 4096, 65536)
 		os.pwrite(plain, b"x" * 4096, 512 << 10)
 		ctypes.CDLL(None).sync_file_range(plain, ctypes.c_int64(512 << 10), ctypes.c_int64(4096), 2)
@@ -66,7 +67,8 @@ writer_was_told() {
 	grep -E -q 'abort|not connected' "$scratch/writer.err" || { cat "$scratch/writer.err"; return 1; }
 }
 
-mount_is_dead() { refused_with 1 'not connected|aborted' ls "$mnt/f" || refused_with 2 'not connected|aborted' ls "$mnt/f"; }
+# What a file is, the kernel may still know; how full the volume is, it has to ask for.
+mount_is_dead() { refused_with 1 'not connected|aborted' stat -f "$mnt"; }
 
 check "a volume is mounted, and a block of a file hangs" begin_hanging || done_testing
 check "killed while it has pages dropped, the daemon goes" while_dropping

@@ -51,10 +51,11 @@ load_end() {
 	wait "$load" || { cat "$scratch/load.out"; return 1; }
 }
 
-# without_member N: the volume serves everything while that member's file is elsewhere.
+# without_member N: the volume serves everything while that member's file is elsewhere. With
+# norecovery the others hear nothing of that, and it is up to date when it is back.
 without_member() {
 	unmount "$mnt" && mv "$volume/member-$1" "$away/" || return
-	mount_volume -o ro "$volume" "$mnt" && idle_is_right && unmount "$mnt" || return
+	mount_volume -o ro,norecovery "$volume" "$mnt" && idle_is_right && unmount "$mnt" || return
 	mv "$away/member-$1" "$volume/" && mount_volume "$volume" "$mnt"
 }
 
