@@ -15,13 +15,12 @@ import json
 import os
 import resource
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
 import time
 
-from common import Failure, run
+from common import run, run_main
 
 MEMBERS = 4
 LOG_CASES = [("4K random write, depth 1", "randwrite", "4k", 1),
@@ -239,7 +238,6 @@ def parse_args():
 
 def main():
     args = parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as undo:
         args.top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
         undo.callback(shutil.rmtree, args.top, ignore_errors=True)
@@ -255,9 +253,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        sys.exit(f"bench: {failure}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main)

@@ -17,14 +17,13 @@ import json
 import os
 import platform
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from common import Failure, run
+from common import Failure, run, run_main
 
 WORKLOADS = [
     # name, fio rw, block size, depth
@@ -259,7 +258,6 @@ def main():
     args = parse_args()
     if os.geteuid() != 0:
         sys.exit("bench: needs root, for loop devices and mounts")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     names = choose_targets(args)
     about = machine(args)
     print(f"stablefs bench: {about['cpu']}, {about['cpus']} CPUs, Linux {about['kernel']}; "
@@ -281,9 +279,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        sys.exit(f"bench: {failure}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main)

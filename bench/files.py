@@ -20,14 +20,13 @@ import json
 import os
 import platform
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from common import Failure, run
+from common import Failure, run, run_main
 
 # What, called what, and in which state of the caches: cold, warm, as they are.
 OPERATIONS = [("create", "create", None), ("write", "write 4K, close", None),
@@ -290,7 +289,6 @@ def parse_args():
 
 def main():
     args = parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as undo:
         args.top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
         undo.callback(shutil.rmtree, args.top, ignore_errors=True)
@@ -306,9 +304,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        sys.exit(f"bench: {failure}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main)

@@ -13,12 +13,11 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
 
-from common import Failure, run
+from common import run, run_main
 
 CASES = [(bs, depth) for bs in ("4k", "64k") for depth in (1, 16)]
 POLICIES = ["bounce", "detect", "zerocopy", "verify", "adaptive", "buffered"]
@@ -132,7 +131,6 @@ def parse_args():
 
 def main():
     args = parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as undo:
         rows = measure(args, set_up(args, undo))
     print(f"members in {args.dir}; {args.rounds} rounds of {args.slice_ms} ms for each policy in "
@@ -145,9 +143,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        sys.exit(f"bench: {failure}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main)
