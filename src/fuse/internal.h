@@ -111,8 +111,6 @@ void reply_entry(fuse_req_t req, int err, const struct stat *st);
 /* A name that is not there is remembered as well: whoever makes it comes through the kernel. */
 void reply_no_entry(fuse_req_t req);
 void reply_attr(fuse_req_t req, int err, const struct stat *st);
-/* By another thread than the request's worker, who has seen its form; not to be cached. */
-void reply_attr_late(fuse_req_t req, int err, const struct stat *st, bool statx);
 void reply_stat(fuse_req_t req, const struct stat *st, double timeout); /* a getattr's or statx's */
 void reply_open(fuse_req_t req, struct fuse_file_info *fi, struct coherence_file *file);
 void reply_create(fuse_req_t req, const struct stat *st, struct fuse_file_info *fi,

@@ -30,10 +30,13 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, -ENOSPC);
 		return;
 	}
-	if (!control_owns(ino) && times_getattr(req, ino))
-		return;
 	if (!control_owns(ino)) {
-		reply_attr(req, fs_getattr(f->fs, ino, &st), &st);
+		bool pushed = times_getattr(req, ino);
+		int ret = fs_getattr(f->fs, ino, &st);
+		if (pushed && !ret)
+			reply_stat(req, &st, 0);
+		else
+			reply_attr(req, ret, &st);
 		return;
 	}
 	int err = control_getattr(f->control, ino, &st);

@@ -42,11 +42,11 @@ void reply_entry(fuse_req_t req, int err, const struct stat *st)
 }
 
 /* Control files have no birth time. */
-static void reply_form(fuse_req_t req, const struct stat *st, double timeout, bool statx)
+void reply_stat(fuse_req_t req, const struct stat *st, double timeout)
 {
 	struct timespec born;
 	uint8_t out[WIRE_STATX_BYTES];
-	if (!statx) {
+	if (!wire_request_is_statx()) {
 		fuse_reply_attr(req, st, timeout);
 		return;
 	}
@@ -54,20 +54,6 @@ static void reply_form(fuse_req_t req, const struct stat *st, double timeout, bo
 		     fs_birth_time(front_of(req)->fs, st->st_ino, &born) == 0;
 	wire_statx(out, st, known ? &born : NULL, (uint32_t)timeout);
 	fuse_reply_buf(req, (const char *)out, sizeof(out));
-}
-
-/* In the form that was asked for. */
-void reply_stat(fuse_req_t req, const struct stat *st, double timeout)
-{
-	reply_form(req, st, timeout, wire_request_is_statx());
-}
-
-void reply_attr_late(fuse_req_t req, int err, const struct stat *st, bool statx)
-{
-	if (err < 0)
-		reply_err(req, err);
-	else
-		reply_form(req, st, 0, statx);
 }
 
 void reply_attr(fuse_req_t req, int err, const struct stat *st)

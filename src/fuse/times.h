@@ -25,8 +25,10 @@ void times_created(struct front *f, const struct coherence_file *file);
 /* True: the setattr will be answered when the symlink's text was dropped. */
 bool times_symlink_set(fuse_req_t req, const struct stat *st);
 
-/* True: it will be answered when the kernel knows the file's mtime. */
+/* Before its answer: waits until the kernel knows the file's mtime, or for a moment. True: it had to;
+ * the answer is not to be cached. */
 bool times_getattr(fuse_req_t req, uint64_t ino);
+/* True: it will be answered when the kernel knows the file's mtime. */
 bool times_flush(fuse_req_t req, struct coherence_file *file);
 
 /* The kernel hears of the mtime: a syncer_fn. May wait for a direct writer of the file. */

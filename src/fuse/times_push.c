@@ -8,6 +8,7 @@
 #include "fuse/times.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
 
@@ -103,10 +104,19 @@ bool times_is_push(fuse_req_t req)
 struct late {
 	struct sync_job job;
 	struct front *f;
-	fuse_req_t req;
+	fuse_req_t req;              /* a flush's */
 	struct coherence_file *file; /* a flush's */
-	bool statx;                  /* the form of a getattr */
+	sem_t over;                  /* a getattr's */
+	atomic_uint holders;
 };
+
+static void late_put(struct late *late)
+{
+	if (--late->holders)
+		return;
+	sem_destroy(&late->over);
+	free(late);
+}
 
 static bool is_patient(const struct front *f)
 {
@@ -114,40 +124,49 @@ static bool is_patient(const struct front *f)
 	return !f->push.impossible && (!since || clock_monotonic_ns() - since < PATIENCE_NS);
 }
 
-static bool post(fuse_req_t req, uint64_t ino, struct coherence_file *file,
+/* What was posted, with a holder for the caller and one for @done; NULL: nothing. */
+static struct late *post(fuse_req_t req, uint64_t ino, struct coherence_file *file,
 	void (*done)(struct sync_job *job, int err))
 {
 	struct front *f = front_of(req);
 	if (!front_leaves_times_stale(f) || !is_patient(f) ||
 		!coherence_take_times(f->coherence, ino))
-		return false;
+		return NULL;
 	struct late *late = malloc(sizeof(*late));
 	if (!late) {
 		coherence_leave_times(f->coherence, ino);
-		return false;
+		return NULL;
 	}
-	*late = (struct late){.job = {.ino = ino, .done = done},
-		.f = f,
-		.req = req,
-		.file = file,
-		.statx = wire_request_is_statx()};
+	*late = (struct late){
+		.job = {.ino = ino, .done = done}, .f = f, .req = req, .file = file, .holders = 2};
+	sem_init(&late->over, 0, 0);
 	syncer_post(f->pusher, &late->job);
-	return true;
+	return late;
 }
 
 static void getattr_pushed(struct sync_job *job, int err)
 {
 	struct late *late = container_of(job, struct late, job);
-	struct stat st;
 	if (err < 0)
 		coherence_leave_times(late->f->coherence, job->ino);
-	reply_attr_late(late->req, fs_getattr(late->f->fs, job->ino, &st), &st, late->statx);
-	free(late);
+	sem_post(&late->over);
+	late_put(late);
 }
 
+/* Not for ever: who asks may hold the inode's lock (setxattr(2) asks for permissions with it),
+ * which the pusher waits for. */
 bool times_getattr(fuse_req_t req, uint64_t ino)
 {
-	return post(req, ino, NULL, getattr_pushed);
+	struct late *late = post(req, ino, NULL, getattr_pushed);
+	if (!late)
+		return false;
+	uint64_t until_ns = clock_monotonic_ns() + PATIENCE_NS;
+	struct timespec until = {
+		.tv_sec = (time_t)(until_ns / NS_PER_S), .tv_nsec = (long)(until_ns % NS_PER_S)};
+	while (sem_clockwait(&late->over, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
+		;
+	late_put(late);
+	return true;
 }
 
 static void flush_pushed(struct sync_job *job, int err)
@@ -159,10 +178,13 @@ static void flush_pushed(struct sync_job *job, int err)
 	} else {
 		reply_err(late->req, 0);
 	}
-	free(late);
+	late_put(late);
 }
 
 bool times_flush(fuse_req_t req, struct coherence_file *file)
 {
-	return post(req, file->ino, file, flush_pushed);
+	struct late *late = post(req, file->ino, file, flush_pushed);
+	if (late)
+		late_put(late);
+	return late;
 }
