@@ -25,8 +25,8 @@ void times_created(struct front *f, const struct coherence_file *file);
 /* True: the setattr will be answered when the symlink's text was dropped. */
 bool times_symlink_set(fuse_req_t req, const struct stat *st);
 
-/* Before its answer: waits until the kernel knows the file's mtime, or for a moment. True: it had to;
- * the answer is not to be cached. */
+/* Before its answer: waits until the kernel knows the file's mtime, or for a moment. True: it had
+ * to; the answer is not to be cached. */
 bool times_getattr(fuse_req_t req, uint64_t ino);
 /* True: it will be answered when the kernel knows the file's mtime. */
 bool times_flush(fuse_req_t req, struct coherence_file *file);
