@@ -184,7 +184,8 @@ static void flush_pushed(struct sync_job *job, int err)
 bool times_flush(fuse_req_t req, struct coherence_file *file)
 {
 	struct late *late = post(req, file->ino, file, flush_pushed);
-	if (late)
-		late_put(late);
-	return late;
+	if (!late)
+		return false;
+	late_put(late);
+	return true;
 }
