@@ -228,7 +228,7 @@ check "what is at rest can be read" idle_is_right
 check "member 0 comes back" expect_status 0 stablefs replace --wait "$mnt" 0
 check "a scrub repairs what the failed write has left" stablefs scrub --repair "$mnt"
 check "the volume is mounted again, with all that was replaced beside it" remount "$volume" "$mnt"
-check "these are told apart" says \
+check "these are told apart" soon says \
 	"st['state'] == 'healthy' and m[1]['path'] == '$volume/member-5' and not st['spares']"
 check "what is at rest can be read" idle_is_right
 check "a scrub finds nothing" expect_clean "$mnt"
