@@ -24,7 +24,7 @@
 #define LIVES_DEFAULT 1u
 #define FATES_DEFAULT 1u
 #else
-#define LIVES_DEFAULT 8u
+#define LIVES_DEFAULT 6u
 #define FATES_DEFAULT 3u
 #endif
 
