@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* One kind of operation on many files, timed: what bench/files.py runs on each target.
  *
- *	fileops OPERATION DIRECTORY FILES DIRECTORIES
+ *	fileops OPERATION DIRECTORY FILES DIRECTORIES [FIRST]
  *
- * Files are DIRECTORY/dDDDD/fIIIIIII, spread over the directories in turns of whole directories,
- * and worked on in the order of their making. Prints seconds, and how many files. */
+ * Files are DIRECTORY/dDDDD/fIIIIIII, numbered from FIRST (0) on, spread over the directories in
+ * turns of whole directories, and worked on in the order of their making; a walk takes what is
+ * there. Prints seconds, and how many files. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 struct job {
-	unsigned files, dirs;
+	unsigned files, dirs, first;
 	int fd;    /* of the directory that is worked in */
 	char *buf; /* of a block */
 };
@@ -112,7 +113,7 @@ static unsigned run(struct job *job, const char *top, op_fn *op)
 		dir_enter(job, top, dir, op == op_create);
 		for (unsigned i = 0; i < each && done < job->files; i++, done++) {
 			char name[32];
-			name_of(done, name);
+			name_of(job->first + done, name);
 			if (op(job, name) < 0)
 				die(name);
 		}
@@ -151,12 +152,13 @@ static double now_s(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 5) {
-		fprintf(stderr, "usage: fileops OPERATION DIRECTORY FILES DIRECTORIES\n");
+	if (argc != 5 && argc != 6) {
+		fprintf(stderr, "usage: fileops OPERATION DIRECTORY FILES DIRECTORIES [FIRST]\n");
 		return 2;
 	}
 	struct job job = {.files = (unsigned)strtoul(argv[3], NULL, 10),
 		.dirs = (unsigned)strtoul(argv[4], NULL, 10),
+		.first = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 0,
 		.buf = calloc(1, 4096)};
 	size_t o = 0, count = sizeof(operations) / sizeof(operations[0]);
 	while (o < count && strcmp(operations[o].name, argv[1]) != 0)

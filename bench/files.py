@@ -11,8 +11,10 @@ Targets, all mounted at once, members and images in the same directory:
 Files are worked on in --rounds parts; in each part the targets take turns, operation by operation,
 so that whatever disturbs the machine meets all alike. Figures are in files a
 second: medians over the parts, and the best part, which is nearest to what a machine does that has
-nothing else to do. Nothing is synced inside a measurement, all is between two. Then, on stablefs: how long a mount takes with all those files, and the memory of the
-daemon after find(1) has shown each of them.
+nothing else to do. Nothing is synced inside a measurement, all is between two. With --one-dir all
+parts are in the same directory, which grows. Then, on stablefs: how long it takes to unmount with all
+those files cached, and to mount with nothing cached; the memory of the daemon after find(1) has shown
+each of them, and how long it takes to unmount then.
 """
 import argparse
 import contextlib
@@ -168,11 +170,15 @@ def set_up(args, undo):
 
 def operate(target, operation, part):
     """Files a second, and the microseconds of its daemon's CPU time for each."""
-    args, top = target.args, os.path.join(target.dir, f"part-{part}")
+    args, each = target.args, target.args.files // target.args.rounds
+    words = [str(each), str(max(1, args.dirs // args.rounds))]
+    top = os.path.join(target.dir, f"part-{part}")
+    if args.one_dir:
+        top = os.path.join(target.dir, "all")
+        words = [str(each * args.rounds if operation == "walk" else each), "1", str(part * each)]
     os.makedirs(top, exist_ok=True)
     before = cpu_seconds(target.pid) if target.pid else 0
-    out = run(args.fileops, operation, top, str(args.files // args.rounds),
-              str(max(1, args.dirs // args.rounds))).stdout.split()
+    out = run(args.fileops, operation, top, *words).stdout.split()
     cpu = cpu_seconds(target.pid) - before if target.pid else 0
     target.settle()
     return int(out[1]) / float(out[0]), cpu * 1e6 / int(out[1])
@@ -201,14 +207,24 @@ def measure_operation(args, targets, operation, title, caches):
     return row
 
 
-def measure_mount(target):
+def unmount_seconds(target):
+    start = time.monotonic()
     target.unmount()
+    return time.monotonic() - start
+
+
+def measure_mount(target):
+    unmount_s = unmount_seconds(target)
     drop_caches()
     mount_s = target.mount()
     idle = rss_mib(target.pid)
+    start = time.monotonic()
     seen = run("find", target.mnt, "-type", "f", "-printf", "%s\n").stdout.count("\n")
-    return {"name": target.name, "files": seen, "mount_s": mount_s, "idle_mib": idle,
-            "walked_mib": rss_mib(target.pid)}
+    got = {"name": target.name, "files": seen, "unmount_s": unmount_s, "mount_s": mount_s,
+           "find_s": time.monotonic() - start, "idle_mib": idle,
+           "walked_mib": rss_mib(target.pid), "walked_unmount_s": unmount_seconds(target)}
+    target.mount()
+    return got
 
 
 def measure_all(args, targets):
@@ -248,8 +264,10 @@ def print_all(args, targets, rows, mounts):
     daemons = [t for t in targets if t.pid]
     print_rows(rows, daemons, "daemon_us", "CPU us of the daemon a file", lambda v: f"{v:,.1f}")
     for m in mounts:
-        print(f"{m['name']}: {m['files']:,} files: mount {m['mount_s']:.2f} s; daemon "
-              f"{m['idle_mib']:.0f} MiB after it, {m['walked_mib']:.0f} MiB after find")
+        print(f"{m['name']}: {m['files']:,} files: unmount {m['unmount_s']:.2f} s; mount "
+              f"{m['mount_s']:.2f} s; daemon {m['idle_mib']:.0f} MiB after it, "
+              f"{m['walked_mib']:.0f} MiB after find, which took {m['find_s']:.1f} s; "
+              f"unmount {m['walked_unmount_s']:.2f} s")
 
 
 def print_head(args, targets):
@@ -272,6 +290,7 @@ def parse_args():
     p.add_argument("--files", type=int, default=10000)
     p.add_argument("--dirs", type=int, help="directories they are in (default: 1000 files each)")
     p.add_argument("--rounds", type=int, default=5, help="parts that the files are divided into")
+    p.add_argument("--one-dir", action="store_true", help="all of them in one directory")
     p.add_argument("--size-mib", type=int, default=20480, help="of each target (sparse)")
     p.add_argument("--targets", nargs="+", metavar="NAME",
                    choices=["single", "raid5", "passthrough", "ext4", "btrfs"])
@@ -279,7 +298,7 @@ def parse_args():
                    choices=["write", "stat", "walk", "read", "rename"])
     p.add_argument("--json", metavar="FILE", help="write the results there too")
     args = p.parse_args()
-    args.dirs = args.dirs or max(args.rounds, args.files // 1000)
+    args.dirs = 1 if args.one_dir else args.dirs or max(args.rounds, args.files // 1000)
     if "write" in args.skip:
         args.skip.append("read")
     if "rename" in args.skip:
