@@ -251,8 +251,8 @@ static int meta_put(struct check *c, const char *key, uint64_t value)
 	return check_run(c, NULL, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)", "zu", key, value);
 }
 
-/* A number that must be as @wanted, or at least that. */
-static int meta_check(struct check *c, const char *key, uint64_t wanted, bool at_least)
+/* A number that must be as @wanted, or between that and @most; where not it becomes @wanted. */
+static int meta_check(struct check *c, const char *key, uint64_t wanted, uint64_t most)
 {
 	uint64_t value = 0, type = 0;
 	int ret = check_run(c, &value, "SELECT value FROM meta WHERE key = ?1", "z", key);
@@ -262,11 +262,13 @@ static int meta_check(struct check *c, const char *key, uint64_t wanted, bool at
 			"z", key);
 	if (ret < 0)
 		return ret;
-	bool good = type && value <= FS_INO_MAX && (at_least ? value >= wanted : value == wanted);
-	if (good)
+	if (type && value >= wanted && value <= most)
 		return 0;
-	check_found(c, CHECK_META, 0, "set right", "meta: %s is not %s%llu", key,
-		at_least ? "at least " : "", (unsigned long long)wanted);
+	check_found(c, CHECK_META, 0, "set right", "meta: %s is %s, not %llu", key,
+		!type          ? "no number"
+		: value > most ? "too great"
+			       : "too small",
+		(unsigned long long)wanted);
 	return c->repair ? meta_put(c, key, wanted) : 0;
 }
 
@@ -298,9 +300,10 @@ int check_meta(struct check *c)
 	if (ret > 0)
 		ret = check_run(c, &last, "SELECT max(ino) FROM inode", "");
 	if (ret > 0)
-		ret = meta_check(c, "inodes", inodes, false);
+		ret = meta_check(c, "inodes", inodes, inodes);
 	if (ret >= 0)
-		ret = meta_check(c, "next_ino", last + 1, true);
+		ret = meta_check(
+			c, "next_ino", last + 1, min_u64(last + FS_INO_GAP_MAX, FS_INO_MAX + 1));
 	return ret < 0 ? ret : 0;
 }
 

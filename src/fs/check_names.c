@@ -75,17 +75,32 @@ static int lost_found_find(struct check *c)
 	return ret < 0 ? ret : ret > 0;
 }
 
-static int lost_found_make(struct check *c)
+/* Numbers are given out once, unless none is left: then it is the first that no inode has. */
+static int number_new(struct check *c, uint64_t *ino)
 {
 	uint64_t last = 0, promised = 0;
-	int64_t now = time_now_ns();
 	int ret = check_run(c, &last, "SELECT max(ino) FROM inode", "");
 	if (ret >= 0)
 		ret = check_run(c, &promised, "SELECT value FROM meta WHERE key = 'next_ino'", "");
 	if (ret < 0)
 		return ret;
-	/* Numbers are given out once. */
-	uint64_t ino = max_u64(last + 1, promised <= FS_INO_MAX / 2 ? promised : 0);
+	*ino = max_u64(last + 1, row_next_ino_is_legal(last, promised) ? promised : 0);
+	if (*ino <= FS_INO_MAX)
+		return 0;
+	ret = check_run(c, ino,
+		"SELECT min(ino) + 1 FROM inode i"
+		" WHERE NOT EXISTS (SELECT 1 FROM inode WHERE ino = i.ino + 1)",
+		"");
+	return ret < 0 ? ret : 0;
+}
+
+static int lost_found_make(struct check *c)
+{
+	uint64_t ino = 0;
+	int64_t now = time_now_ns();
+	int ret = number_new(c, &ino);
+	if (ret < 0)
+		return ret;
 	ret = check_run(c, NULL,
 		"INSERT INTO inode(ino, mode, nlink, uid, gid, rdev, size, blocks, atime, mtime,"
 		" ctime, parent, cookie, btime)"

@@ -119,18 +119,23 @@ static int number_load(
 	return ret < 0 ? ret : 0;
 }
 
-static int numbers_load(struct fs *fs)
+static int numbers_load(struct fs *fs, struct errmsg *why)
 {
 	uint64_t max = 0, count = 0, next = 0;
-	int ret = number_load(fs, DB_INODE_MAX, NULL, FS_INO_MAX - 1, &max);
+	int ret = number_load(fs, DB_INODE_MAX, NULL, FS_INO_MAX, &max);
 	if (ret == 0)
 		ret = number_load(fs, DB_META_GET, "inodes", FS_INO_MAX, &count);
 	if (ret == 0)
-		ret = number_load(fs, DB_META_GET, "next_ino", FS_INO_MAX, &next);
+		ret = number_load(fs, DB_META_GET, "next_ino", INT64_MAX, &next);
 	if (ret == 0)
 		ret = number_load(fs, DB_META_GET, "hash_key", INT64_MAX, &fs->hash_key);
 	if (ret < 0)
 		return ret;
+	if (!row_next_ino_is_legal(max, next))
+		return errmsg_set(why, -EUCLEAN,
+			"all inode numbers below %llu are said to have been given out, and the last"
+			" inode has %llu: see stablefs fsck",
+			(unsigned long long)next, (unsigned long long)max);
 	fs->numbers_end = max_u64(next, max_u64(max, FS_ROOT_INO) + 1);
 	atomic_store(&fs->next_ino, fs->numbers_end);
 	atomic_store(&fs->inodes, count);
@@ -200,7 +205,7 @@ static int fs_load(struct fs *fs, struct errmsg *why)
 {
 	int ret = allocator_load(fs, why);
 	if (ret == 0)
-		ret = numbers_load(fs);
+		ret = numbers_load(fs, why);
 	if (ret == 0)
 		ret = root_load(fs);
 	if (ret == 0 && !fs->read_only)

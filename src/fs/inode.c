@@ -370,7 +370,10 @@ void inode_mark_dirty(struct fs *fs, struct inode *inode)
 
 int inode_new(struct fs *fs, const struct inode_attr *attr, struct inode **out)
 {
-	struct inode *inode = inode_alloc(fs, atomic_fetch_add(&fs->next_ino, 1));
+	uint64_t ino = inode_number_take(fs);
+	if (!ino)
+		return -ENOSPC;
+	struct inode *inode = inode_alloc(fs, ino);
 	if (!inode)
 		return -ENOMEM;
 	inode->attr = *attr;

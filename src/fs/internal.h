@@ -175,11 +175,13 @@ void inode_pin(struct fs *fs, struct inode *inode);
 void inode_unpin(struct fs *fs, struct inode *inode);
 void inode_unpinp(struct inode **inode); /* for cleanup(); accepts NULL inside */
 
-/* A new inode, pinned, dirty, not yet linked. db_lock held. */
+/* A new inode, pinned, dirty, not yet linked. db_lock held. -ENOSPC: no number is left. */
 int inode_new(struct fs *fs, const struct inode_attr *attr, struct inode **out);
 /* So few promised numbers are left that a commit, which promises more, has to come before anything
  * is made. db_lock held. */
 bool inode_numbers_short(const struct fs *fs);
+/* The next number; 0: none is left. db_lock held. */
+uint64_t inode_number_take(struct fs *fs);
 /* Promise numbers where few are left, if a transaction runs; at the end take back those that were
  * not given out. db_lock held. */
 int inode_numbers_promise(struct fs *fs);

@@ -161,6 +161,10 @@ static const struct spoiled {
 		CHECK_META},
 	{"the_next_number_is_set_right", "UPDATE meta SET value = 3 WHERE key = 'next_ino'",
 		CHECK_META},
+	{"a_next_number_behind_all_is_set_right",
+		"UPDATE meta SET value = 9223372036854775807 WHERE key = 'next_ino'", CHECK_META},
+	{"a_next_number_that_leaves_none_is_set_right",
+		"UPDATE meta SET value = 4611686018427387904 WHERE key = 'next_ino'", CHECK_META},
 	{"figures_that_are_gone_are_made_anew", "DELETE FROM meta", CHECK_META},
 	{"a_key_that_is_a_text_is_drawn_anew",
 		"UPDATE meta SET value = 'key' WHERE key = 'hash_key'", CHECK_META},
@@ -275,6 +279,22 @@ static void a_file_that_was_cut_has_a_hole(void **unused)
 	check_rig_free(k);
 }
 
+/* There is no number behind it. */
+#define LAST_INO "4611686018427387904"
+
+static void an_inode_of_the_last_number_leaves_room_for_lost_and_found(void **unused)
+{
+	(void)unused;
+	struct check_rig *k = check_rig_new();
+	check_rig_sql(k, "UPDATE inode SET ino = " LAST_INO " WHERE ino = 7;"
+			 "UPDATE dirent SET ino = " LAST_INO " WHERE ino = 7;"
+			 "DELETE FROM dirent WHERE ino = 8");
+	check_rig_mends(k, CHECK_UNREACHABLE);
+	assert_int_equal(rig_lookup(k->rig, FS_ROOT_INO, "lost+found", 7), 0);
+	assert_int_equal(rig_lookup(k->rig, FS_ROOT_INO, "fifo", UINT64_C(1) << 62), 0);
+	check_rig_free(k);
+}
+
 static void orphans_are_listed_and_reclaimed(void **unused)
 {
 	(void)unused;
@@ -331,6 +351,7 @@ int main(void)
 		cmocka_unit_test(what_lost_its_name_is_found_by_its_number),
 		cmocka_unit_test(a_file_whose_row_is_lost_keeps_names_and_data),
 		cmocka_unit_test(a_file_that_was_cut_has_a_hole),
+		cmocka_unit_test(an_inode_of_the_last_number_leaves_room_for_lost_and_found),
 		cmocka_unit_test(orphans_are_listed_and_reclaimed),
 		cmocka_unit_test(findings_name_paths),
 		cmocka_unit_test(a_check_can_be_stopped),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What stays true of an inode: its number, which leads to it and to no other; its birth time. */
-#include "rig.h"
+#include "check_rig.h"
 
 #include "base/clock.h"
 
@@ -85,6 +85,54 @@ static void inodes_have_generations_that_stay_and_that_no_other_file_system_has(
 	rig_free(other);
 }
 
+/* ---- numbers that nobody can have given out ---- */
+
+static void a_volume_whose_numbers_cannot_be_is_not_mounted_and_says_why(void **unused)
+{
+	(void)unused;
+	static const char *const values[] = {"9223372036854775807", "4611686018427387906",
+		"4611686018427387900", "1152921504606846985"};
+	struct check_rig *k = check_rig_new();
+	for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		char sql[128];
+		snprintf(sql, sizeof(sql), "UPDATE meta SET value = %s WHERE key = 'next_ino'",
+			values[i]);
+		check_rig_sql(k, sql);
+		assert_int_equal(rig_try_mount(k->rig, false), -EUCLEAN);
+		assert_non_null(strstr(k->rig->why.text, values[i]));
+	}
+	/* One less is a number that might be, if hardly. */
+	check_rig_sql(k, "UPDATE meta SET value = 1152921504606846984 WHERE key = 'next_ino'");
+	rig_mount(k->rig);
+	check_rig_free(k);
+}
+
+static void the_last_numbers_are_given_out_and_then_there_is_no_room(void **unused)
+{
+	(void)unused;
+	const uint64_t last = UINT64_C(1) << 62;
+	struct check_rig *k = check_rig_new();
+	struct stat st;
+	check_rig_sql(k, "UPDATE inode SET ino = 4611686018427387902 WHERE ino = 7;"
+			 "UPDATE dirent SET ino = 4611686018427387902 WHERE ino = 7;"
+			 "UPDATE meta SET value = 4611686018427387903 WHERE key = 'next_ino'");
+	rig_mount(k->rig);
+	assert_int_equal(rig_create(k->rig, FS_ROOT_INO, "a"), last - 1);
+	assert_int_equal(rig_create(k->rig, FS_ROOT_INO, "b"), last);
+	for (unsigned round = 0; round < 2; round++) {
+		assert_int_equal(
+			fs_mknod(k->rig->fs, FS_ROOT_INO, "c", S_IFREG, 0, &rig_owner, &st),
+			-ENOSPC);
+		rig_remount(k->rig);
+	}
+	assert_int_equal(rig_lookup(k->rig, FS_ROOT_INO, "b", last), 0);
+	assert_int_equal(fs_unlink(k->rig->fs, FS_ROOT_INO, "b"), 0);
+	assert_int_equal(rig_unmount(k->rig), 0);
+	check_rig_run(k, false);
+	assert_string_equal(k->text, "");
+	check_rig_free(k);
+}
+
 /* ---- by number ---- */
 
 static void an_inode_of_any_type_is_found_by_its_number_as_long_as_it_has_a_name(void **unused)
@@ -157,6 +205,8 @@ int main(void)
 		cmocka_unit_test(a_mount_that_makes_nothing_writes_nothing),
 		cmocka_unit_test(
 			inodes_have_generations_that_stay_and_that_no_other_file_system_has),
+		cmocka_unit_test(a_volume_whose_numbers_cannot_be_is_not_mounted_and_says_why),
+		cmocka_unit_test(the_last_numbers_are_given_out_and_then_there_is_no_room),
 		cmocka_unit_test(
 			an_inode_of_any_type_is_found_by_its_number_as_long_as_it_has_a_name),
 		cmocka_unit_test(dot_dot_leads_up_also_after_a_move),
