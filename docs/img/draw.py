@@ -15,53 +15,11 @@ ruined-stripe.svg is made by `stablefs demo --svg`, in the same run as demo.json
 
 import json
 import sys
-from html import escape
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-INK, SOFT, LINE, PALE = "#1c2733", "#5b6875", "#9aa7b3", "#eef2f5"
-GOOD, LIVE, BAD, PARITY = "#2f7d5b", "#f2b134", "#c8102e", "#8e5fb0"
-
-
-class Svg:
-    def __init__(self, name, width, height):
-        self.name, self.width, self.height, self.parts = name, width, height, []
-        self.markers = {}
-
-    def add(self, text):
-        self.parts.append(text)
-
-    def rect(self, x, y, w, h, fill=PALE, stroke=LINE, radius=4):
-        self.add(f'<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="{radius}" fill="{fill}" '
-                 f'stroke="{stroke}"/>')
-
-    def text(self, x, y, text, size=15, fill=INK, anchor="start", bold=False, mono=False):
-        style = ' font-weight="bold"' if bold else ""
-        style += ' font-family="DejaVu Sans Mono, monospace"' if mono else ""
-        self.add(f'<text x="{x}" y="{y}" font-size="{size}" fill="{fill}" '
-                 f'text-anchor="{anchor}"{style}>{escape(text)}</text>')
-
-    def line(self, x1, y1, x2, y2, color=LINE, width=1.5, arrow=False, dash=False):
-        extra = f' marker-end="url(#{self.marker(color)})"' if arrow else ""
-        extra += ' stroke-dasharray="5 4"' if dash else ""
-        self.add(f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{color}" '
-                 f'stroke-width="{width}"{extra}/>')
-
-    def marker(self, color):
-        """An arrow head of that colour: its id."""
-        return self.markers.setdefault(color, f"arrow{len(self.markers)}")
-
-    def write(self):
-        heads = "".join(f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" '
-                        'markerUnits="userSpaceOnUse" markerWidth="11" markerHeight="11" '
-                        f'orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="{color}"/></marker>\n'
-                        for color, name in self.markers.items())
-        head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
-                'font-family="DejaVu Sans, Helvetica, sans-serif">\n'
-                f'<defs>\n{heads}</defs>\n'
-                f'<rect width="{self.width}" height="{self.height}" fill="white"/>\n')
-        (HERE / self.name).write_text(head + "\n".join(self.parts) + "\n</svg>\n",
-                                      encoding="utf-8")
+sys.path.insert(0, str(HERE / "../../tools"))
+from svg import BAD, GOOD, INK, LINE, LIVE, PALE, PARITY, SOFT, Svg  # noqa: E402
 
 
 # ---- layers ----
@@ -100,7 +58,7 @@ def draw_layers():
                 rank[name] = max((rank[b] + 1 for b in below), default=0)
     rows = [[n for n in modules if rank[n] == r] for r in range(max(rank.values()) + 1)]
     width, step, box_w, box_h = 940, 78, 146, 46
-    svg = Svg("layers.svg", width, 40 + step * len(rows))
+    svg = Svg(width, 40 + step * len(rows))
     place = {}
     for r, row in enumerate(rows):
         y = 16 + step * (len(rows) - 1 - r)
@@ -121,13 +79,13 @@ def draw_layers():
         svg.text(round(x), y + 37, PURPOSE.get(name, ""), 12, SOFT, "middle")
     svg.text(16, svg.height - 12, "An arrow: may include. Arrows that follow from others are left "
              "out.", 13, SOFT)
-    svg.write()
+    svg.write(HERE / "layers.svg")
 
 
 # ---- the pipeline ----
 
 def draw_pipeline():
-    svg = Svg("pipeline.svg", 940, 372)
+    svg = Svg(940, 372)
     steps = [("take stripe", None), ("read, check", None), ("guards", "GUARD"),
              ("parity", "PARITY"), ("mark intent", None), ("hold", None), ("members", "DATA"),
              ("answer", None)]
@@ -164,13 +122,13 @@ def draw_pipeline():
     svg.text(points[2] + 30, 294, "belong to no data", 12, BAD)
     svg.text(16, 350, "Another thread stores into the buffer while the write is under way: "
              "A becomes B, then C.", 14, SOFT)
-    svg.write()
+    svg.write(HERE / "pipeline.svg")
 
 
 # ---- where live bytes come from ----
 
 def draw_live():
-    svg = Svg("live.svg", 940, 330)
+    svg = Svg(940, 330)
     svg.text(16, 30, "Where the bytes of a direct write are, while its writer waits", 19, bold=True)
     for x, w, title in ((16, 250, "the writing program"), (330, 190, "the kernel"),
                         (584, 340, "the stablefs daemon")):
@@ -205,13 +163,13 @@ def draw_live():
              "and falls back", 14, SOFT)
     svg.text(16, 320, "to the copy where the buffer cannot be found: such a write is counted as "
              "unobserved.", 14, SOFT)
-    svg.write()
+    svg.write(HERE / "live.svg")
 
 
 # ---- one row of RAID5 ----
 
 def draw_row():
-    svg = Svg("row.svg", 940, 302)
+    svg = Svg(940, 302)
     svg.text(16, 30, "How a stranger loses data: one parity row", 19, bold=True)
     heads = ("member 0", "member 1", "member 2", "member 3")
     rows = (("before", ("mine: A", "theirs: X", "theirs: Y", "P = A ^ X ^ Y"), (None,) * 4),
@@ -230,7 +188,7 @@ def draw_row():
             svg.text(130 + i * 202 + 92, y + 30, cell, 15, ink, "middle")
     svg.text(16, 278, "Parity was made from B, the member got C. Rebuilding X gives X ^ B ^ C: "
              "wrong by exactly what changed in flight.", 14, SOFT)
-    svg.write()
+    svg.write(HERE / "row.svg")
 
 
 # ---- the comparison ----
@@ -254,7 +212,7 @@ def percent(cell):
 
 def draw_compare():
     demo = load_demo()
-    svg = Svg("compare.svg", 940, 96 + 84 * len(demo))
+    svg = Svg(940, 96 + 84 * len(demo))
     svg.text(16, 30, "The same kinds of damage, and none with the cure", 19, bold=True)
     svg.text(16, 54, "64K direct writes, a second thread stores into the buffer without pause; "
              "per cent of what could go wrong", 13, SOFT)
@@ -274,7 +232,7 @@ def draw_compare():
             width = max(full * value / 100, 2)
             svg.rect(x0, y + 2 + b * 22, round(width), 18, color, color, 2)
             svg.text(x0 + round(width) + 8, y + 16 + b * 22, label, 13)
-    svg.write()
+    svg.write(HERE / "compare.svg")
 
 
 def print_table():
