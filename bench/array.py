@@ -13,14 +13,13 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 
-from common import run, run_main
+from common import (children_seconds, process_seconds, run, run_main, say, unmount,
+                    wait_for_member)
 
 MEMBERS = 4
 LOG_CASES = [("4K random write, depth 1", "randwrite", "4k", 1),
@@ -30,10 +29,6 @@ LOG_CASES = [("4K random write, depth 1", "randwrite", "4k", 1),
              ("192K random write (full stripes), depth 4", "randwrite", "192k", 4)]
 FOREGROUND = [("4K random read, depth 4", "randread", "4k", 4),
               ("4K random write, depth 4", "randwrite", "4k", 4)]
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 class Volume:
@@ -59,8 +54,8 @@ class Volume:
         run(self.args.stablefs, "mount", *options, self.dir, self.mnt)
 
     def unmount(self):
-        run("umount", self.mnt, check=False)
-        run("flock", "-w", "60", os.path.join(self.dir, "member-0"), "true", check=False)
+        unmount(self.mnt)
+        wait_for_member(os.path.join(self.dir, "member-0"))
 
     def status(self):
         with open(os.path.join(self.mnt, ".stablefs/status.json")) as f:
@@ -98,17 +93,6 @@ def bare_read(volume):
     return job["bw_bytes"] / 2**20
 
 
-def cpu_seconds():
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def daemon_cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 # ---- the parts ----
 
 def measure_log(args, undo):
@@ -135,9 +119,9 @@ def scrub_once(volume):
     """Of the volume unmounted: MiB/s of all members, and the share of one CPU."""
     _, length = volume.data_area()
     volume.unmount()
-    before, start = cpu_seconds(), time.monotonic()
+    before, start = sum(children_seconds()), time.monotonic()
     run(volume.args.stablefs, "scrub", volume.dir)
-    seconds, cpu = time.monotonic() - start, cpu_seconds() - before
+    seconds, cpu = time.monotonic() - start, sum(children_seconds()) - before
     volume.mount()
     return MEMBERS * length / 2**20 / seconds, cpu / seconds
 
@@ -146,9 +130,9 @@ def rebuild_once(volume):
     _, length = volume.data_area()
     pid = volume.status()["daemon_pid"]
     run(volume.args.stablefs, "fail", volume.mnt, "1")
-    before, start = daemon_cpu_seconds(pid), time.monotonic()
+    before, start = sum(process_seconds(pid)), time.monotonic()
     run(volume.args.stablefs, "replace", "--force", "--wait", volume.mnt, "1", volume.members()[1])
-    seconds, cpu = time.monotonic() - start, daemon_cpu_seconds(pid) - before
+    seconds, cpu = time.monotonic() - start, sum(process_seconds(pid)) - before
     return MEMBERS * length / 2**20 / seconds, cpu / seconds
 
 

@@ -1,242 +1,219 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Compare stablefs with what users would pick instead, on the same kind of member files, in one run.
+"""Compare stablefs with what users would pick instead, and with what could be had at best.
 
-Targets, side by side in each round:
-  bare      one member file, O_DIRECT, no file system of ours: what the disk can do
-  btrfs     the kernel's checksummed RAID5: -m raid1 -d raid5 on four loop devices with direct I/O
-  stablefs  raid5 of four members, PI t10, dio=bounce
-  nullfuse  the same libfuse, an empty back end: what the transport alone costs
+Parts, each with its targets side by side in each round, on member files in the same directory:
+  disk      direct I/O: one bare member file; btrfs -m raid1 -d raid5 on four loop devices with
+            direct I/O; stablefs raid5 of four with t10, dio=bounce, with the partial-write log
+            (journal, the default) and with marks alone (bitmap)
+  buffered  untar, sequential, SQLite, PostgreSQL on the same, and on a plain directory
+  memory    one member without PI in memory, beside an empty FUSE server (bench/nullfuse.c)
+  growth    members, writers, sizes of writes and of the volume; one round
 
 Only ratios within a run mean something: machines are shared and noisy. Each figure is the median of
-the rounds; the spread is printed beside it. Needs root, for loop devices and mounts.
+the rounds, each ratio the median of the ratios within a round; the spread is printed beside it.
+Needs root, for loop devices and mounts; at most --minutes. Everything that was set up is
+undone, also when it is interrupted.
 """
 import argparse
-import contextlib
 import json
 import os
-import platform
-import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
 
-from common import Failure, run, run_main
+import against
+import fio
+import growth
+import plot
+import report
+import summary
+import targets
+from buffered import Buffered
+from common import Progress, as_clock, drop_caches, machine, run, run_main, say
+from meter import metered
+from workloads import choose
 
-WORKLOADS = [
-    # name, fio rw, block size, depth
-    ("4K random write, depth 1", "randwrite", "4k", 1),
-    ("4K random write, depth 16", "randwrite", "4k", 16),
-    ("1M sequential write, depth 4", "write", "1m", 4),
-    ("1M sequential read, depth 4", "read", "1m", 4),
-    ("4K random read, depth 1", "randread", "4k", 1),
-    ("4K random read, depth 16", "randread", "4k", 16),
-]
-# Ratios to btrfs that the project promises (docs/performance.md).
-PROMISED = {"4K random write, depth 1": 3.0, "4K random write, depth 16": 3.0,
-            "1M sequential write, depth 4": 1.5}
-MEMBERS = 4
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
+OLD = "@old"
+PARTS = ("disk", "buffered", "memory", "growth")
+WARM_UP_S = 0.5
+OVERHEAD_S = 0.6  # of a run: starting fio, dropping caches
 
 
 class Bench:
-    """Everything that is set up is pushed on `undo`, and undone whatever happens."""
+    def __init__(self, args, place, memory, progress):
+        self.args, self.place, self.memory, self.progress = args, place, memory, progress
+        self.results, self.commands, self.notes = {}, [], []
+        self.said, self.deadline = [], time.monotonic() + args.minutes * 60
+        self.warm = set()
 
-    def __init__(self, args, undo):
-        self.args, self.undo = args, undo
-        self.dir = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
-        undo.callback(shutil.rmtree, self.dir, ignore_errors=True)
-        self.commands = []
+    # ---- targets ----
 
-    def path(self, *parts):
-        return os.path.join(self.dir, *parts)
+    def builds(self):
+        """(suffix of the names, program)."""
+        yield "", self.args.stablefs
+        if self.args.other:
+            yield OLD, self.args.other
 
-    def mkdir(self, name):
-        os.makedirs(self.path(name), exist_ok=True)
-        return self.path(name)
+    def disk_targets(self, size_mib):
+        """@size_mib: of each member."""
+        args, made = self.args, []
+        if not args.other:
+            say("bench: setting up bare")
+            made.append(targets.bare(self.place, args.file_mib))
+            if args.btrfs:
+                say("bench: setting up btrfs")
+                made.append(targets.btrfs(self.place, size_mib))
+        for hole in args.arrays:
+            for suffix, binary in self.builds():
+                say(f"bench: setting up {hole}{suffix}")
+                made.append(targets.array(self.place, hole + suffix, binary, hole, size_mib))
+        return made
 
-    # ---- targets: each returns the path of the file that fio works on ----
+    def memory_targets(self):
+        args, made = self.args, []
+        for suffix, binary in self.builds():
+            made.append(targets.single(self.memory, "single" + suffix, binary,
+                                       args.memory_mib * 5 // 4))
+        if not args.other:
+            made += [targets.null(self.memory, name, args.nullfuse, options)
+                     for name, options in targets.NULLS.items()]
+        return made
 
-    def bare(self):
-        self.mkdir("bare")
-        return self.path("bare", "member-0")
-
-    def stablefs(self):
-        volume, mnt = self.path("volume"), self.mkdir("mnt-stablefs")
-        binary = self.args.stablefs
-        size = f"{self.args.file_mib * 2}M"
-        run(binary, "create", "--level", "raid5", "--members", str(MEMBERS), "--size", size,
-            "--pi", "t10", volume)
-        run(binary, "mount", "-o", "dio=bounce", volume, mnt)
-        self.undo.callback(self.unmount_and_wait, mnt, os.path.join(volume, "member-0"))
-        return os.path.join(mnt, "file")
-
-    def unmount_and_wait(self, mnt, member):
-        run("umount", mnt, check=False)
-        run("flock", "-w", "30", member, "true", check=False)
-
-    def btrfs(self):
-        self.mkdir("btrfs")
-        devices = []
-        for i in range(MEMBERS):
-            member = self.path("btrfs", f"disk-{i}")
-            with open(member, "wb") as f:
-                f.truncate(max(self.args.file_mib, 256) * 1024 * 1024)
-            device = run("losetup", "--find", "--show", "--direct-io=on", member).stdout.strip()
-            self.undo.callback(run, "losetup", "-d", device, check=False)
-            devices.append(device)
-        run("mkfs.btrfs", "-q", "-f", "-m", "raid1", "-d", "raid5", *devices)
-        run("btrfs", "device", "scan", *devices)
-        mnt = self.mkdir("mnt-btrfs")
-        run("mount", "-t", "btrfs", devices[0], mnt)
-        self.undo.callback(run, "umount", mnt, check=False)
-        return os.path.join(mnt, "file")
-
-    def nullfuse(self):
-        mnt = self.mkdir("mnt-null")
-        server = subprocess.Popen([self.args.nullfuse, "-f", "-o", "allow_other", mnt],
-                                  stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.undo.callback(self.end_server, server, mnt)
-        deadline = time.time() + 5
-        while not os.path.ismount(mnt):
-            if time.time() > deadline or server.poll() is not None:
-                raise Failure("nullfuse does not mount")
-            time.sleep(0.02)
-        return os.path.join(mnt, "file")
-
-    @staticmethod
-    def end_server(server, mnt):
-        run("umount", mnt, check=False)
-        try:
-            server.wait(5)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-    # ---- fio ----
-
-    def fio(self, path, rw, bs, depth, seconds, seed):
-        argv = ["fio", "--name=bench", f"--filename={path}", f"--rw={rw}", f"--bs={bs}",
-                f"--iodepth={depth}", f"--ioengine={self.args.engine}", "--direct=1",
-                f"--size={self.args.file_mib}M", "--time_based", f"--runtime={seconds}",
-                f"--randseed={seed}", "--randrepeat=1", "--refill_buffers=0", "--thread",
-                "--group_reporting", "--output-format=json"]
-        self.note(argv, path, seed)
-        job = json.loads(run(*argv).stdout)["jobs"][0]
-        side = job["read" if "read" in rw else "write"]
-        clat = side["clat_ns"].get("percentile", {})
-        return {"iops": side["iops"], "mib_s": side["bw_bytes"] / 2**20,
-                "p50_us": clat.get("50.000000", 0) / 1000, "p99_us": clat.get("99.000000", 0) / 1000,
-                "p999_us": clat.get("99.900000", 0) / 1000}
+    # ---- measuring ----
 
     def note(self, argv, path, seed):
         line = " ".join(argv).replace(path, "FILE").replace(f"randseed={seed}", "randseed=SEED")
         if line not in self.commands:
             self.commands.append(line)
 
-    def prefill(self, path):
-        run("fio", "--name=fill", f"--filename={path}", "--rw=write", "--bs=1m", "--direct=1",
-            "--iodepth=4", f"--ioengine={self.args.engine}", f"--size={self.args.file_mib}M",
-            "--end_fsync=1", "--thread", "--output-format=json")
+    def direct(self, workload, target, seed, size_mib):
+        """One figure of direct I/O."""
+        def argv(seconds):
+            return fio.argv(target.file, workload.rw, workload.bs, workload.depth, seconds,
+                            size_mib, seed, self.args.engine)
+        if "read" in workload.rw and workload.part == "disk":
+            drop_caches()
+        elif (workload.title, target.name) not in self.warm:
+            run(*argv(WARM_UP_S))
+            self.warm.add((workload.title, target.name))
+        words = argv(self.args.seconds)
+        self.note(words, target.file, seed)
+        return metered(target, lambda: fio.parse(run(*words).stdout, workload.rw))
 
-    @staticmethod
-    def drop_caches():
-        os.sync()
-        with contextlib.suppress(OSError), open("/proc/sys/vm/drop_caches", "w") as f:
-            f.write("3\n")
+    def rounds(self, workloads, chosen, seconds, share, measure):
+        """All targets in turn, in turn for all workloads, for each round; fewer rounds where the
+        time is up. @share: of what is left of the time."""
+        start = time.monotonic()
+        budget = max(self.deadline - start, 0) * share
+        for w in workloads:
+            self.results[w.title] = {t.name: [] for t in chosen}
+        for r in range(self.args.rounds):
+            spent = time.monotonic() - start
+            if r and spent * (r + 1) / r > budget:
+                self.notes.append(f"{workloads[0].part}: {r} of {self.args.rounds} rounds, since "
+                                  f"the time was up (--minutes {self.args.minutes:g})")
+                break
+            for w in workloads:
+                # Each target comes first in some round.
+                for t in chosen[r % len(chosen):] + chosen[:r % len(chosen)]:
+                    self.progress.step(seconds, f"round {r + 1}: {w.title}: {t.name}")
+                    self.results[w.title][t.name].append(measure(w, t, self.args.seed + r))
 
+    def measure_disk(self, workloads, chosen, share):
+        targets.prefill(chosen, self.args.file_mib)
+        self.rounds(workloads, chosen, self.args.seconds + OVERHEAD_S, share,
+                    lambda w, t, seed: self.direct(w, t, seed, self.args.file_mib))
 
-def set_up(bench, names):
-    files = {}
-    for name in names:
-        say(f"bench: setting up {name}")
-        files[name] = getattr(bench, name)()
-        bench.prefill(files[name])
-    return files
+    def measure_memory(self, workloads, share):
+        chosen = self.memory_targets()
+        self.said += [(t.name, t.said) for t in chosen]
+        targets.prefill([t for t in chosen if t.name.startswith("single")], self.args.memory_mib)
+        self.rounds(workloads, chosen, self.args.seconds + OVERHEAD_S, share,
+                    lambda w, t, seed: self.direct(w, t, seed, self.args.memory_mib))
 
+    def measure_buffered(self, workloads, chosen, share):
+        work = Buffered(self.memory, self.args.seconds, self.args.file_mib // 2, self.args.seed,
+                        {w.rw for w in workloads})
+        for w in [w for w in workloads if work.lacks(w.rw)]:
+            self.notes.append(f"{w.title}: left out: {work.lacks(w.rw)}")
+            workloads.remove(w)
+        if not workloads:
+            return
+        self.rounds(workloads, chosen, self.args.seconds + 2, share,
+                    lambda w, t, seed: work.measure(w.rw, t, seed, metered))
+        self.commands += list(work.commands.values())
 
-def measure(bench, files, args):
-    results = {w[0]: {name: [] for name in files} for w in WORKLOADS}
-    total, done = len(WORKLOADS) * len(files) * args.rounds, 0
-    for r in range(args.rounds):
-        for title, rw, bs, depth in WORKLOADS:
-            for name, path in files.items():
-                done += 1
-                say(f"bench: [{done}/{total}] round {r + 1}: {title}: {name}")
-                if "read" in rw:
-                    bench.drop_caches()
-                results[title][name].append(
-                    bench.fio(path, rw, bs, depth, args.seconds, args.seed + r))
-    return results
-
-
-def median(rounds, key):
-    return statistics.median(x[key] for x in rounds)
-
-
-def summary(results):
-    rows = []
-    for title, by_target in results.items():
-        key = "mib_s" if title.startswith("1M") else "iops"
-        figures = {n: median(r, key) for n, r in by_target.items()}
-        ours = figures["stablefs"]
-        spread = [x[key] for x in by_target["stablefs"]]
-        rows.append({"workload": title, "unit": "MiB/s" if key == "mib_s" else "IOPS",
-                     "figures": figures, "spread": [min(spread), max(spread)],
-                     "vs": {n: ours / f for n, f in figures.items() if n != "stablefs" and f},
-                     "latency_us": {n: {p: median(r, p) for p in ("p50_us", "p99_us", "p999_us")}
-                                    for n, r in by_target.items()},
-                     "promised_vs_btrfs": PROMISED.get(title)})
-    return rows
-
-
-def print_table(rows, names):
-    head = ["workload", "unit"] + names + [f"vs {n}" for n in names if n != "stablefs"] + ["promised"]
-    table = [head]
-    for row in rows:
-        line = [row["workload"], row["unit"]]
-        line += [f"{row['figures'][n]:,.0f}" for n in names]
-        line += [f"{row['vs'][n]:.2f} x" if n in row["vs"] else "-" for n in names if n != "stablefs"]
-        want = row["promised_vs_btrfs"]
-        line.append("-" if not want or "btrfs" not in row["vs"] else
-                    f">= {want:g} x btrfs: " + ("met" if row["vs"]["btrfs"] >= want else "NOT met"))
-        table.append(line)
-    widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-    for line in table:
-        print("  ".join(c.ljust(w) if i < 2 else c.rjust(w)
-                        for i, (c, w) in enumerate(zip(line, widths))).rstrip())
-    print("\nLatency, microseconds (p50 / p99 / p99.9):")
-    for row in rows:
-        cells = [f"{n} {v['p50_us']:.0f} / {v['p99_us']:.0f} / {v['p999_us']:.0f}"
-                 for n, v in row["latency_us"].items()]
-        print(f"  {row['workload']:<30} " + "   ".join(cells))
+    def measure(self, workloads):
+        parts = {p: [w for w in workloads if w.part == p] for p in PARTS}
+        if parts["disk"] or parts["buffered"]:
+            # A third of the file, and room for what is unpacked, and for btrfs to write anew.
+            chosen = self.disk_targets(self.args.file_mib * (5 if parts["buffered"] else 3) // 4)
+            self.said += [(t.name, t.said) for t in chosen]
+            if parts["disk"]:
+                self.measure_disk(parts["disk"], chosen, 0.62 if parts["buffered"] else 0.9)
+            if parts["buffered"]:
+                self.measure_buffered(parts["buffered"], chosen, 0.55 if parts["memory"] else 0.9)
+        if parts["memory"]:
+            self.measure_memory(parts["memory"], 0.6)
+        return [w for w in workloads if w.title in self.results]
 
 
-def machine(args):
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo")
-                if line.startswith("model name")), "unknown")
-    versions = {"fio": run("fio", "--version").stdout.strip(),
-                "stablefs": run(args.stablefs, "--version").stdout.strip()}
-    if shutil.which("mkfs.btrfs"):
-        versions["btrfs-progs"] = run("mkfs.btrfs", "--version").stdout.strip()
-    return {"kernel": platform.release(), "cpu": cpu, "cpus": os.cpu_count(), "versions": versions,
-            "directory": args.dir, "seed": args.seed, "file_mib": args.file_mib,
-            "seconds": args.seconds, "rounds": args.rounds, "engine": args.engine}
+# ---- what is planned ----
+
+def planned_seconds(args, workloads):
+    """Weights for the progress."""
+    columns = {"disk": 2 + len(args.arrays), "buffered": 2 + len(args.arrays), "memory": 3}
+    if args.against:
+        columns = {"disk": 2 * len(args.arrays), "buffered": 2 * len(args.arrays), "memory": 2}
+    extra = {"disk": OVERHEAD_S, "buffered": 2, "memory": OVERHEAD_S}
+    total = sum(columns[w.part] * args.rounds * (args.seconds + extra[w.part]) for w in workloads)
+    if "growth" in args.parts:
+        total += growth.measurements() * (args.growth_seconds + 1)
+    return total
 
 
-def choose_targets(args):
-    names = ["bare", "btrfs", "stablefs", "nullfuse"]
-    if "btrfs" not in open("/proc/filesystems").read():
-        subprocess.run(["modprobe", "btrfs"], stderr=subprocess.DEVNULL, check=False)
-    if "btrfs" not in open("/proc/filesystems").read() or not shutil.which("mkfs.btrfs"):
-        say("bench: no btrfs here (kernel or btrfs-progs): that column is left out")
-        names.remove("btrfs")
-    return names
+def look_for_btrfs(args, notes):
+    args.btrfs = bool(targets.have_btrfs()) and not args.no_btrfs
+    if not args.btrfs and not args.against:
+        notes.append("no btrfs here (kernel or btrfs-progs): that column is left out")
+
+
+def versions(args):
+    found = {"fio": run("fio", "--version").stdout.strip(),
+             "stablefs": run(args.stablefs, "--version").stdout.strip()}
+    if args.btrfs:
+        found["btrfs-progs"] = run("mkfs.btrfs", "--version").stdout.strip()
+    return found
+
+
+def print_head(args, about, old):
+    print(f"stablefs bench: {about['cpu']}, {about['cpus']} CPUs, {about['memory_gib']} GiB, "
+          f"Linux {about['kernel']}; " + ", ".join(about["versions"].values()))
+    print(f"members on {args.dir}; file of {args.file_mib} MiB; {args.rounds} rounds of "
+          f"{args.seconds:g} s; seed {args.seed} + round; {args.engine}, O_DIRECT")
+    print("command: " + " ".join(["bench.py"] + sys.argv[1:]))
+    if old:
+        print(f"compared with: {old}")
+    print(flush=True)
+
+
+def print_tail(bench, args):
+    print("\nTargets:")
+    for name, said in bench.said:
+        print(f"  {name}: {said}")
+    print(f"\nCommand lines (FILE: of each target in turn; SEED: {args.seed} + round):")
+    for line in bench.commands:
+        print("  " + line)
+    for note in bench.notes:
+        print("note: " + note)
+
+
+def print_rows(rows):
+    for text in (report.figures_table(rows), report.verdicts_table(rows),
+                 report.latency_table(rows), report.cpu_table(rows), report.cost_table(rows),
+                 report.spread_note(rows)):
+        if text:
+            print(text)
 
 
 def parse_args():
@@ -245,36 +222,82 @@ def parse_args():
     p.add_argument("--stablefs", required=True, help="the program to measure")
     p.add_argument("--nullfuse", required=True, help="the server with an empty back end")
     p.add_argument("--dir", default=os.environ.get("TMPDIR", "/var/tmp"), help="where members go")
+    p.add_argument("--memory", default="/dev/shm", help="where members in memory go")
     p.add_argument("--file-mib", type=int, default=512, help="size of the file that fio works on")
-    p.add_argument("--seconds", type=int, default=4, help="of each measurement")
-    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--memory-mib", type=int, default=256, help="of the one in memory")
+    p.add_argument("--seconds", type=float, help="of each measurement (default 3; quick: 1)")
+    p.add_argument("--rounds", type=int, help="(default 3; quick: 2)")
+    p.add_argument("--minutes", type=float, default=15, help="rounds are left out beyond that")
+    p.add_argument("--quick", action="store_true", help="a few minutes")
     p.add_argument("--seed", type=int, default=20261)
     p.add_argument("--engine", default="libaio", choices=("libaio", "io_uring"))
+    p.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART",
+                   help=", ".join(PARTS))
+    p.add_argument("--only", nargs="+", default=[], metavar="WORKLOAD",
+                   help="patterns of workloads, or parts of their names")
+    p.add_argument("--arrays", nargs="+", choices=("journal", "bitmap"),
+                   default=["journal", "bitmap"], metavar="MODE", help="journal, bitmap")
+    p.add_argument("--no-btrfs", action="store_true", help="leave that column out")
+    p.add_argument("--against", metavar="REV", help="beside the build of another revision, or "
+                   "another program, in the same rounds; without the other targets")
     p.add_argument("--json", metavar="FILE", help="write the results there too")
-    return p.parse_args()
+    p.add_argument("--plot", metavar="DIR", help="draw them there, as SVG")
+    args = p.parse_args()
+    args.seconds = args.seconds or (1 if args.quick else 3)
+    args.rounds = args.rounds or (2 if args.quick else 3)
+    args.growth_seconds = min(args.seconds, 1.0)
+    args.other = None
+    if args.only or args.against:
+        args.parts = [part for part in args.parts if part != "growth"] or args.parts
+    return args
+
+
+def measure_all(args, workloads, notes):
+    """The rows, the points of growth, the rows of --against, and what was done."""
+    progress = Progress(planned_seconds(args, workloads))
+    with targets.place_in(args.dir) as place, targets.place_in(args.memory) as memory:
+        old = None
+        if args.against:
+            args.other, old = against.other_build(args.against, place)
+        about = {**machine(), "versions": versions(args)}
+        print_head(args, about, old)
+        bench = Bench(args, place, memory, progress)
+        bench.notes += notes
+        done = bench.measure(workloads)
+    points = []
+    if "growth" in args.parts:
+        points = growth.measure(args.dir, args.stablefs, args.growth_seconds, args.seed, progress)
+    return about, bench, done, points, old
 
 
 def main():
     args = parse_args()
     if os.geteuid() != 0:
         sys.exit("bench: needs root, for loop devices and mounts")
-    names = choose_targets(args)
-    about = machine(args)
-    print(f"stablefs bench: {about['cpu']}, {about['cpus']} CPUs, Linux {about['kernel']}; "
-          + ", ".join(about["versions"].values()))
-    print(f"members on {args.dir}; file of {args.file_mib} MiB; {args.rounds} rounds of "
-          f"{args.seconds} s; seed {args.seed}; {args.engine}, O_DIRECT\n")
-    with contextlib.ExitStack() as undo:
-        bench = Bench(args, undo)
-        rows = summary(measure(bench, set_up(bench, names), args))
-        commands = bench.commands
-    print_table(rows, names)
-    print(f"\nCommand lines (FILE: of each target in turn; SEED: {args.seed} + round):")
-    for line in commands:
-        print("  " + line)
+    notes, start = [], time.monotonic()
+    look_for_btrfs(args, notes)
+    workloads = [w for w in choose(args.only) if w.part in args.parts]
+    if not workloads and "growth" not in args.parts:
+        sys.exit("bench: no workload matches")
+    about, bench, done, points, old = measure_all(args, workloads, notes)
+    rows, builds = [], []
+    if old:
+        builds = summary.compare_builds(done, bench.results, OLD)
+        print(report.builds_table(builds, old))
+    else:
+        rows = summary.summarize(done, bench.results)
+        print_rows(rows)
+    print(report.growth_table(points))
+    print_tail(bench, args)
+    print(f"took {as_clock(time.monotonic() - start)}")
+    document = {"machine": about, "args": vars(args), "rows": summary.plain(rows),
+                "builds": builds, "growth": points, "commands": bench.commands,
+                "targets": dict(bench.said), "notes": bench.notes}
     if args.json:
         with open(args.json, "w") as f:
-            json.dump({"machine": about, "rows": rows, "commands": commands}, f, indent=2)
+            json.dump(document, f, indent=2)
+    if args.plot:
+        plot.draw_all(document, args.plot)
     return 0
 
 

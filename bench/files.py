@@ -28,7 +28,8 @@ import sys
 import tempfile
 import time
 
-from common import Failure, run, run_main
+from common import (Failure, drop_caches, end_process, memory_mib, process_seconds, run, run_main,
+                    unmount)
 
 # What, called what, and in which state of the caches: cold, warm, as they are.
 OPERATIONS = [("create", "create", None), ("write", "write 4K, close", None),
@@ -42,41 +43,6 @@ STAY = 6  # so many of them leave the files where they are
 def say(text):
     if sys.stderr.isatty():
         print(f"\r\033[K{text and 'bench: ' + text}", end="", file=sys.stderr, flush=True)
-
-
-def drop_caches():
-    run("sync")
-    with open("/proc/sys/vm/drop_caches", "w") as f:
-        f.write("3")
-
-
-def rss_mib(pid):
-    with open(f"/proc/{pid}/status") as f:
-        return int(next(line for line in f if line.startswith("VmRSS")).split()[1]) / 1024
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def end_daemon(daemon):
-    """It ends by itself, unless another mount namespace has a copy of its mount."""
-    try:
-        daemon.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        daemon.terminate()
-        daemon.wait()
-
-
-def unmount(path):
-    """At once, or when whoever looks at it for a moment has gone."""
-    for _ in range(50):
-        if run("umount", path, check=False).returncode == 0 or not os.path.ismount(path):
-            return
-        time.sleep(0.2)
-    run("umount", "-l", path, check=False)
 
 
 class Target:
@@ -109,7 +75,7 @@ class Passthrough(Target):
         os.mkdir(source)
         daemon = subprocess.Popen([args.passthrough, source, self.mnt], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, text=True)
-        undo.callback(end_daemon, daemon)
+        undo.callback(end_process, daemon)
         undo.callback(unmount, self.mnt)
         if daemon.stdout.readline() != "mounted\n":
             raise Failure("the passthrough could not be mounted")
@@ -144,7 +110,7 @@ class Stablefs(Target):
 
     def unmount(self):
         unmount(self.mnt)
-        end_daemon(self.daemon)
+        end_process(self.daemon)
         self.daemon.stderr.close()
 
 
@@ -177,9 +143,9 @@ def operate(target, operation, part):
         top = os.path.join(target.dir, "all")
         words = [str(each * args.rounds if operation == "walk" else each), "1", str(part * each)]
     os.makedirs(top, exist_ok=True)
-    before = cpu_seconds(target.pid) if target.pid else 0
+    before = sum(process_seconds(target.pid)) if target.pid else 0
     out = run(args.fileops, operation, top, *words).stdout.split()
-    cpu = cpu_seconds(target.pid) - before if target.pid else 0
+    cpu = sum(process_seconds(target.pid)) - before if target.pid else 0
     target.settle()
     return int(out[1]) / float(out[0]), cpu * 1e6 / int(out[1])
 
@@ -217,12 +183,12 @@ def measure_mount(target):
     unmount_s = unmount_seconds(target)
     drop_caches()
     mount_s = target.mount()
-    idle = rss_mib(target.pid)
+    idle = memory_mib(target.pid, "VmRSS")
     start = time.monotonic()
     seen = run("find", target.mnt, "-type", "f", "-printf", "%s\n").stdout.count("\n")
     got = {"name": target.name, "files": seen, "unmount_s": unmount_s, "mount_s": mount_s,
            "find_s": time.monotonic() - start, "idle_mib": idle,
-           "walked_mib": rss_mib(target.pid), "walked_unmount_s": unmount_seconds(target)}
+           "walked_mib": memory_mib(target.pid, "VmRSS"), "walked_unmount_s": unmount_seconds(target)}
     target.mount()
     return got
 

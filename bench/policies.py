@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 
-from common import run, run_main
+from common import run, run_main, unmount, wait_for_member
 
 CASES = [(bs, depth) for bs in ("4k", "64k") for depth in (1, 16)]
 POLICIES = ["bounce", "detect", "zerocopy", "verify", "adaptive", "buffered"]
@@ -32,8 +32,8 @@ def set_up(args, undo):
     run(args.stablefs, "create", "--level", "raid5", "--members", str(MEMBERS), "--size",
         f"{args.file_mib * 2}M", "--pi", "t10", volume)
     run(args.stablefs, "mount", "-o", "dio=bounce", volume, mnt)
-    undo.callback(run, "flock", "-w", "30", os.path.join(volume, "member-0"), "true", check=False)
-    undo.callback(run, "umount", mnt, check=False)
+    undo.callback(wait_for_member, os.path.join(volume, "member-0"))
+    undo.callback(unmount, mnt)
     return mnt
 
 
