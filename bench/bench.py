@@ -29,7 +29,7 @@ import report
 import summary
 import targets
 from buffered import Buffered
-from common import Progress, as_clock, drop_caches, machine, run, run_main, say
+from common import Failure, Progress, as_clock, drop_caches, machine, run, run_main, say
 from meter import metered
 from workloads import choose
 
@@ -44,7 +44,7 @@ class Bench:
         self.args, self.place, self.memory, self.progress = args, place, memory, progress
         self.results, self.commands, self.notes = {}, [], []
         self.said, self.deadline = [], time.monotonic() + args.minutes * 60
-        self.warm = set()
+        self.warm, self.failed = set(), set()
 
     # ---- targets ----
 
@@ -117,7 +117,19 @@ class Bench:
                 # Each target comes first in some round.
                 for t in chosen[r % len(chosen):] + chosen[:r % len(chosen)]:
                     self.progress.step(seconds, f"round {r + 1}: {w.title}: {t.name}")
-                    self.results[w.title][t.name].append(measure(w, t, self.args.seed + r))
+                    self.try_one(w, t, lambda: measure(w, t, self.args.seed + r))
+
+    def try_one(self, workload, target, measure):
+        """What fails once is left out for good, and the rest goes on."""
+        if (workload.title, target.name) in self.failed:
+            return
+        try:
+            self.results[workload.title][target.name].append(measure())
+        except Failure as failure:
+            self.failed.add((workload.title, target.name))
+            self.results[workload.title][target.name].clear()
+            self.notes.append(f"{workload.title}: {target.name}: left out: {failure}")
+            say(f"bench: {failure}")
 
     def measure_disk(self, workloads, chosen, share):
         targets.prefill(chosen, self.args.file_mib)

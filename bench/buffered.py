@@ -170,8 +170,8 @@ class Buffered:
 
     def pgbench(self, target, seed):
         del target
-        argv = [self.pg + "/pgbench", *self.login(), "-c", "4", "-j", "2", "-T",
-                str(self.seconds), f"--random-seed={seed}", "-n", "postgres"]
+        argv = [self.pg + "/pgbench", *self.login(), "-c", "4", "-j", "2", "-n", "-T",
+                str(max(1, round(self.seconds))), f"--random-seed={seed}", "postgres"]
         self.commands["pgbench"] = " ".join(argv[:1] + argv[5:]).replace(str(seed), "SEED")
         text = run(*argv).stdout
         tps = float(re.search(r"^tps = ([0-9.]+)", text, re.MULTILINE)[1])

@@ -50,10 +50,11 @@ class Progress:
     """Lines on stderr with the time that is left, judged by the weights of what was done so far."""
 
     def __init__(self, total):
-        self.total, self.done, self.start = total, 0.0, time.monotonic()
+        self.total, self.done, self.start = total, 0.0, None
 
     def step(self, weight, text):
         left = ""
+        self.start = self.start or time.monotonic()
         if self.done:
             spent = time.monotonic() - self.start
             left = f", {as_clock(spent / self.done * max(self.total - self.done, 0))} left"

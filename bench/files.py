@@ -12,9 +12,9 @@ Files are worked on in --rounds parts; in each part the targets take turns, oper
 so that whatever disturbs the machine meets all alike. Figures are in files a
 second: medians over the parts, and the best part, which is nearest to what a machine does that has
 nothing else to do. Nothing is synced inside a measurement, all is between two. With --one-dir all
-parts are in the same directory, which grows. Then, on stablefs: how long it takes to unmount with all
-those files cached, and to mount with nothing cached; the memory of the daemon after find(1) has shown
-each of them, and how long it takes to unmount then.
+parts are in the same directory, which grows. Then, on stablefs: how long it takes to unmount with
+all those files cached, and to mount with nothing cached; the memory of the daemon after find(1) has
+shown each of them, and how long it takes to unmount then.
 """
 import argparse
 import contextlib
@@ -188,7 +188,8 @@ def measure_mount(target):
     seen = run("find", target.mnt, "-type", "f", "-printf", "%s\n").stdout.count("\n")
     got = {"name": target.name, "files": seen, "unmount_s": unmount_s, "mount_s": mount_s,
            "find_s": time.monotonic() - start, "idle_mib": idle,
-           "walked_mib": memory_mib(target.pid, "VmRSS"), "walked_unmount_s": unmount_seconds(target)}
+           "walked_mib": memory_mib(target.pid, "VmRSS"),
+           "walked_unmount_s": unmount_seconds(target)}
     target.mount()
     return got
 

@@ -21,7 +21,7 @@ def argv(path, rw, bs, depth, seconds, size_mib, seed, engine="libaio", direct=T
              "--lat_percentiles=1", "--clat_percentiles=0", "--group_reporting",
              "--output-format=json"]
     if seconds:
-        words += ["--time_based", f"--runtime={seconds}"]
+        words += ["--time_based", f"--runtime={round(seconds * 1000)}ms"]
     if jobs > 1:
         words.append(f"--numjobs={jobs}")
     return words + list(extra)
