@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/injection.h"
@@ -175,6 +176,9 @@ static int serve_members(struct server *s, struct errmsg *why)
 int serve_volume(const struct serve_config *config, struct errmsg *why)
 {
 	struct server s = {.config = config, .front = config->front};
+	/* Of all threads to come: the kernel's dirty pages are cleaned by them, so they must not be
+	 * made to wait until there are fewer. Needs CAP_SYS_RESOURCE. */
+	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	int err = front_events_new(&s.front.events);
 	if (!err && config->inject)
 		err = injection_new(&uring_factory, &s.injection);

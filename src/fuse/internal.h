@@ -206,6 +206,9 @@ void mount_sever(struct front *f);
 /* Log lines of libfuse go to @why (its first line) until NULL is set, then to the log. */
 void mount_capture_log(struct errmsg *why);
 
+/* cache_limits.c: what the kernel's page cache may do for the mount, once its handshake is over. */
+void cache_limits_set(const struct front *f);
+
 /* session.c: serve the mounted session until it ends. 0, or why it could not start. */
 int session_serve(struct front *f, struct errmsg *why);
 

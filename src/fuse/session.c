@@ -264,6 +264,7 @@ static bool wait_for_end(struct session *s)
 static void serve_to_the_end(struct session *s)
 {
 	const struct front_options *o = s->f->options;
+	cache_limits_set(s->f);
 	if (o->ready)
 		o->ready(o->ctx);
 	bool ended = wait_for_end(s);

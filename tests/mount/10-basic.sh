@@ -52,6 +52,13 @@ survives_kill() {
 		same_tree "$mnt/tree" "$tree"
 }
 
+# cache_limit NAME VALUE: of what the kernel's page cache may do for the mount.
+cache_limit() {
+	local says=/sys/class/bdi/$(mountpoint -d "$mnt")/$1
+	[[ ! -w $says || $(<"$says") == "$2" ]] || { echo "$1: $(<"$says")"; return 1; }
+}
+cache_limits() { cache_limit read_ahead_kb 2048 && cache_limit max_ratio 100 && cache_limit strict_limit 0; }
+
 read_only() {
 	[[ $(<"$mnt/kept") == kept ]] && ! touch "$mnt/new" 2>"$scratch/err" &&
 		grep -q 'Read-only' "$scratch/err"
@@ -61,6 +68,7 @@ check "a volume is created in a directory" mk_volume --size 256M "$volume" || do
 check "its members are the files member-0 to member-3" \
 	test -f "$volume/member-0" -a -f "$volume/member-3" -a ! -e "$volume/member-4"
 check "it is mounted" mount_volume "$volume" "$mnt" || done_testing
+check "its page cache has the limits of a disk's, and reads ahead by stripes" cache_limits
 check "the root of a new volume is empty" test -z "$(ls "$mnt")"
 mkdir "$mnt/posix"
 subtests python3 "$tests_dir/posix_basics.py" "$mnt/posix"
