@@ -44,7 +44,7 @@ class Bench:
         self.args, self.place, self.memory, self.progress = args, place, memory, progress
         self.results, self.commands, self.notes = {}, [], []
         self.said, self.deadline = [], time.monotonic() + args.minutes * 60
-        self.warm, self.failed = set(), set()
+        self.warm, self.failed, self.ended = set(), set(), 0
 
     # ---- targets ----
 
@@ -167,7 +167,15 @@ class Bench:
                 self.measure_buffered(parts["buffered"], chosen, 0.55 if parts["memory"] else 0.9)
         if parts["memory"]:
             self.measure_memory(parts["memory"], 0.6)
-        return [w for w in workloads if w.title in self.results]
+
+    def measure_or_end(self, workloads):
+        """The workloads of which there is something to show: all, unless a signal ended it."""
+        try:
+            self.measure(workloads)
+        except SystemExit as end:
+            self.ended = end.code
+            self.notes.append("interrupted: what was measured until then")
+        return [w for w in workloads if any(self.results.get(w.title, {}).values())]
 
 
 # ---- what is planned ----
@@ -209,12 +217,12 @@ def print_head(args, about, old):
     print(flush=True)
 
 
-def print_tail(bench, args):
+def print_tail(bench, points, args):
     print("\nTargets:")
     for name, said in bench.said:
         print(f"  {name}: {said}")
     print(f"\nCommand lines (FILE: of each target in turn; SEED: {args.seed} + round):")
-    for line in bench.commands:
+    for line in bench.commands + growth.commands(points):
         print("  " + line)
     for note in bench.notes:
         print("note: " + note)
@@ -275,9 +283,9 @@ def measure_all(args, workloads, notes):
         print_head(args, about, old)
         bench = Bench(args, place, memory, progress)
         bench.notes += notes
-        done = bench.measure(workloads)
+        done = bench.measure_or_end(workloads)
     points = []
-    if "growth" in args.parts:
+    if "growth" in args.parts and not bench.ended:
         points = growth.measure(args.dir, args.stablefs, args.growth_seconds, args.seed, progress)
     return about, bench, done, points, old
 
@@ -300,7 +308,7 @@ def main():
         rows = summary.summarize(done, bench.results)
         print_rows(rows)
     print(report.growth_table(points))
-    print_tail(bench, args)
+    print_tail(bench, points, args)
     print(f"took {as_clock(time.monotonic() - start)}")
     document = {"machine": about, "args": vars(args), "rows": summary.plain(rows),
                 "builds": builds, "growth": points, "commands": bench.commands,
@@ -310,7 +318,7 @@ def main():
             json.dump(document, f, indent=2)
     if args.plot:
         plot.draw_all(document, args.plot)
-    return 0
+    return bench.ended
 
 
 if __name__ == "__main__":

@@ -55,6 +55,10 @@ def one(target, members, job, seconds, seed):
             "peak_mib": result["peak_mib"], "command": " ".join(argv).replace(target.file, "FILE")}
 
 
+def commands(points):
+    return list(dict.fromkeys(f"{p['series']}: {p['command']}" for p in points))
+
+
 def measure(parent, binary, seconds, seed, progress):
     points = []
     for members, size, jobs in plan():

@@ -32,7 +32,7 @@ def powers(low, high, base=2):
 
 def short(value):
     for unit, size in (("M", 1e6), ("k", 1e3)):
-        if value >= size:
+        if value >= 10 * size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
@@ -65,7 +65,8 @@ def ratio_rows(document, key):
 
 
 def draw_ratios(document, key, title, below, axis):
-    """Bars on a logarithmic axis; a line across a bar is the spread, a mark its aim."""
+    """Points on a logarithmic axis, with bars from 1 to them; a thin line is the spread, a mark
+    the aim."""
     rows = ratio_rows(document, key)
     if not rows:
         return None
@@ -89,15 +90,17 @@ def draw_ratios(document, key, title, below, axis):
 
 def draw_ratio(svg, place, y, color, v):
     base, end = place(1), place(v["ratio"])
-    svg.rect(min(base, end), y + 2, max(abs(end - base), 1.5), 16, color, color, 2)
+    svg.rect(min(base, end), y + 5, max(abs(end - base), 1.5), 10, color, color, 2)
     svg.line(place(v["low"]), y + 10, place(v["high"]), y + 10, INK, 1.2)
+    svg.add(f'<circle cx="{end}" cy="{y + 10}" r="6" fill="{color}" stroke="white"/>')
     text, ink = f"{v['ratio']:.2f}", INK
     if v["aim"] is not None:
         x = place(v["aim"])
         svg.line(x, y - 1, x, y + 21, BAD if not v["met"] else INK, 3)
         text += f" of {v['aim']:g}: " + ("met" if v["met"] else "not met")
         ink = GOOD if v["met"] else BAD
-    svg.text(max(end, place(v["high"]), place(v["aim"] or 0.01)) + 8, y + 15, text, 12, ink)
+    furthest = max(v["ratio"], v["high"], v["aim"] or 0, 1)
+    svg.text(place(furthest) + 10, y + 15, text, 12, ink)
 
 
 # ---- latency ----
@@ -178,34 +181,36 @@ def draw_growth(document):
     series = list(dict.fromkeys(p["series"] for p in document["growth"]))
     if not series:
         return None
-    columns, w, h = 2, 440, 230
+    columns, w, h = 2, 440, 216
     svg = Svg(WIDTH, 84 + (len(series) + 1) // columns * h)
     heading(svg, "What grows with what", "MiB/s; logarithmic; the axis below is not to scale")
     colors = {"the user's": GOOD, "what each member moved": PARITY}
     legend(svg, 74, list(colors), colors)
     for i, name in enumerate(series):
         points = [p for p in document["growth"] if p["series"] == name]
-        panel(svg, 16 + i % columns * (w + 24), 92 + i // columns * h, w, h - 40, name, points)
+        panel(svg, 16 + i % columns * (w + 24), 92 + i // columns * h, w, h - 16, name, points)
     return svg
 
 
 def panel(svg, x, y, w, h, name, points):
     values = [v for p in points for v in (p["mib_s"], p["member_mib_s"]) if v > 0]
     ticks = powers(min(values), max(values), 4)
-    place = log_scale(ticks[0], ticks[-1], y + h - 26, y + 24)
+    place = log_scale(ticks[0], ticks[-1], y + h - 30, y + 34)
     svg.rect(x, y, w, h, "white")
     svg.text(x + 10, y + 16, name, 13, bold=True)
     for tick in ticks:
         svg.line(x + 52, place(tick), x + w - 8, place(tick), PALE, 1)
         svg.text(x + 46, place(tick) + 4, short(tick), 11, SOFT, "end")
-    step = (w - 90) / max(len(points) - 1, 1)
+    step = (w - 120) / max(len(points) - 1, 1)
     at = [round(x + 70 + step * i, 1) for i in range(len(points))]
-    for key, color in (("member_mib_s", PARITY), ("mib_s", GOOD)):
+    # The wide one first: where both are the same, both are seen.
+    for key, color, wide in (("member_mib_s", PARITY, 6), ("mib_s", GOOD, 2)):
         for i, p in enumerate(points):
             here = place(max(p[key], ticks[0]))
             if i:
-                svg.line(at[i - 1], place(max(points[i - 1][key], ticks[0])), at[i], here, color, 2)
-            svg.add(f'<circle cx="{at[i]}" cy="{here}" r="3.5" fill="{color}"/>')
+                svg.line(at[i - 1], place(max(points[i - 1][key], ticks[0])), at[i], here, color,
+                         wide)
+            svg.add(f'<circle cx="{at[i]}" cy="{here}" r="{2 + wide / 2}" fill="{color}"/>')
     for i, p in enumerate(points):
         svg.text(at[i], y + h - 8, p["label"], 11, SOFT, "middle")
 
@@ -215,11 +220,11 @@ def draw_all(document, folder):
     os.makedirs(folder, exist_ok=True)
     pictures = {
         "speed.svg": draw_ratios(document, "btrfs", "How many times as fast as btrfs RAID5",
-                                 "stablefs, raid5 of four, t10; bar: median of the rounds, line: "
+                                 "stablefs, raid5 of four, t10; point: median of the rounds, line: "
                                  "spread, mark: what is aimed at", lambda t: f"{t:g} x"),
         "limits.svg": draw_ratios(document, "limit", "How much of what could be had at best",
-                                  "the limit of each workload: see the table; bar, line and mark "
-                                  "as above", lambda t: f"{t * 100:g} %"),
+                                  "of the limit that each workload has; point: median of the rounds, "
+                                  "line: spread, mark: what is aimed at", lambda t: f"{t * 100:g} %"),
         "latency.svg": draw_latency(document), "cpu.svg": draw_cpu(document),
         "growth.svg": draw_growth(document)}
     written = []

@@ -122,10 +122,10 @@ def builds_table(rows, old):
 
 def growth_table(points):
     lines = [[p["series"], p["label"], number(p["mib_s"]), number(p["iops"]),
-              number(p["mib_s"] / p["members"]), number(p["p99_us"]), number(p["peak_mib"])]
-             for p in points]
-    return table(["growth", "", "MiB/s", "requests/s", "MiB/s a member", "p99 us",
-                  "daemon's peak MiB"], lines) if lines else ""
+              number(p["mib_s"] / p["members"]), number(p["member_mib_s"]), number(p["p99_us"]),
+             number(p["peak_mib"])] for p in points]
+    return table(["growth", "", "MiB/s", "requests/s", "a member", "moved by each",
+                  "p99 us", "daemon's peak MiB"], lines) if lines else ""
 
 
 def spread_note(rows):

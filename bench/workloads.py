@@ -4,6 +4,7 @@
 A limit is what could be had at best: a share of what a target does in the same round, or of another
 workload of our own."""
 import fnmatch
+import re
 from collections import namedtuple
 
 # @unit: "IOPS", "MiB/s", "1/s" or "s"; in "s" less is better.
@@ -64,11 +65,11 @@ WORKLOADS = [
 
 
 def choose(patterns):
-    """Those whose title or part matches one of the patterns (fnmatch, or a part of the title),
-    with the workloads that their limits are made of; all where there is no pattern."""
+    """Those whose title or part matches one of the patterns (fnmatch, or words of the title), with
+    the workloads that their limits are made of; all where there is no pattern."""
     def wanted(w):
-        return any(fnmatch.fnmatch(w.title.lower(), p.lower()) or p.lower() in w.title.lower()
-                   or p == w.part for p in patterns)
+        return any(fnmatch.fnmatch(w.title.lower(), p.lower()) or p == w.part or
+                   re.search(r"\b" + re.escape(p), w.title, re.IGNORECASE) for p in patterns)
     chosen = [w for w in WORKLOADS if not patterns or wanted(w)]
     needed = {w.limit.workload for w in chosen if w.limit}
     return [w for w in WORKLOADS if w in chosen or w.title in needed]

@@ -14,6 +14,7 @@ import fio  # noqa: E402
 import meter  # noqa: E402
 import plot  # noqa: E402
 import report  # noqa: E402
+import show  # noqa: E402
 import summary  # noqa: E402
 import workloads  # noqa: E402
 
@@ -70,6 +71,11 @@ def every_aim_is_of_a_workload_that_is_there():
 @case
 def a_workload_brings_along_the_one_that_its_limit_is_made_of():
     return [w.title for w in workloads.choose(["4k sequential*"])] == [SMALL, STREAM]
+
+
+@case
+def a_pattern_begins_with_a_word():
+    return not any(w.title.startswith("64K") for w in workloads.choose(["4K random write"]))
 
 
 @case
@@ -232,6 +238,22 @@ def every_table_can_be_made_of_nothing():
     return not any(f([]) for f in (report.figures_table, report.verdicts_table,
                                    report.latency_table, report.cpu_table, report.cost_table,
                                    report.growth_table, report.spread_note))
+
+
+@case
+def of_several_results_the_first_counts():
+    def document(*titles):
+        return {"rows": [{"workload": t, "from": titles} for t in titles], "growth": []}
+    rows = show.merge([document("a"), document("a", "b")])["rows"]
+    return [(r["workload"], len(r["from"])) for r in rows] == [("a", 1), ("b", 2)]
+
+
+@case
+def a_table_in_markdown_has_as_many_cells_in_each_line():
+    rows = summary.plain(summary.summarize(called(SMALL), made_up()))
+    tables = [show.throughput(rows), show.latencies(rows), show.processor(rows), show.costs(rows)]
+    return all(len({line.replace("---|", "-- |").count(" |") for line in t if line}) == 1
+               for t in tables)
 
 
 @case
