@@ -63,6 +63,9 @@ class Bench:
             if args.btrfs:
                 say("bench: setting up btrfs")
                 made.append(targets.btrfs(self.place, size_mib))
+            if args.btrfs and args.nocow:
+                say("bench: setting up btrfs without checksums")
+                made.append(targets.btrfs(self.place, size_mib, "btrfs-nocow", checksums=False))
         for hole in args.arrays:
             for suffix, binary in self.builds():
                 say(f"bench: setting up {hole}{suffix}")
@@ -182,7 +185,8 @@ class Bench:
 
 def planned_seconds(args, workloads):
     """Weights for the progress."""
-    columns = {"disk": 2 + len(args.arrays), "buffered": 2 + len(args.arrays), "memory": 3}
+    wide = 1 + args.btrfs * (1 + args.nocow) + len(args.arrays)
+    columns = {"disk": wide, "buffered": wide, "memory": 1 + len(targets.NULLS)}
     if args.against:
         columns = {"disk": 2 * len(args.arrays), "buffered": 2 * len(args.arrays), "memory": 2}
     extra = {"disk": OVERHEAD_S, "buffered": 2, "memory": OVERHEAD_S}
@@ -231,7 +235,7 @@ def print_tail(bench, points, args):
 def print_rows(rows):
     for text in (report.figures_table(rows), report.verdicts_table(rows),
                  report.latency_table(rows), report.cpu_table(rows), report.cost_table(rows),
-                 report.spread_note(rows)):
+                 report.moved_table(rows), report.spread_note(rows)):
         if text:
             print(text)
 
@@ -258,6 +262,8 @@ def parse_args():
     p.add_argument("--arrays", nargs="+", choices=("journal", "bitmap"),
                    default=["journal", "bitmap"], metavar="MODE", help="journal, bitmap")
     p.add_argument("--no-btrfs", action="store_true", help="leave that column out")
+    p.add_argument("--nocow", action="store_true", help="another column: btrfs with chattr +C on "
+                   "the file of direct I/O, without checksums, written in place")
     p.add_argument("--against", metavar="REV", help="beside the build of another revision, or "
                    "another program, in the same rounds; without the other targets")
     p.add_argument("--json", metavar="FILE", help="write the results there too")

@@ -51,7 +51,7 @@ def measured(counters, ios):
 
     def each(name):
         return sum(m.get(name, 0) for m in members) / ios
-    moved = counters["process"]["write_bytes"] / ios
+    moved = counters["below"]["write_bytes"] / ios
     array = counters["array"]
     plans = {p: array.get("plan_" + p, 0) / ios for p in ("full", "rmw", "rcw", "degraded")}
     return {"reads": each("reads"), "writes": each("writes"), "flushes": each("flushes"),

@@ -8,10 +8,10 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
 from svg import BAD, GOOD, INK, LINE, LIVE, PALE, PARITY, SOFT, Svg  # noqa: E402
 
-COLORS = {"bare": LINE, "btrfs": SOFT, "journal": GOOD, "bitmap": LIVE, "single": GOOD,
-          "null-1": LINE, "null-2": SOFT}
+COLORS = {"bare": LINE, "btrfs": SOFT, "btrfs-nocow": BAD, "journal": GOOD, "bitmap": LIVE,
+          "single": GOOD, "null-1": LINE, "null-2": SOFT}
 WIDTH, LEFT, RIGHT = 940, 300, 150
-TARGETS = ("bare", "btrfs", "journal", "bitmap", "single", "null-1", "null-2")
+TARGETS = ("bare", "btrfs", "btrfs-nocow", "journal", "bitmap", "single", "null-1", "null-2")
 
 
 def log_scale(low, high, start, end):
@@ -218,13 +218,13 @@ def panel(svg, x, y, w, h, name, points):
 def draw_all(document, folder):
     """Names of the files that were written."""
     os.makedirs(folder, exist_ok=True)
+    signs = "point: median of the rounds, line: spread, mark: what is aimed at"
     pictures = {
         "speed.svg": draw_ratios(document, "btrfs", "How many times as fast as btrfs RAID5",
-                                 "stablefs, raid5 of four, t10; point: median of the rounds, line: "
-                                 "spread, mark: what is aimed at", lambda t: f"{t:g} x"),
+                                 "stablefs, raid5 of four, t10; " + signs, lambda t: f"{t:g} x"),
         "limits.svg": draw_ratios(document, "limit", "How much of what could be had at best",
-                                  "of the limit that each workload has; point: median of the rounds, "
-                                  "line: spread, mark: what is aimed at", lambda t: f"{t * 100:g} %"),
+                                  "of the limit that each workload has; " + signs,
+                                  lambda t: f"{t * 100:g} %"),
         "latency.svg": draw_latency(document), "cpu.svg": draw_cpu(document),
         "growth.svg": draw_growth(document)}
     written = []

@@ -113,6 +113,14 @@ def cost_table(rows):
                  lines) if lines else ""
 
 
+def moved_table(rows):
+    """For direct reads of btrfs: whether they were direct is seen here."""
+    lines = [[r["workload"], n] + [f"{r['targets'][n]['moved'][k]:.2f}" for k in ("read", "write")]
+             for r in rows for n in in_order(r["targets"])
+             if r["part"] == "disk" and "moved" in r["targets"][n]]
+    return table(["bytes below for each byte asked", "", "read", "written"], lines) if lines else ""
+
+
 def builds_table(rows, old):
     lines = [[r["workload"], r["array"], r["unit"], number(r["old"]), number(r["new"]),
               f"{r['ratio'][0]:.2f} ({r['ratio'][1]:.2f} to {r['ratio'][2]:.2f})"] for r in rows]

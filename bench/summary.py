@@ -67,11 +67,20 @@ def cpu_cost(results):
             for name, part in parts.items()}
 
 
+def moved(results):
+    """Bytes that went to and from what is below, for each byte that was asked for."""
+    asked = sum(r["bytes"] for r in results)
+    return {what: sum(r["counters"]["below"][what + "_bytes"] for r in results) / asked
+            for what in ("read", "write")}
+
+
 def target_row(workload, results):
     values = [figure(r, workload.unit) for r in results]
     row = {"figure": statistics.median(values), "low": min(values), "high": max(values),
            "latency_us": medians(results, ("p50_us", "p99_us", "p999_us", "mean_us")),
            "cpu": cpu_cost(results)}
+    if all("counters" in r and r.get("bytes") for r in results):
+        row["moved"] = moved(results)
     if all("peak_mib" in r for r in results):
         row["peak_mib"] = max(r["peak_mib"] for r in results)
     return row
@@ -79,7 +88,7 @@ def target_row(workload, results):
 
 def cost_row(workload, name, results):
     """Beside one another: what the plan says, what was counted (all rounds together)."""
-    counted = [r for r in results if "counters" in r]
+    counted = [r for r in results if "array" in r.get("counters", {})]
     if not counted or workload.part != "disk":
         return None
     total = counted[0]["counters"]

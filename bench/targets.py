@@ -64,13 +64,26 @@ class Target:
 
 class Stablefs(Target):
     def counters(self):
+        """@below: what the daemon moved, the log, marks and tuples included."""
         with open(os.path.join(self.dir, ".stablefs/stats.json")) as f:
             stats = json.load(f)
         with open(f"/proc/{self.pid}/io") as f:
             moved = dict(line.strip().split(": ") for line in f)
-        counters = {"array": stats["array"], "members": stats["members"],
-                    "process": {k: int(moved[k]) for k in ("read_bytes", "write_bytes")}}
-        return counters
+        return {"array": stats["array"], "members": stats["members"],
+                "below": {k: int(moved[k]) for k in ("read_bytes", "write_bytes")}}
+
+
+class Btrfs(Target):
+    devices = ()
+
+    def counters(self):
+        """What the loop devices moved (Documentation/block/stat.rst: sectors of 512 bytes)."""
+        read = written = 0
+        for device in self.devices:
+            with open(f"/sys/block/{os.path.basename(device)}/stat") as f:
+                fields = f.read().split()
+            read, written = read + int(fields[2]) * 512, written + int(fields[6]) * 512
+        return {"below": {"read_bytes": read, "write_bytes": written}}
 
 
 def bare(place, size_mib):
@@ -131,8 +144,10 @@ def btrfs(place, size_mib, name="btrfs", checksums=True):
     if not checksums:
         open(file, "w").close()
         run("chattr", "+C", file)
-    return Target(name, file, mnt, said="mkfs.btrfs -m raid1 -d raid5, loop devices with direct I/O"
-                  + ("" if checksums else ", file with chattr +C: no checksums, in place"))
+    made = Btrfs(name, file, mnt, said="mkfs.btrfs -m raid1 -d raid5, loop devices with direct I/O"
+                 + ("" if checksums else ", file with chattr +C: no checksums, in place"))
+    made.devices = devices
+    return made
 
 
 def null(place, name, binary, options):

@@ -36,7 +36,7 @@ def counters(writes=0):
     member = {"reads": writes, "writes": writes, "flushes": 0, "read_bytes": writes * 4096,
               "write_bytes": writes * 4096, "tuple_page_reads": 0, "tuple_page_writes": 1}
     return {"array": {"plan_rmw": 2 * writes, "merged": 0}, "members": [member] * 4,
-            "process": {"read_bytes": 0, "write_bytes": 8 * writes * 4096}}
+            "below": {"read_bytes": 0, "write_bytes": 8 * writes * 4096}}
 
 
 def measured(iops, ios=1000, **more):
@@ -225,6 +225,12 @@ def rounds_are_added_up_for_the_cost():
     return rows[0]["arrays"]["journal"]["cost"]["measured"]["writes"] == 2.0
 
 
+@case
+def what_moved_below_is_counted_for_each_byte_that_was_asked_for():
+    row = summary.summarize(called(SMALL), made_up())[0]["targets"]["journal"]
+    return row["moved"] == {"read": 0.0, "write": 4.0}
+
+
 # ---- tables and pictures ----
 
 @case
@@ -237,7 +243,8 @@ def the_table_names_verdicts():
 def every_table_can_be_made_of_nothing():
     return not any(f([]) for f in (report.figures_table, report.verdicts_table,
                                    report.latency_table, report.cpu_table, report.cost_table,
-                                   report.growth_table, report.spread_note))
+                                   report.growth_table, report.moved_table,
+                                   report.spread_note))
 
 
 @case
