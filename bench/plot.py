@@ -64,6 +64,11 @@ def ratio_rows(document, key):
             for r in document["rows"] if any(a[key] for a in r["arrays"].values())]
 
 
+def title_of(row):
+    """As it fits to the left."""
+    return row["workload"].replace("single, in memory: ", "in memory: ")
+
+
 def draw_ratios(document, key, title, below, axis):
     """Points on a logarithmic axis, with bars from 1 to them; a thin line is the spread, a mark
     the aim."""
@@ -80,7 +85,7 @@ def draw_ratios(document, key, title, below, axis):
     grid(svg, place, ticks, 88, height - 44, axis)
     y = 94
     for row, verdicts in rows:
-        svg.text(LEFT - 12, y + 11 * len(verdicts) + 3, row["workload"], 13, anchor="end")
+        svg.text(LEFT - 12, y + 11 * len(verdicts) + 3, title_of(row), 13, anchor="end")
         for name, v in verdicts.items():
             draw_ratio(svg, place, y, COLORS[name], v)
             y += 22

@@ -7,15 +7,20 @@ import json
 
 import plot
 from report import in_order, number
+from workloads import WORKLOADS
 
 
 def merge(documents):
+    """In the order of the workloads; what is no longer among them comes last."""
+    order = [w.title for w in WORKLOADS]
     whole = {**documents[0], "rows": [], "growth": []}
     for document in documents:
         have = {r["workload"] for r in whole["rows"]}
         whole["rows"] += [r for r in document["rows"] if r["workload"] not in have]
         have = {(p["series"], p["label"]) for p in whole["growth"]}
         whole["growth"] += [p for p in document["growth"] if (p["series"], p["label"]) not in have]
+    whole["rows"].sort(key=lambda r: order.index(r["workload"]) if r["workload"] in order
+                       else len(order))
     return whole
 
 
