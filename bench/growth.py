@@ -72,4 +72,5 @@ def measure(parent, binary, seconds, seed, progress):
                 progress.step(seconds + 1, f"growth: {series}: {label}")
                 points.append({"series": series, "label": label,
                                **one(target, members, job, seconds, seed)})
-    return points
+    series = list(dict.fromkeys(p["series"] for p in points))
+    return sorted(points, key=lambda p: series.index(p["series"]))
