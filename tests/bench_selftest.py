@@ -3,12 +3,15 @@
 """The pure parts of the benchmark on made-up figures: what is chosen, how rounds become ratios and
 verdicts, the cost model, the tables, the pictures. Prints TAP."""
 
+import argparse
 import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
+import bench  # noqa: E402
+import common  # noqa: E402
 import cost  # noqa: E402
 import fio  # noqa: E402
 import meter  # noqa: E402
@@ -166,6 +169,41 @@ def two_builds_are_compared_in_each_round():
 def cpu_time_is_counted_for_each_request_and_byte():
     cpu = summary.cpu_cost([measured(1, ios=1000)])["daemon_system"]
     return abs(cpu["per_million"] - 300) < 1e-9 and abs(cpu["per_gib"] - 0.3 * 2**18 / 1000) < 1e-9
+
+
+# ---- runs that go wrong ----
+
+def one_round(measure):
+    """A Bench of two workloads on one target, after measuring with @measure(title)."""
+    args = argparse.Namespace(minutes=1, rounds=2, seed=1)
+    run = bench.Bench(args, None, None, argparse.Namespace(step=lambda *_: None))
+    target = argparse.Namespace(name="journal")
+    chosen = called(SMALL, STREAM)
+    run.measure = lambda _: run.rounds(chosen, [target], 1, 1.0, lambda w, t, s: measure(w.title))
+    run.done = run.measure_or_end(chosen)
+    return run
+
+
+@case
+def what_was_measured_before_a_signal_is_kept():
+    def measure(title):
+        if title == STREAM:
+            sys.exit(130)
+        return measured(5)
+    run = one_round(measure)
+    return run.ended == 130 and [w.title for w in run.done] == [SMALL] and \
+        len(run.results[SMALL]["journal"]) == 1
+
+
+@case
+def what_fails_is_left_out_and_named_and_the_rest_goes_on():
+    def measure(title):
+        if title == SMALL:
+            raise common.Failure("no room")
+        return measured(5)
+    run = one_round(measure)
+    return [w.title for w in run.done] == [STREAM] and len(run.results[STREAM]["journal"]) == 2 \
+        and len(run.notes) == 1 and "no room" in run.notes[0]
 
 
 # ---- meters ----
