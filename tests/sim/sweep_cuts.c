@@ -7,13 +7,11 @@
  *	sweep_cuts --replay CASE:SEED:CUT:FATE:LOST
  *
  * A case is a volume, its protection and the trouble that it is in; a life is one seed of it. */
-#include <malloc.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "cut.h"
 #include "io/sim_snapshot.h"
+#include "sweep_options.h"
 
 #define STEPS         14u
 #define MAX_TOLD      5u /* violations of a case that are shown; with so many it ends */
@@ -54,15 +52,9 @@ struct sweep_case {
 	struct sums sums;
 };
 
-struct options {
-	unsigned lives, fates, part, parts, only;
-	uint64_t seed;
-	bool json;
-};
-
 /* One case at work. */
 struct run {
-	const struct options *options;
+	const struct sweep_options *options;
 	struct sweep_case *c;
 	struct life life;
 	uint64_t seed;
@@ -72,28 +64,10 @@ struct run {
 
 /* ---- what to type to see it again ---- */
 
-static char replay_text[160]; /* of the cut that is being looked at, for signals too */
-static const char *program;
-
 static void replay_note(const struct run *run, const struct cut *cut)
 {
-	snprintf(replay_text, sizeof(replay_text), "# again: %s --replay %u:%llu:%llu:%u:%u\n",
-		program, run->c->number, (unsigned long long)run->seed,
+	sweep_note("--replay %u:%llu:%llu:%u:%u", run->c->number, (unsigned long long)run->seed,
 		(unsigned long long)cut->number, cut->fate, cut->lost);
-}
-
-static void died(int signal_number)
-{
-	ssize_t ignored = write(STDOUT_FILENO, replay_text, strlen(replay_text));
-	(void)ignored;
-	signal(signal_number, SIG_DFL);
-	raise(signal_number);
-}
-
-/* cmocka ends the program where an assertion of the rig fails. */
-static void ended(void)
-{
-	fputs(replay_text, stdout);
 }
 
 /* ---- cuts ---- */
@@ -116,7 +90,7 @@ static void account(struct run *run, const struct cut *cut, const struct cut_fou
 	bool tell = run->replay || (!is_control(run->c) && s->violations <= MAX_TOLD);
 	if (found->problem && tell)
 		printf("# block %llu %s\n%s", (unsigned long long)found->block, found->problem,
-			replay_text);
+			sweep_again());
 }
 
 static void try_cut(struct run *run, struct cut *cut)
@@ -124,7 +98,7 @@ static void try_cut(struct run *run, struct cut *cut)
 	replay_note(run, cut);
 	struct cut_found found = cut_look(cut);
 	account(run, cut, &found);
-	replay_text[0] = '\0';
+	sweep_note("%s", "");
 }
 
 static void replay_here(struct run *run)
@@ -201,12 +175,6 @@ static void live(struct run *run, uint64_t seed)
 	}
 	life_end(&run->life);
 	run->c->sums.lives++;
-}
-
-static uint64_t seed_of(const struct options *o, const struct sweep_case *c, unsigned life)
-{
-	struct random r = {o->seed ^ (uint64_t)c->number << 40 ^ (uint64_t)life << 16};
-	return random_u64(&r) % UINT64_C(1000000000000);
 }
 
 /* ---- cases ---- */
@@ -323,19 +291,19 @@ static void report_json(const struct sweep_case *c)
 	fflush(stdout);
 }
 
-static bool run_case(const struct options *o, struct sweep_case *c)
+static bool run_case(const struct sweep_options *o, struct sweep_case *c)
 {
 	struct run run = {.options = o, .c = c};
 	/* What many members cost in time the others get in number. */
 	unsigned share = o->lives * 4 / (c->volume.members + (c->volume.members == 1));
 	unsigned lives = is_control(c) ? CONTROL_LIVES : share + (share == 0);
 	for (unsigned i = 0; i < lives && c->sums.violations < MAX_TOLD; i++)
-		live(&run, seed_of(o, c, i));
+		live(&run, sweep_seed(o, c->number, i));
 	(o->json ? report_json : report_tap)(c);
 	return is_good(c);
 }
 
-static int run_all(const struct options *o, struct sweep_case *cases, unsigned count)
+static int run_all(const struct sweep_options *o, struct sweep_case *cases, unsigned count)
 {
 	unsigned failures = 0, ran = 0;
 	uint64_t cuts = 0;
@@ -351,69 +319,26 @@ static int run_all(const struct options *o, struct sweep_case *cases, unsigned c
 	return failures ? 1 : 0;
 }
 
-static int replay(struct sweep_case *cases, unsigned count, const char *text)
+static int replay(const struct sweep_options *o, struct sweep_case *cases, unsigned count)
 {
 	unsigned number, fate, lost;
 	unsigned long long seed, cut;
-	struct options o = {.fates = 1};
-	if (sscanf(text, "%u:%llu:%llu:%u:%u", &number, &seed, &cut, &fate, &lost) != 5 ||
+	if (sscanf(o->replay, "%u:%llu:%llu:%u:%u", &number, &seed, &cut, &fate, &lost) != 5 ||
 		number < 1 || number > count)
 		return 2;
 	struct cut wanted = {.number = cut, .fate = fate, .lost = lost};
-	struct run run = {.options = &o, .c = &cases[number - 1], .replay = &wanted};
+	struct run run = {.options = o, .c = &cases[number - 1], .replay = &wanted};
 	live(&run, seed);
 	report_tap(run.c);
 	return run.c->sums.violations ? 1 : 0;
 }
 
-static bool option(struct options *o, const char *name, const char *value)
-{
-	if (strcmp(name, "--lives") == 0)
-		o->lives = (unsigned)strtoul(value, NULL, 0);
-	else if (strcmp(name, "--fates") == 0)
-		o->fates = (unsigned)strtoul(value, NULL, 0);
-	else if (strcmp(name, "--seed") == 0)
-		o->seed = strtoull(value, NULL, 0);
-	else if (strcmp(name, "--case") == 0)
-		o->only = (unsigned)strtoul(value, NULL, 0);
-	else
-		return strcmp(name, "--part") == 0 &&
-		       sscanf(value, "%u/%u", &o->part, &o->parts) == 2 && o->part < o->parts;
-	return true;
-}
-
-/* Snapshots come and go by the thousand: let their memory stay with us. */
-static void keep_memory(void)
-{
-	mallopt(M_MMAP_THRESHOLD, 64 << 20);
-	mallopt(M_TRIM_THRESHOLD, 512 << 20);
-}
-
 int main(int argc, char **argv)
 {
 	static struct sweep_case cases[MAX_CASES];
-	struct options o = {
-		.lives = LIVES_DEFAULT, .fates = FATES_DEFAULT, .parts = 1, .seed = 0x57ab1e};
+	struct sweep_options o = {.lives = LIVES_DEFAULT, .fates = FATES_DEFAULT};
 	unsigned count = cases_make(cases);
-	const char *given = getenv("STABLEFS_TEST_SEED");
-	program = argv[0];
-	keep_memory();
-	signal(SIGABRT, died);
-	signal(SIGSEGV, died);
-	atexit(ended);
-	o.seed = given ? strtoull(given, NULL, 0) : o.seed;
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0) {
-			o.json = true;
-			continue;
-		}
-		if (i + 1 < argc && strcmp(argv[i], "--replay") == 0)
-			return replay(cases, count, argv[i + 1]);
-		if (i + 1 == argc || !option(&o, argv[i], argv[i + 1])) {
-			fprintf(stderr, "%s: bad argument %s\n", program, argv[i]);
-			return 2;
-		}
-		i++;
-	}
-	return run_all(&o, cases, count);
+	if (!sweep_begin(&o, argc, argv))
+		return 2;
+	return o.replay ? replay(&o, cases, count) : run_all(&o, cases, count);
 }

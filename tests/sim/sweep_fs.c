@@ -8,14 +8,12 @@
  *	sweep_fs --replay CASE:SEED:CUT:FATE
  *
  * A cut is one moment with one fate that was mounted and compared. */
-#include <malloc.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <sqlite3.h>
 #include "fs_look.h"
 #include "io/sim_snapshot.h"
+#include "sweep_options.h"
 
 #define MAX_TOLD 3u /* violations of a case that are shown; with so many it ends */
 
@@ -56,12 +54,6 @@ static struct sweep_case cases[] = {
 };
 #define CASES (sizeof(cases) / sizeof(cases[0]))
 
-struct options {
-	unsigned lives, fates, steps, part, parts, only;
-	uint64_t seed;
-	bool json;
-};
-
 struct replay {
 	unsigned long long seed, number;
 	unsigned number_of_case, fate;
@@ -69,7 +61,7 @@ struct replay {
 
 /* One case at work. */
 struct run {
-	const struct options *options;
+	const struct sweep_options *options;
 	struct sweep_case *c;
 	unsigned number; /* of the case, from 1 on */
 	struct fs_life life;
@@ -79,29 +71,11 @@ struct run {
 
 /* ---- what to type to see it again ---- */
 
-static char replay_text[200]; /* of the cut that is being looked at, for signals too */
-static const char *program;
-
 static void replay_note(const struct run *run, const struct fs_look *look)
 {
-	snprintf(replay_text, sizeof(replay_text),
-		"# again: %s --steps %u --replay %u:%llu:%llu:%u\n", program, run->options->steps,
-		run->number, (unsigned long long)run->life.config.seed,
-		(unsigned long long)look->number, look->fate);
-}
-
-static void died(int signal_number)
-{
-	ssize_t ignored = write(STDOUT_FILENO, replay_text, strlen(replay_text));
-	(void)ignored;
-	signal(signal_number, SIG_DFL);
-	raise(signal_number);
-}
-
-/* cmocka ends the program where an assertion of the rig fails. */
-static void ended(void)
-{
-	fputs(replay_text, stdout);
+	sweep_note("--steps %u --replay %u:%llu:%llu:%u", run->options->steps, run->number,
+		(unsigned long long)run->life.config.seed, (unsigned long long)look->number,
+		look->fate);
 }
 
 /* ---- cuts ---- */
@@ -118,7 +92,7 @@ static void account(struct run *run, const struct fs_looked *found)
 	s->bytes += found->bytes;
 	s->violations += found->problem != NULL;
 	if (found->problem && (run->replay || !run->c->control))
-		printf("# %s: %s\n%s", found->problem, found->where, replay_text);
+		printf("# %s: %s\n%s", found->problem, found->where, sweep_again());
 }
 
 static void try_cut(struct run *run, unsigned fate)
@@ -132,7 +106,7 @@ static void try_cut(struct run *run, unsigned fate)
 		printf("# the power goes\n");
 	struct fs_looked found = fs_look(&look);
 	account(run, &found);
-	replay_text[0] = '\0';
+	sweep_note("%s", "");
 }
 
 static void reached(void *ctx)
@@ -185,12 +159,6 @@ static void live(struct run *run, uint64_t seed)
 	}
 	run->c->sums.lives++;
 	fs_life_end(life);
-}
-
-static uint64_t seed_of(const struct options *o, unsigned number, unsigned life)
-{
-	struct random r = {o->seed ^ (uint64_t)number << 40 ^ (uint64_t)life << 16};
-	return random_u64(&r) % UINT64_C(1000000000000);
 }
 
 /* ---- cases ---- */
@@ -253,7 +221,7 @@ static void report_json(unsigned number, const struct sweep_case *c)
 
 /* More members make more moments of one life, and dearer ones. A control ends when it is
  * noticed. */
-static unsigned lives_of(const struct options *o, const struct sweep_case *c)
+static unsigned lives_of(const struct sweep_options *o, const struct sweep_case *c)
 {
 	static const unsigned percent[] = {0, 100, 40, 10, 5};
 	if (c->control)
@@ -262,19 +230,19 @@ static unsigned lives_of(const struct options *o, const struct sweep_case *c)
 	return lives < o->parts ? o->parts : lives; /* every part has one */
 }
 
-static bool run_case(const struct options *o, unsigned number)
+static bool run_case(const struct sweep_options *o, unsigned number)
 {
 	static struct run run;
 	struct sweep_case *c = &cases[number - 1];
 	run = (struct run){.options = o, .c = c, .number = number};
 	for (unsigned i = o->part; i < lives_of(o, c) && c->sums.violations < MAX_TOLD;
 		i += o->parts)
-		live(&run, seed_of(o, number, i));
+		live(&run, sweep_seed(o, number, i));
 	(o->json ? report_json : report_tap)(number, c);
 	return is_good(c);
 }
 
-static int run_all(const struct options *o)
+static int run_all(const struct sweep_options *o)
 {
 	unsigned failures = 0, ran = 0;
 	uint64_t cuts = 0;
@@ -290,11 +258,12 @@ static int run_all(const struct options *o)
 	return failures ? 1 : 0;
 }
 
-static int replay(const struct options *o, const char *text)
+static int replay(const struct sweep_options *o)
 {
 	static struct run run;
 	struct replay r;
-	if (sscanf(text, "%u:%llu:%llu:%u", &r.number_of_case, &r.seed, &r.number, &r.fate) != 4 ||
+	if (sscanf(o->replay, "%u:%llu:%llu:%u", &r.number_of_case, &r.seed, &r.number, &r.fate) !=
+			4 ||
 		r.number_of_case < 1 || r.number_of_case > CASES)
 		return 2;
 	run = (struct run){.options = o,
@@ -306,58 +275,12 @@ static int replay(const struct options *o, const char *text)
 	return run.c->sums.violations ? 1 : 0;
 }
 
-static bool option(struct options *o, const char *name, const char *value)
-{
-	if (strcmp(name, "--lives") == 0)
-		o->lives = (unsigned)strtoul(value, NULL, 0);
-	else if (strcmp(name, "--fates") == 0)
-		o->fates = (unsigned)strtoul(value, NULL, 0);
-	else if (strcmp(name, "--steps") == 0)
-		o->steps = (unsigned)strtoul(value, NULL, 0);
-	else if (strcmp(name, "--seed") == 0)
-		o->seed = strtoull(value, NULL, 0);
-	else if (strcmp(name, "--case") == 0)
-		o->only = (unsigned)strtoul(value, NULL, 0);
-	else
-		return strcmp(name, "--part") == 0 &&
-		       sscanf(value, "%u/%u", &o->part, &o->parts) == 2 && o->part < o->parts;
-	return true;
-}
-
-/* Snapshots come and go by the thousand: let their memory stay with us. */
-static void keep_memory(void)
-{
-	mallopt(M_MMAP_THRESHOLD, 64 << 20);
-	mallopt(M_TRIM_THRESHOLD, 512 << 20);
-	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-}
-
 int main(int argc, char **argv)
 {
-	struct options o = {.lives = LIVES_DEFAULT,
-		.fates = FATES_DEFAULT,
-		.steps = STEPS_DEFAULT,
-		.parts = 1,
-		.seed = 0x57ab1e};
-	const char *given = getenv("STABLEFS_TEST_SEED");
-	program = argv[0];
-	keep_memory();
-	signal(SIGABRT, died);
-	signal(SIGSEGV, died);
-	atexit(ended);
-	o.seed = given ? strtoull(given, NULL, 0) : o.seed;
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0) {
-			o.json = true;
-			continue;
-		}
-		if (i + 1 < argc && strcmp(argv[i], "--replay") == 0)
-			return replay(&o, argv[i + 1]);
-		if (i + 1 == argc || !option(&o, argv[i], argv[i + 1])) {
-			fprintf(stderr, "%s: bad argument %s\n", program, argv[i]);
-			return 2;
-		}
-		i++;
-	}
-	return run_all(&o);
+	struct sweep_options o = {
+		.lives = LIVES_DEFAULT, .fates = FATES_DEFAULT, .steps = STEPS_DEFAULT};
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	if (!sweep_begin(&o, argc, argv))
+		return 2;
+	return o.replay ? replay(&o) : run_all(&o);
 }
