@@ -78,6 +78,8 @@ int fs_setattr(
 {
 	struct inode *inode;
 	int ret = fs_check_writable(fs);
+	if (ret == 0 && fs_must_commit(fs))
+		ret = fs_commit(fs);
 	if (ret == 0)
 		ret = inode_get(fs, ino, &inode);
 	if (ret < 0)

@@ -7,9 +7,11 @@
  * Invariants: I1, I2, I5 of fs.h. C1: data written in an epoch <= E is durable after a flush that
  * began when the epoch was > E: a completion stores `unflushed` before it reads the epoch. C2: the
  * rows of all inodes are written before a transaction is divided (where the log would not hold all
- * extents): names never stand in a committed transaction without their inodes. The extents of one
- * file are not divided, and its row does not grow before them: an atomic write is in one
- * transaction. C3: a commit that fails stops all changes: memory and database have parted. */
+ * rows): names never stand in a committed transaction without their inodes; only times may. So no
+ * more of these rows are out of date than the log has room for at any time (rows_max()). A file's
+ * extents are divided in the order of the file, and its size does not grow before them; not inside
+ * of a range that changed where a file has atomic writes: each is in one transaction. C3: a commit
+ * that fails stops all changes: memory and database have parted. */
 #include "fs/internal.h"
 
 #include <errno.h>
@@ -42,9 +44,11 @@ static void dirty_steal(struct fs *fs, struct list *out)
 	while ((n = list_pop_front(&fs->table.dirty))) {
 		struct inode *inode = container_of(n, struct inode, dirty);
 		inode->pins++;
+		inode->counted = false;
 		list_push_back(out, &inode->commit);
 	}
 	fs->table.dirty_count = 0;
+	atomic_store(&fs->dirty_rows, 0);
 	pthread_mutex_unlock(&fs->table.lock);
 }
 
@@ -59,14 +63,13 @@ static int inodes_store(struct fs *fs)
 	return db_exec(&fs->db, DB_META_PUT, "zu", "inodes", inodes);
 }
 
-/* The log would not hold all extents: commit what there is, with the rows of all inodes (C2). */
-static int transaction_divide(struct fs *fs, struct list *rest, uint64_t epoch)
+int commit_divide(struct fs *fs, struct commit_rest *rest)
 {
 	int ret = 0;
-	list_for_each (n, rest) {
+	list_for_each (n, &rest->inodes) {
 		if (ret == 0)
 			ret = inode_write_row(
-				fs, container_of(n, struct inode, commit), epoch, true);
+				fs, container_of(n, struct inode, commit), rest->epoch, true);
 	}
 	if (ret == 0)
 		ret = inodes_store(fs);
@@ -81,18 +84,18 @@ static int transaction_divide(struct fs *fs, struct list *rest, uint64_t epoch)
  * rows are written: who changes it meanwhile puts it on that list anew. */
 static int rows_write(struct fs *fs, uint64_t epoch)
 {
-	struct list rest;
-	list_init(&rest);
-	dirty_steal(fs, &rest);
-	int ret = list_empty(&rest) ? 0 : db_begin(&fs->db);
+	struct commit_rest rest = {.epoch = epoch};
+	list_init(&rest.inodes);
+	dirty_steal(fs, &rest.inodes);
+	int ret = list_empty(&rest.inodes) ? 0 : db_begin(&fs->db);
 	struct list_node *n;
-	while ((n = list_first(&rest))) {
+	while ((n = list_first(&rest.inodes))) {
 		struct inode *inode = container_of(n, struct inode, commit);
 		if (ret == 0 && db_log_is_full(&fs->db))
-			ret = transaction_divide(fs, &rest, epoch);
-		list_remove(n);
+			ret = commit_divide(fs, &rest);
 		if (ret == 0)
-			ret = inode_write_extents(fs, inode, epoch);
+			ret = inode_write_extents(fs, inode, &rest);
+		list_remove(n);
 		if (ret == 0)
 			ret = inode_write_row(fs, inode, epoch, false);
 		inode_unpin(fs, inode);
@@ -198,13 +201,31 @@ void fs_note_change(struct fs *fs)
 		commit_want(fs);
 }
 
+/* So many rows, each in another page, and some divided, fit behind what makes the log full. */
+static uint64_t rows_max(const struct fs *fs)
+{
+	return db_log_slack_pages(&fs->db) / 2;
+}
+
+/* Of neighbours in a file, which share leaves of one tree; each may lie elsewhere in the other. */
+uint64_t fs_extents_at_once(const struct fs *fs)
+{
+	return db_log_slack_pages(&fs->db) / 2;
+}
+
+void fs_note_row(struct fs *fs)
+{
+	if (atomic_fetch_add(&fs->dirty_rows, 1) == rows_max(fs) / 2)
+		commit_want(fs);
+}
+
 /* A row of an extent changes a leaf in each of two trees, and may divide both. */
 #define EXTENT_PAGES 4
 
 /* As many rows fill half a page of each of them. */
 #define PAGE_EXTENTS 20
 
-/* So many extents of one file fit into the log, whose half a commit can count on. */
+/* So many extents of one file are enough for one commit. */
 static uint64_t file_extents_max(const struct fs *fs)
 {
 	return db_log_pages(&fs->db) / EXTENT_PAGES;
@@ -236,7 +257,8 @@ void fs_measure_room(struct fs *fs)
 bool fs_must_commit(struct fs *fs)
 {
 	return atomic_load(&fs->changes) > 2 * changes_wanted(fs) || atomic_load(&fs->file_full) ||
-	       atomic_load(&fs->extents) > atomic_load(&fs->extents_max);
+	       atomic_load(&fs->extents) > atomic_load(&fs->extents_max) ||
+	       atomic_load(&fs->dirty_rows) >= rows_max(fs);
 }
 
 /* ---- operations ---- */

@@ -346,6 +346,11 @@ bool db_log_is_full(const struct db *db)
 	       capacity - capacity / 8;
 }
 
+uint64_t db_log_slack_pages(const struct db *db)
+{
+	return db_log_pages(db) / 8 + OPERATION_PAGES;
+}
+
 uint64_t db_log_pages(const struct db *db)
 {
 	return area_vfs_layout(db->vfs)->wal_bytes / FRAME_BYTES;

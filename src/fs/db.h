@@ -103,6 +103,8 @@ int db_checkpoint(struct db *db);
 
 /* The transaction must be committed before anything else is written to it. */
 bool db_log_is_full(const struct db *db);
+/* How many pages may be changed between two questions whether it is full. */
+uint64_t db_log_slack_pages(const struct db *db);
 /* How many pages it holds, of which a commit can count on the half. */
 uint64_t db_log_pages(const struct db *db);
 /* The log is long enough to be worth a checkpoint. */

@@ -281,6 +281,7 @@ int inode_get_locked(struct fs *fs, uint64_t ino, struct inode **out)
 		return ret;
 	}
 	inode->orphan = inode->attr.nlink == 0;
+	inode->stored = true;
 	inode->size_before = inode->row_size = inode->attr.size;
 	pthread_mutex_lock(&fs->table.lock);
 	inode->lookups = parked_take(&fs->table.parked, ino);
@@ -349,7 +350,8 @@ bool inode_is_referenced(struct fs *fs, struct inode *inode)
 	return referenced;
 }
 
-size_t inode_mark_accessed(struct fs *fs, struct inode *inode)
+/* @counts: a commit cannot leave its row to a later transaction. */
+static size_t mark(struct fs *fs, struct inode *inode, bool counts)
 {
 	pthread_mutex_lock(&fs->table.lock);
 	if (!list_linked(&inode->dirty)) {
@@ -357,15 +359,24 @@ size_t inode_mark_accessed(struct fs *fs, struct inode *inode)
 		list_push_back(&fs->table.dirty, &inode->dirty);
 		fs->table.dirty_count++;
 	}
+	bool note = counts && inode->stored && !inode->counted;
+	inode->counted |= note;
 	size_t dirty = fs->table.dirty_count;
 	pthread_mutex_unlock(&fs->table.lock);
+	if (note)
+		fs_note_row(fs);
 	return dirty;
+}
+
+size_t inode_mark_accessed(struct fs *fs, struct inode *inode)
+{
+	return mark(fs, inode, false);
 }
 
 void inode_mark_dirty(struct fs *fs, struct inode *inode)
 {
 	atomic_store(&fs->urgent, true);
-	inode_mark_accessed(fs, inode);
+	mark(fs, inode, true);
 }
 
 int inode_new(struct fs *fs, const struct inode_attr *attr, struct inode **out)
@@ -401,6 +412,7 @@ bool inode_detach(struct fs *fs, struct inode *inode)
 		if (list_linked(&inode->dirty)) {
 			list_remove(&inode->dirty);
 			table->dirty_count--;
+			atomic_fetch_sub(&fs->dirty_rows, inode->counted);
 		}
 		lru_remove(table, inode);
 		table_remove(table, inode);

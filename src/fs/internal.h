@@ -69,6 +69,8 @@ struct inode {
 	struct list_node reclaim;
 	uint64_t lookups, opens, pins;
 	bool orphan;               /* no link is left: goes when nothing refers to it */
+	bool stored;               /* has a row */
+	bool counted;              /* among fs->dirty_rows */
 	bool no_xattrs;            /* known to have none; under db_lock */
 	uint32_t xattr_list_bytes; /* of their names; 0: not known; under db_lock */
 
@@ -81,6 +83,7 @@ struct inode {
 	 * written before (commit.c). */
 	uint64_t size_epoch, size_before;
 	uint64_t row_size;    /* as its row says */
+	uint64_t stored_end;  /* of a commit that writes its extents: bytes up to where it has */
 	uint64_t transaction; /* the last one that concerns its data or existence */
 	uint64_t cut;         /* the last one that shortened it */
 	/* Bytes behind the end of the file, in its last block, may not be zeros: after an open, a
@@ -145,6 +148,7 @@ struct fs {
 	atomic_bool urgent;               /* a row is out of date, and not in its atime alone */
 	atomic_uint_fast64_t transaction; /* number of the one that is open or comes next */
 	atomic_uint_fast64_t changes;     /* piled up since the last commit */
+	atomic_uint_fast64_t dirty_rows;  /* inodes whose row is out of date in the database */
 	atomic_uint_fast64_t transfer_tag;
 	atomic_uint_fast64_t replaced_blocks; /* that the next commit frees, beside deferred ones */
 	atomic_int error; /* the first failure of a commit: nothing is changed any more */
@@ -234,8 +238,12 @@ int fs_commit(struct fs *fs);
 int fs_check_writable(struct fs *fs);
 void fs_fail(struct fs *fs, int err);
 void fs_note_change(struct fs *fs);
+/* The row of one inode more is out of date. inode->lock may be held. */
+void fs_note_row(struct fs *fs);
 /* So many came into the map. inode->lock held. */
 void fs_note_extents(struct fs *fs, struct inode *inode, uint64_t extents);
+/* So many extents' rows can be deleted between two questions whether the log is full. */
+uint64_t fs_extents_at_once(const struct fs *fs);
 /* After a commit, and at open: how full is the database? db_lock held. */
 void fs_measure_room(struct fs *fs);
 /* An answered write has failed: under inode->lock. A flush has failed. (heard.c) */
@@ -248,12 +256,21 @@ bool fs_must_commit(struct fs *fs);
 int fs_commit_start(struct fs *fs); /* the thread, where the volume is threaded */
 void fs_commit_stop(struct fs *fs);
 
+/* What a commit has still to write, of inodes by their node `commit`. db_lock held. */
+struct commit_rest {
+	struct list inodes;
+	uint64_t epoch;
+};
+/* Where the log could be full before long: commit what there is, with the rows of all inodes (C2). */
+int commit_divide(struct fs *fs, struct commit_rest *rest);
+
 /* ---- extents and rows (rows.c): db_lock held ---- */
 
-/* @divided: the transaction ends before the file's extents are written: its row grows after them.
- */
+/* @divided: the transaction ends before all of the file's extents are written: its size grows no
+ * further than they do; times can wait. */
 int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch, bool divided);
-int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch);
+/* The inode is among @rest: the transaction is divided where it must be. */
+int inode_write_extents(struct fs *fs, struct inode *inode, struct commit_rest *rest);
 /* -EUCLEAN, said in the log, where the row holds what no inode can have. */
 int inode_read_row(struct fs *fs, uint64_t ino, struct inode_attr *attr, uint64_t *blocks);
 

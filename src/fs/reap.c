@@ -8,14 +8,11 @@
 
 #include <errno.h>
 
-#define STEP_ROWS 2048
-
 /* The last rows of the file, and what they point to. 1: there may be more. */
 static int rows_cut(struct fs *fs, struct inode *inode)
 {
-	uint64_t first = FS_MAX_BLOCKS;
-	int n = 0;
-	int ret = db_run(&fs->db, DB_EXTENT_TAIL, "ui", inode->ino, (int64_t)STEP_ROWS);
+	uint64_t first = FS_MAX_BLOCKS, most = fs_extents_at_once(fs), n = 0;
+	int ret = db_run(&fs->db, DB_EXTENT_TAIL, "uu", inode->ino, most);
 	while (ret > 0) {
 		struct row_extent row;
 		ret = extent_row_read(fs, DB_EXTENT_TAIL, &row);
@@ -31,7 +28,7 @@ static int rows_cut(struct fs *fs, struct inode *inode)
 	db_end(&fs->db, DB_EXTENT_TAIL);
 	if (ret == 0 && n > 0)
 		ret = db_exec(&fs->db, DB_EXTENT_DELETE, "uuu", inode->ino, first, FS_MAX_BLOCKS);
-	return ret < 0 ? ret : n == STEP_ROWS;
+	return ret < 0 ? ret : n == most;
 }
 
 static void extent_defer(void *ctx, const struct extent *part)
@@ -40,27 +37,31 @@ static void extent_defer(void *ctx, const struct extent *part)
 	allocator_defer(fs->allocator, part->volume_block, part->blocks);
 }
 
-/* A small map is the truth and goes at once, with whatever rows there are of it. A large one first
- * becomes rows, which then go in steps. 1: there is more to do. */
+/* The first extents of a map, and whatever rows there are up to where they end: also those that no
+ * commit has brought up to date. 1: there are more. */
+static int map_cut(struct fs *fs, struct inode *inode)
+{
+	struct extent e;
+	uint64_t end = 0;
+	for (uint64_t n = fs_extents_at_once(fs); n > 0 && extent_map_find(&inode->map, end, &e);
+		n--)
+		end = extent_end(&e);
+	bool more = extent_map_find(&inode->map, end, &e);
+	if (!more)
+		end = FS_MAX_BLOCKS;
+	range_set_clear(&inode->changed);
+	int ret = extent_map_remove(&inode->map, 0, end, extent_defer, fs);
+	if (ret == 0)
+		ret = replaced_drop(fs, inode, 0, end);
+	if (ret == 0)
+		ret = db_exec(&fs->db, DB_EXTENT_DELETE, "uuu", inode->ino, UINT64_C(0), end);
+	return ret < 0 ? ret : more;
+}
+
+/* A map that was read is the truth. 1: there is more to do. */
 static int extents_drop(struct fs *fs, struct inode *inode)
 {
-	if (!inode->map_loaded)
-		return rows_cut(fs, inode);
-	if (inode->map.extents > STEP_ROWS) {
-		int ret = inode_write_extents(fs, inode, UINT64_MAX);
-		if (ret < 0)
-			return ret;
-		extent_map_clear(&inode->map);
-		inode->map_loaded = false;
-		return 1;
-	}
-	range_set_clear(&inode->changed);
-	int ret = extent_map_remove(&inode->map, 0, FS_MAX_BLOCKS, extent_defer, fs);
-	if (ret == 0)
-		ret = replaced_drop(fs, inode, 0, FS_MAX_BLOCKS);
-	if (ret < 0)
-		return ret;
-	return db_exec(&fs->db, DB_EXTENT_DELETE, "uuu", inode->ino, UINT64_C(0), FS_MAX_BLOCKS);
+	return inode->map_loaded ? map_cut(fs, inode) : rows_cut(fs, inode);
 }
 
 static int rows_drop(struct fs *fs, struct inode *inode)

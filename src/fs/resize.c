@@ -9,9 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* A truncation takes no more extents in one transaction: the log must hold their rows. */
-#define CUT_EXTENTS 8192u
-
 static const uint8_t zeros[BLOCK_BYTES] __attribute__((aligned(4096)));
 
 bool inode_tail_in_way(const struct inode *inode, uint64_t offset)
@@ -66,14 +63,14 @@ int inode_clean_tail(struct fs *fs, struct inode *inode, uint64_t offset)
 	}
 }
 
-/* The size to cut down to next: no more than CUT_EXTENTS lie behind it. */
-static uint64_t next_cut(const struct inode *inode, uint64_t size)
+/* The size to cut down to next: no more extents lie behind it than can go in one transaction. */
+static uint64_t next_cut(const struct fs *fs, const struct inode *inode, uint64_t size)
 {
 	struct extent e;
-	uint64_t at = UINT64_MAX;
-	if (inode->map.extents <= CUT_EXTENTS)
+	uint64_t at = UINT64_MAX, most = fs_extents_at_once(fs);
+	if (inode->map.extents <= most)
 		return size;
-	for (unsigned i = 0; i < CUT_EXTENTS; i++) {
+	for (uint64_t i = 0; i < most; i++) {
 		if (!extent_map_find_before(&inode->map, at, &e))
 			return size;
 		at = e.file_block;
@@ -88,7 +85,7 @@ static int cut_step(struct fs *fs, struct inode *inode, uint64_t size, uint64_t 
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&inode->lock);
-	*reached = next_cut(inode, size);
+	*reached = next_cut(fs, inode, size);
 	if (*reached < inode->attr.size) {
 		inode_set_size(fs, inode, *reached);
 		inode->tail_stale = *reached % BLOCK_BYTES != 0;

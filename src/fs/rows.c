@@ -36,11 +36,13 @@ int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch, bool div
 	bool whole = inode->size_epoch <= epoch;
 	if (!whole)
 		a.size = min_u64(a.size, inode->size_before);
-	bool held_back = divided && S_ISREG(a.mode) && a.size > inode->row_size;
+	uint64_t stored = max_u64(inode->row_size, inode->stored_end);
+	bool grows = a.size > stored, shrinks = a.size < inode->row_size;
+	bool held_back = divided && S_ISREG(a.mode) && (grows || shrinks);
 	if (held_back)
-		a.size = inode->row_size;
-	bool wanted = inode->attr_dirty || inode->times_dirty;
-	inode->times_dirty = false;
+		a.size = grows ? stored : inode->row_size;
+	bool wanted = inode->attr_dirty || (inode->times_dirty && !divided);
+	inode->times_dirty &= !wanted;
 	inode->attr_dirty = !whole || held_back;
 	if (wanted)
 		inode->row_size = a.size;
@@ -51,6 +53,9 @@ int inode_write_row(struct fs *fs, struct inode *inode, uint64_t epoch, bool div
 		inode_mark_dirty(fs, inode);
 	if (!wanted)
 		return 0;
+	pthread_mutex_lock(&fs->table.lock);
+	inode->stored = true;
+	pthread_mutex_unlock(&fs->table.lock);
 	return db_exec(&fs->db, DB_INODE_PUT, "uuuuuuuuiiiuui", inode->ino, (uint64_t)a.mode,
 		(uint64_t)a.nlink, (uint64_t)a.uid, (uint64_t)a.gid, a.rdev, a.size, blocks,
 		a.atime, a.mtime, a.ctime, a.parent, a.cookie, a.btime);
@@ -224,7 +229,92 @@ static int range_write(struct fs *fs, struct inode *inode, struct range range, u
 	return ret;
 }
 
-int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch)
+/* ---- a file's extents, in pieces that the log holds ---- */
+
+/* A row that comes or goes changes leaves of two trees, and may divide them; those beside it in the
+ * file are written anew, and lie anywhere in the tree of places. */
+#define ROW_PAGES 8u
+
+/* Where so many extents of the map end, or @range does. Under inode->lock. */
+static uint64_t map_stop(const struct inode *inode, struct range range, uint64_t most)
+{
+	struct extent e;
+	uint64_t at = range.first;
+	for (; most > 0 && at < range.end; most--)
+		at = extent_map_find(&inode->map, at, &e) ? extent_end(&e) : range.end;
+	return min_u64(at, range.end);
+}
+
+/* Where so many rows end, or @end: they may all go. */
+static int rows_stop(struct fs *fs, uint64_t ino, struct range range, uint64_t most, uint64_t *stop)
+{
+	struct row_extent row;
+	int ret = db_run(&fs->db, DB_EXTENT_OF, "uu", ino, range.first);
+	*stop = range.end;
+	while (ret > 0) {
+		ret = extent_row_read(fs, DB_EXTENT_OF, &row);
+		if (ret < 0 || row.file_block >= range.end)
+			break;
+		if (most-- == 0) {
+			*stop = row.file_block;
+			break;
+		}
+		ret = db_next(&fs->db, DB_EXTENT_OF);
+	}
+	db_end(&fs->db, DB_EXTENT_OF);
+	return ret < 0 ? ret : 0;
+}
+
+/* The first part of a range that one transaction surely holds; all of it where an atomic write may
+ * be in it. What a truncation cuts off is a part by itself: one step of it goes at once. */
+static int piece_of(struct fs *fs, struct inode *inode, struct range range, struct range *out)
+{
+	uint64_t most = db_log_slack_pages(&fs->db) / ROW_PAGES, stop = range.end;
+	pthread_mutex_lock(&inode->lock);
+	uint64_t end = (inode->attr.size + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+	bool shrinks = inode->attr.size < inode->row_size;
+	bool whole = inode->atomics > 0 || inode->replaced.stored.extents > 0 ||
+		     inode->replaced.sealed.extents > 0;
+	if (shrinks && range.first >= end)
+		most = fs_extents_at_once(fs);
+	else if (shrinks && !whole)
+		range.end = min_u64(range.end, end);
+	if (!whole)
+		range.end = map_stop(inode, range, most);
+	pthread_mutex_unlock(&inode->lock);
+	int ret = whole ? 0 : rows_stop(fs, inode->ino, range, most, &stop);
+	*out = (struct range){range.first, min_u64(stop, range.end)};
+	return ret;
+}
+
+static void stored_up_to(struct inode *inode, uint64_t blocks)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode->stored_end = min_u64(blocks, FS_MAX_BLOCKS - 1) << BLOCK_SHIFT;
+	pthread_mutex_unlock(&inode->lock);
+}
+
+static int range_write_in_pieces(
+	struct fs *fs, struct inode *inode, struct range range, struct commit_rest *rest)
+{
+	int ret = 0;
+	while (ret == 0 && range.first < range.end) {
+		struct range piece;
+		if (db_log_is_full(&fs->db))
+			ret = commit_divide(fs, rest);
+		if (ret == 0)
+			ret = piece_of(fs, inode, range, &piece);
+		if (ret == 0)
+			ret = range_write(fs, inode, piece, rest->epoch);
+		if (ret == 0) {
+			stored_up_to(inode, piece.end);
+			range.first = piece.end;
+		}
+	}
+	return ret;
+}
+
+int inode_write_extents(struct fs *fs, struct inode *inode, struct commit_rest *rest)
 {
 	pthread_mutex_lock(&inode->lock);
 	struct range_set changed = inode->changed;
@@ -235,10 +325,11 @@ int inode_write_extents(struct fs *fs, struct inode *inode, uint64_t epoch)
 	pthread_mutex_unlock(&inode->lock);
 	int ret = 0;
 	if (changed.everything)
-		ret = range_write(fs, inode, (struct range){0, FS_MAX_BLOCKS}, epoch);
+		ret = range_write_in_pieces(fs, inode, (struct range){0, FS_MAX_BLOCKS}, rest);
 	for (size_t i = 0; i < changed.count && ret == 0 && !changed.everything; i++)
-		ret = range_write(fs, inode, changed.ranges[i], epoch);
+		ret = range_write_in_pieces(fs, inode, changed.ranges[i], rest);
 	range_set_clear(&changed);
+	stored_up_to(inode, 0);
 	pthread_mutex_lock(&inode->lock);
 	bool more = inode->changed.count || inode->changed.everything;
 	pthread_mutex_unlock(&inode->lock);
