@@ -100,6 +100,8 @@ int front_init(struct front *f, const struct front_options *options)
 	if (!err)
 		err = syncer_new(times_push, f, &f->pusher);
 	if (!err)
+		err = patience_new(TIMES_PATIENCE_NS, &f->patience);
+	if (!err)
 		err = processes_new(&f->processes);
 	f->trees = options->trees;
 	if (!err && !f->trees)
@@ -124,6 +126,7 @@ void front_fini(struct front *f)
 {
 	later_free(f->later);
 	syncer_free(f->pusher);
+	patience_free(f->patience);
 	syncer_free(f->syncer);
 	coherence_free(f->coherence, file_forgotten, f);
 	control_free(f->control);

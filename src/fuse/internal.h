@@ -54,6 +54,7 @@ struct front {
 	struct trees *trees;                 /* owned, unless it is options->trees */
 	struct processes *processes;         /* owned */
 	struct syncer *pusher;               /* owned: tells the kernel of times (times.h) */
+	struct patience *patience;           /* owned: of those who ask for times */
 	struct {
 		_Atomic pid_t thread;
 		_Atomic uint64_t since_ns; /* what it does now began then; 0: nothing */

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "fuse/patience.h"
 
 #define SUBTYPE     "stablefs"
 #define NOSYMFOLLOW 256ul /* MS_NOSYMFOLLOW of mount(2), since Linux 5.10 */
@@ -345,6 +346,8 @@ void mount_sever(struct front *f)
 	/* It may have waited for this very mount; its calls fail now, its answers go nowhere. */
 	syncer_free(f->pusher);
 	f->pusher = NULL;
+	patience_free(f->patience);
+	f->patience = NULL;
 	fuse_session_unmount(f->session);
 	session_drop(f);
 	guard_stop(&f->guard);

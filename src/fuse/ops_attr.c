@@ -31,12 +31,10 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (!control_owns(ino)) {
-		bool pushed = times_getattr(req, ino);
-		int ret = fs_getattr(f->fs, ino, &st);
-		if (pushed && !ret)
-			reply_stat(req, &st, 0);
-		else
+		if (!times_getattr(req, ino)) {
+			int ret = fs_getattr(f->fs, ino, &st);
 			reply_attr(req, ret, &st);
+		}
 		return;
 	}
 	int err = control_getattr(f->control, ino, &st);

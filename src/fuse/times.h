@@ -14,7 +14,9 @@
 #ifndef STABLEFS_FUSE_TIMES_H
 #define STABLEFS_FUSE_TIMES_H
 
+#include "base/clock.h"
 #include "fuse/internal.h"
+#include "fuse/patience.h"
 
 /* True: the open will be answered when pages were dropped. */
 bool times_open(fuse_req_t req, const struct fuse_file_info *fi, struct coherence_file *file);
@@ -25,8 +27,10 @@ void times_created(struct front *f, const struct coherence_file *file);
 /* True: the setattr will be answered when the symlink's text was dropped. */
 bool times_symlink_set(fuse_req_t req, const struct stat *st);
 
-/* Before its answer: waits until the kernel knows the file's mtime, or for a moment. True: it had
- * to; the answer is not to be cached. */
+/* So long somebody who asks for a file's times waits for the pusher, who may wait for a writer. */
+#define TIMES_PATIENCE_NS (200 * NS_PER_MS)
+
+/* True: the getattr will be answered when the kernel knows the file's mtime, or after a moment. */
 bool times_getattr(fuse_req_t req, uint64_t ino);
 /* True: it will be answered when the kernel knows the file's mtime. */
 bool times_flush(fuse_req_t req, struct coherence_file *file);

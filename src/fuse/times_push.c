@@ -8,16 +8,11 @@
 #include "fuse/times.h"
 
 #include <errno.h>
-#include <semaphore.h>
 #include "base/cleanup.h"
-#include "base/clock.h"
 
 /* What the kernel makes of an inode's number and generation (fs/fuse/inode.c). */
 #define HANDLE_TYPE  0x81 /* FILEID_INO64_GEN */
 #define HANDLE_BYTES 12u
-
-/* So long somebody who asks for a file's times waits for the pusher, who may wait for a writer. */
-#define PATIENCE_NS (200 * NS_PER_MS)
 
 /* ---- the pusher ---- */
 
@@ -103,30 +98,28 @@ bool times_is_push(fuse_req_t req)
 
 struct late {
 	struct sync_job job;
+	struct patience_wait wait; /* a getattr's */
 	struct front *f;
-	fuse_req_t req;              /* a flush's */
+	fuse_req_t req;
 	struct coherence_file *file; /* a flush's */
-	sem_t over;                  /* a getattr's */
 	atomic_uint holders;
 };
 
 static void late_put(struct late *late)
 {
-	if (--late->holders)
-		return;
-	sem_destroy(&late->over);
-	free(late);
+	if (--late->holders == 0)
+		free(late);
 }
 
 static bool is_patient(const struct front *f)
 {
 	uint64_t since = f->push.since_ns;
-	return !f->push.impossible && (!since || clock_monotonic_ns() - since < PATIENCE_NS);
+	return !f->push.impossible && (!since || clock_monotonic_ns() - since < TIMES_PATIENCE_NS);
 }
 
-/* What was posted, with a holder for the caller and one for @done; NULL: nothing. */
-static struct late *post(fuse_req_t req, uint64_t ino, struct coherence_file *file,
-	void (*done)(struct sync_job *job, int err))
+/* NULL: there is nothing to wait for. */
+static struct late *late_new(
+	fuse_req_t req, uint64_t ino, void (*done)(struct sync_job *job, int err))
 {
 	struct front *f = front_of(req);
 	if (!front_leaves_times_stale(f) || !is_patient(f) ||
@@ -137,11 +130,25 @@ static struct late *post(fuse_req_t req, uint64_t ino, struct coherence_file *fi
 		coherence_leave_times(f->coherence, ino);
 		return NULL;
 	}
-	*late = (struct late){
-		.job = {.ino = ino, .done = done}, .f = f, .req = req, .file = file, .holders = 2};
-	sem_init(&late->over, 0, 0);
-	syncer_post(f->pusher, &late->job);
+	*late = (struct late){.job = {.ino = ino, .done = done}, .f = f, .req = req, .holders = 1};
 	return late;
+}
+
+/* The kernel may have been told, or will be: it is to remember nothing of this answer. */
+static void getattr_answer(struct late *late)
+{
+	struct stat st;
+	int ret = fs_getattr(late->f->fs, late->job.ino, &st);
+	if (ret < 0)
+		reply_attr(late->req, ret, &st);
+	else
+		reply_stat(late->req, &st, 0);
+	late_put(late);
+}
+
+static void getattr_over(struct patience_wait *wait)
+{
+	getattr_answer(container_of(wait, struct late, wait));
 }
 
 static void getattr_pushed(struct sync_job *job, int err)
@@ -149,7 +156,8 @@ static void getattr_pushed(struct sync_job *job, int err)
 	struct late *late = container_of(job, struct late, job);
 	if (err < 0)
 		coherence_leave_times(late->f->coherence, job->ino);
-	sem_post(&late->over);
+	if (patience_end(late->f->patience, &late->wait))
+		getattr_answer(late);
 	late_put(late);
 }
 
@@ -157,15 +165,13 @@ static void getattr_pushed(struct sync_job *job, int err)
  * which the pusher waits for. */
 bool times_getattr(fuse_req_t req, uint64_t ino)
 {
-	struct late *late = post(req, ino, NULL, getattr_pushed);
+	struct late *late = late_new(req, ino, getattr_pushed);
 	if (!late)
 		return false;
-	uint64_t until_ns = clock_monotonic_ns() + PATIENCE_NS;
-	struct timespec until = {
-		.tv_sec = (time_t)(until_ns / NS_PER_S), .tv_nsec = (long)(until_ns % NS_PER_S)};
-	while (sem_clockwait(&late->over, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
-		;
-	late_put(late);
+	late->wait = (struct patience_wait){.over = getattr_over};
+	late->holders = 2;
+	patience_begin(late->f->patience, &late->wait);
+	syncer_post(late->f->pusher, &late->job);
 	return true;
 }
 
@@ -183,9 +189,10 @@ static void flush_pushed(struct sync_job *job, int err)
 
 bool times_flush(fuse_req_t req, struct coherence_file *file)
 {
-	struct late *late = post(req, file->ino, file, flush_pushed);
+	struct late *late = late_new(req, file->ino, flush_pushed);
 	if (!late)
 		return false;
-	late_put(late);
+	late->file = file;
+	syncer_post(late->f->pusher, &late->job);
 	return true;
 }
