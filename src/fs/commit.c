@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Commits: one at a time, for everybody who asked before it began.
  *
- *	end the epoch -> flush the array -> [db_lock: rows follow memory -> COMMIT -> blocks that
+ *	end the epoch -> [first writes that were answered in it are stored (taken.c)]
+ *	-> flush the array -> [db_lock: rows follow memory -> COMMIT -> blocks that
  *	the transaction freed are free -> checkpoint if it is worth it]
  *
  * Invariants: I1, I2, I5 of fs.h. C1: data written in an epoch <= E is durable after a flush that
@@ -135,12 +136,13 @@ static int commit_once(struct fs *fs)
 	int ret = fs_check_writable(fs);
 	if (ret < 0)
 		return ret;
-	uint64_t epoch = atomic_fetch_add(&fs->epoch, 1);
+	uint64_t epoch = taken_close(fs);
 	atomic_store(&fs->changes, 0);
 	atomic_store(&fs->urgent, false);
 	atomic_store(&fs->atime.lazy_since_ns, 0);
 	atomic_store(&fs->extents, 0);
 	atomic_store(&fs->file_full, false);
+	taken_wait(fs, epoch);
 	if (atomic_exchange(&fs->unflushed, false))
 		ret = flush(fs);
 	if (ret == 0) {
@@ -313,7 +315,8 @@ int fs_sync(struct fs *fs)
 static bool needs_commit(struct fs *fs, struct inode *inode, bool data_only)
 {
 	pthread_mutex_lock(&inode->lock);
-	bool needed = inode->attr_dirty || inode->changed.count || inode->changed.everything ||
+	bool needed = inode->attr_dirty || inode->taken || inode->changed.count ||
+		      inode->changed.everything ||
 		      inode->transaction >= atomic_load(&fs->transaction) ||
 		      (inode->times_dirty && !data_only);
 	pthread_mutex_unlock(&inode->lock);

@@ -170,6 +170,7 @@ static struct fs *fs_new(struct volume *v, const struct fs_options *options)
 	fs->commit_ns = options->commit_ns;
 	atomic_store(&fs->epoch, 1);
 	atomic_store(&fs->transaction, 1);
+	taken_init(&fs->taken);
 	pthread_mutex_init(&fs->db_lock, NULL);
 	pthread_mutex_init(&fs->commit_lock, NULL);
 	pthread_cond_init(&fs->commit_cond, NULL);
@@ -186,6 +187,7 @@ static void fs_free(struct fs *fs)
 {
 	inode_table_free(&fs->table);
 	allocator_free(fs->allocator);
+	taken_fini(&fs->taken);
 	pthread_mutex_destroy(&fs->db_lock);
 	pthread_mutex_destroy(&fs->commit_lock);
 	pthread_cond_destroy(&fs->commit_cond);
@@ -267,7 +269,7 @@ static bool anything_left(struct fs *fs)
 	pthread_mutex_lock(&fs->table.lock);
 	bool dirty = fs->table.dirty_count > 0;
 	pthread_mutex_unlock(&fs->table.lock);
-	return dirty || atomic_load(&fs->unflushed) || atomic_load(&fs->changes);
+	return dirty || taken_any(fs) || atomic_load(&fs->unflushed) || atomic_load(&fs->changes);
 }
 
 /* What was begun before nobody may begin any more is committed as well. */

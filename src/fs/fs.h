@@ -225,6 +225,14 @@ struct fs_io {
 	 * overwrites of allocated blocks inside the file, where stripe_req.logged() says so. Where
 	 * done() has an error all the same, fs_heard_check() tells it. */
 	void (*logged)(struct fs_io *io);
+	/* Write, page-cache kind (keep_times); NULL: done() is enough. At most once, before done(),
+	 * also from within fs_submit(): the bytes are taken, and whoever wrote them may be
+	 * answered, for all of them go to blocks that no row points to: a crash before the next
+	 * commit takes them in any case, and that commit, as any fs_fsync(), waits for them. They
+	 * count as written for everybody who asks the file system. @io, its source with it, stays
+	 * borrowed until done(). Where done() has an error all the same, the range is a hole, and
+	 * fs_heard_check() tells it. */
+	void (*taken)(struct fs_io *io);
 	/* On the engine thread, or from within fs_submit() where nothing had to be read or written.
 	 * @err: 0 or -errno; io->done_bytes says how much was read (short at the end of file). */
 	void (*done)(struct fs_io *io, int err);

@@ -57,6 +57,14 @@ struct lost {
 	bool unheard; /* nobody was told of it */
 };
 
+/* Answered first writes that are not stored yet, by the parity of their epoch (taken.c). */
+struct taken {
+	pthread_mutex_t lock;
+	uint64_t count[2];
+	struct volume_waiter *waiter; /* borrowed: of the commit that waits for one epoch's */
+	uint64_t waits_for;
+};
+
 struct inode {
 	struct fs *fs; /* borrowed */
 	uint64_t ino;
@@ -98,6 +106,7 @@ struct inode {
 	uint64_t new_extents;     /* since its rows were written */
 	struct list transfers;    /* admitted */
 	unsigned atomics;         /* how many of them are atomic writes */
+	unsigned taken;           /* how many of them were answered when their bytes were taken */
 	struct list held;         /* held back by a barrier */
 	struct lost lost;         /* writes that failed after their answer */
 	struct list barriers;     /* the first one holds */
@@ -144,6 +153,7 @@ struct fs {
 	/* Epochs: data written in an epoch is durable after a flush that began after the epoch
 	 * ended. */
 	atomic_uint_fast64_t epoch;
+	struct taken taken;
 	atomic_bool unflushed;            /* something was written since the last flush */
 	atomic_bool urgent;               /* a row is out of date, and not in its atime alone */
 	atomic_uint_fast64_t transaction; /* number of the one that is open or comes next */
@@ -250,6 +260,17 @@ void fs_measure_room(struct fs *fs);
 void lost_note(struct lost *lost, int err);
 void fs_note_flush_error(struct fs *fs, int err);
 
+/* Answered first writes (taken.c). One begins: in the epoch that is returned. It is stored, or has
+ * failed: what is to be told of that has been noted. Are any under way? */
+void taken_init(struct taken *taken);
+void taken_fini(struct taken *taken);
+uint64_t taken_begin(struct fs *fs);
+void taken_end(struct fs *fs, uint64_t epoch);
+bool taken_any(struct fs *fs);
+/* A commit: the epoch ends, and is returned; then those of it are waited for. One at a time. */
+uint64_t taken_close(struct fs *fs);
+void taken_wait(struct fs *fs, uint64_t epoch);
+
 /* So many changes piled up that whoever adds one should commit first. */
 bool fs_must_commit(struct fs *fs);
 
@@ -313,12 +334,13 @@ struct transfer {
 	struct fs_io *io;       /* the caller's */
 	uint64_t first, end;    /* file blocks */
 	uint64_t tag;           /* of the blocks whose first write this is */
-	uint64_t epoch;         /* a write: in which it ended */
+	uint64_t epoch;         /* a write: in which it ended, or was taken */
 	bool parked;            /* waits for others that were admitted before */
 	int err;
 	struct atomic_write *atomic;     /* owned; NULL: an ordinary read or write */
 	unsigned count, pending, logged; /* pieces, not yet done, in the array's log */
 	bool answered;                   /* a write that was settled when all were in the log */
+	bool taken;                      /* a first write that was answered before it is stored */
 	struct piece *pieces;            /* owned where not @one */
 	struct piece one;
 };

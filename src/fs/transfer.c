@@ -14,7 +14,10 @@
  * reads too, and those admitted after it wait. So nobody reads or writes blocks that it replaces
  * (atomic.c), and a reader finds the old bytes or the new. T7 an overwrite that the array has in
  * its log is settled then (answered), and under way until it is done; a flush waits for it
- * (stripe.h, I9), so C1 of commit.c holds. First writes are not: T4 needs to know how they end. */
+ * (stripe.h, I9), so C1 of commit.c holds. First writes are not: T4 needs to know how they end. T8
+ * a write of the page cache that is a first write all over is answered when it is posted (taken.c):
+ * it counts as written from then on, so a read of its blocks waits for it (T3). Should it fail, T4
+ * holds, but the file has grown, and fsync tells. */
 #include "fs/internal.h"
 
 #include <assert.h>
@@ -85,12 +88,27 @@ static void claim_settle(struct transfer *t, const struct extent *e)
 	range_set_add(&t->inode->changed, e->file_block, extent_end(e));
 }
 
-/* T6; T2: is another one's first write in the range? */
+/* T8 */
+static bool taken_in_way(const struct transfer *t)
+{
+	if (t->inode->taken == 0)
+		return false;
+	list_for_each (n, &t->inode->transfers) {
+		const struct transfer *other = container_of(n, struct transfer, node);
+		if (other == t)
+			return false;
+		if (other->taken && ranges_overlap(t->first, t->end, other->first, other->end))
+			return true;
+	}
+	return false;
+}
+
+/* T6; T8; T2: is another one's first write in the range? */
 static bool must_park(const struct transfer *t)
 {
 	struct extent e;
 	uint64_t at = t->first;
-	if (atomic_in_way(t))
+	if (atomic_in_way(t) || taken_in_way(t))
 		return true;
 	if (!is_write(t))
 		return false;
@@ -200,6 +218,36 @@ static int build(struct transfer *t, uint64_t end)
 	return 0;
 }
 
+/* T8 */
+static bool is_first_write(const struct transfer *t)
+{
+	bool all = is_write(t) && t->io->taken && t->io->keep_times && !t->atomic && !t->io->mend &&
+		   t->count > 0;
+	for (unsigned i = 0; i < t->count && all; i++)
+		all = t->pieces[i].req.flags & STRIPE_FRESH;
+	return all;
+}
+
+static void note_new_blocks(struct transfer *t, const struct extent *e)
+{
+	t->io->allocated |= !e->reserved;
+}
+
+/* From here on it counts as written. The rest of its last block will be zeros. */
+static void take(struct transfer *t)
+{
+	struct inode *inode = t->inode;
+	uint64_t end = t->io->offset_bytes + t->io->len_bytes;
+	t->taken = true;
+	t->epoch = taken_begin(t->fs);
+	inode->taken++;
+	each_claim(t, note_new_blocks);
+	if (end > inode->attr.size)
+		inode->tail_stale = false;
+	inode_grow(inode, end, t->epoch);
+	inode_mark_dirty(t->fs, inode);
+}
+
 /* Claim what is to be claimed; build the requests unless it has to be parked. */
 static int transfer_prepare(struct transfer *t)
 {
@@ -214,6 +262,8 @@ static int transfer_prepare(struct transfer *t)
 		end = max_u64(min_u64(end, t->inode->attr.size), t->io->offset_bytes);
 	t->io->done_bytes = (uint32_t)(end - t->io->offset_bytes);
 	ret = build(t, end);
+	if (ret == 0 && is_first_write(t))
+		take(t);
 	return ret == 0 && t->atomic ? atomic_plan_copy(t) : ret;
 }
 
@@ -282,7 +332,10 @@ static void write_end(struct transfer *t)
 		return;
 	}
 	atomic_store(&t->fs->unflushed, true);
-	t->epoch = atomic_load(&t->fs->epoch);
+	if (!t->taken)
+		t->epoch = atomic_load(&t->fs->epoch);
+	else if (t->err < 0)
+		lost_note(&t->inode->lost, t->err);
 	if (t->err == 0 && t->atomic)
 		t->err = atomic_settle(t);
 	if (t->err < 0)
@@ -325,6 +378,9 @@ static void pieces_post(struct transfer *t)
 
 static void transfer_post(struct transfer *t)
 {
+	/* Before it is posted: it may end at once. */
+	if (t->taken)
+		t->io->taken(t->io);
 	if (t->err < 0 || t->count == 0)
 		transfer_finish(t);
 	else if (t->atomic && t->atomic->whole)
@@ -366,9 +422,12 @@ static void transfer_finish(struct transfer *t)
 		fs_note_extents(fs, inode, t->count);
 	list_remove(&t->node);
 	inode->atomics -= t->atomic != NULL;
+	inode->taken -= t->taken;
 	barrier_check(fs, inode);
 	unpark(inode, &ready);
 	pthread_mutex_unlock(&inode->lock);
+	if (t->taken)
+		taken_end(fs, t->epoch);
 	if (counts)
 		fs_note_change(fs);
 	struct list_node *n;

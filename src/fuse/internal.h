@@ -63,6 +63,7 @@ struct front {
 	struct wire_caps caps;
 	struct stats stats;
 	struct outstanding outstanding;
+	atomic_uint taken_writes; /* answered, and not stored yet (write.c) */
 	_Atomic enum dio_policy policy;
 	_Atomic uint64_t hold_ns;
 	_Atomic unsigned dio_align, event_rate;

@@ -10,6 +10,7 @@
  *	  what it gave; where that cannot, the copy is stored instead (stripe/write_confirm.c)
  *	write_logged (engine thread): the array has it in its log, and nobody is to look at the
  *	writer's memory once more: settle now; the buffer is kept until write_done
+ *	the same (worker), a first write that the kernel writes back: answered, as above
  *	write_done (engine thread), transfer_over (the one that is later, under DIO_DETECT)
  *	  DIO_DETECT, and what the array has not confirmed at once: the writer's memory is looked at
  *	  once more
@@ -31,6 +32,10 @@
 #include <errno.h>
 #include <sys/mount.h>
 #include "base/clock.h"
+
+/* Answered before they are stored, at most; and how long each may be. */
+#define TAKEN_MAX       128u
+#define TAKEN_MAX_BYTES (256u << 10)
 
 static struct buffer *buffer_of(struct write_req *w)
 {
@@ -285,6 +290,8 @@ static void let_go(struct write_req *w)
 	struct front *f = w->f;
 	if (w->early && atomic_fetch_sub(&w->parts, 1) > 1)
 		return;
+	if (w->taken)
+		atomic_fetch_sub(&f->taken_writes, 1);
 	buffer_put(buffer_of(w));
 	front_transfer_end(f);
 }
@@ -390,10 +397,25 @@ static bool may_be_early(const struct write_req *w)
 	return w->direct && !w->live && !w->syncs && w->policy != DIO_BUFFERED;
 }
 
+/* Whoever closes a file, or sets its times, waits for what the kernel writes back: not for the
+ * array, unless so much is under way that the array is what all wait for. Large pieces are written
+ * back beside their writer. */
+static bool may_be_taken(struct write_req *w)
+{
+	if (!w->fs_io.keep_times || w->fs_io.len_bytes > TAKEN_MAX_BYTES)
+		return false;
+	w->taken = atomic_fetch_add(&w->f->taken_writes, 1) < TAKEN_MAX;
+	if (!w->taken)
+		atomic_fetch_sub(&w->f->taken_writes, 1);
+	return w->taken;
+}
+
 static void submit(struct write_req *w, const struct fuse_file_info *fi)
 {
 	struct front *f = w->f;
 	source_choose(w, fi);
+	if (may_be_taken(w))
+		w->fs_io.taken = write_logged;
 	bool meanwhile = finds_memory_meanwhile(w);
 	if (may_be_early(w) && !meanwhile)
 		w->fs_io.logged = write_logged;

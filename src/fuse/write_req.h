@@ -28,7 +28,8 @@ struct write_req {
 	bool caught;  /* its process was bounced for good before (DIO_ADAPTIVE) */
 	bool changed; /* the last look has found other bytes than the guard was made of */
 	bool mended;  /* has been written once more, from the copy */
-	bool early;   /* answered when it is in the array's log, before it is stored */
+	bool early;   /* answered before it is stored: it is in the array's log, or was taken */
+	bool taken;   /* of the page cache, and counted in front.taken_writes */
 	/* Under way: the transfer, and beside it the search for the memory, or the early answer. */
 	atomic_uint parts;
 	int err; /* 0 or -errno: what the writer is told */

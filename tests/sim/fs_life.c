@@ -444,6 +444,7 @@ static void write_later(struct fs_life *l, struct model_inode *i, unsigned first
 		.atomic = atomic,
 		.keep_times = below(l, 2),
 		.logged = below(l, 2) ? flight_logged : NULL,
+		.taken = below(l, 2) ? flight_logged : NULL,
 		.done = flight_done};
 	fs_submit(l->rig->fs, &f->io);
 }
