@@ -218,6 +218,18 @@ def names_fsync_of_directory(c, make):
 
 
 @case
+def small_files_fsync_of_directory(c, make):
+    """Closed, and not synced one by one: some are still on their way to the array."""
+    names = [str(n) for n in range(200)]
+    if make:
+        os.mkdir(c.path)
+        for name in names:
+            put(os.path.join(c.path, name), data(name, 6000))
+        sync_dir(c.path)
+    return all(read(os.path.join(c.path, name)) == data(name, 6000) for name in names)
+
+
+@case
 def new_file_in_place_of_old_synced_before(c, make):
     """The idiom: without a sync of the directory it is the old file or the new one, whole."""
     if make:
@@ -285,12 +297,12 @@ def told(sync, fd):
         return error.errno
 
 
-def error_of(d, name, fault, sync, direct=False):
+def error_of(d, name, fault, sync, offset=0):
     """Two files are open when bytes cannot be stored: each hears of it once, a later one does not."""
     path = os.path.join(d, name)
     put(path, data(name, 16384), sync=os.fsync)
     first, second = os.open(path, os.O_RDWR), os.open(path, os.O_RDWR)
-    os.pwrite(first, data(name, 8192, 1), 0)
+    os.pwrite(first, data(name, 8192, 1), offset)
     control(d, fault)
     heard = [told(sync, first)]
     control(d, "disarm all")
@@ -306,6 +318,8 @@ def error_of(d, name, fault, sync, direct=False):
 def errors(d):
     error_of(d, "a write that fails, fsync", "write-error area=data", os.fsync)
     error_of(d, "a write that fails, fdatasync", "write-error area=data", os.fdatasync)
+    error_of(d, "a first write that fails, fsync", "write-error area=data", os.fsync, 1 << 20)
+    error_of(d, "a first write that fails, fdatasync", "write-error area=data", os.fdatasync, 1 << 20)
     error_of(d, "a flush that fails", "flush-error", os.fdatasync)
     path = os.path.join(d, "again")
     put(path, data("again", 16384), sync=os.fsync)
