@@ -22,6 +22,7 @@
 #define MAX_WORKERS           64u
 #define MIN_COMMIT_NS         (10 * NS_PER_MS)
 #define MAX_COMMIT_NS         (3600 * NS_PER_S)
+#define MAX_CACHE_BYTES       (UINT64_C(1) << 40)
 
 /* ---- options with a value ---- */
 
@@ -112,6 +113,17 @@ static int take_rate(struct mount_options *o, const char *value, struct errmsg *
 	return 0;
 }
 
+/* A bare 0 is a size as well. */
+static int take_cache(struct mount_options *o, const char *value, struct errmsg *why)
+{
+	struct errmsg said = {0};
+	if (size_parse(value, &o->cache_bytes, &said) < 0)
+		return errmsg_set(why, -EINVAL, "cache: %s", said.text);
+	if (o->cache_bytes > MAX_CACHE_BYTES)
+		return errmsg_set(why, -EINVAL, "cache=%s is too much: at most 1T", value);
+	return 0;
+}
+
 static int take_scrub_every(struct mount_options *o, const char *value, struct errmsg *why)
 {
 	struct errmsg said = {0};
@@ -175,7 +187,7 @@ static const struct valued {
 	{"background-rate", take_rate}, {"scrub-every", take_scrub_every},
 	{"workers", take_workers}, {"member-timeout", take_timeout},
 	{"max-errors", take_max_errors}, {"fsname", take_fsname}, {"subtype", take_subtype},
-	{"inject", take_inject}};
+	{"cache", take_cache}, {"inject", take_inject}};
 #define VALUED (sizeof(valued) / sizeof(valued[0]))
 
 /* ---- what somebody may have meant ---- */
@@ -296,6 +308,7 @@ void mount_options_init(struct mount_options *o, bool root)
 {
 	*o = (struct mount_options){.allow_other = root,
 		.flags = root ? 0 : MS_NOSUID | MS_NODEV,
+		.cache_bytes = MOUNT_CACHE_BY_MEMORY,
 		.subtype = MOUNT_SUBTYPE};
 }
 
@@ -336,8 +349,8 @@ const char *mount_options_fixed(const struct mount_options *a, const struct moun
 		FIXED("inject", inject, false), FIXED("inject=", inject_first, true),
 		FIXED("workers=", workers, false), FIXED("max-errors=", max_errors, false),
 		FIXED("member-timeout=", member_timeout_ns, false),
-		FIXED("scrub-every=", scrub_every_ns, false), FIXED("fsname=", fsname, true),
-		FIXED("subtype", subtype, true)};
+		FIXED("scrub-every=", scrub_every_ns, false), FIXED("cache=", cache_bytes, false),
+		FIXED("fsname=", fsname, true), FIXED("subtype", subtype, true)};
 	for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
 		const char *x = (const char *)a + fixed[i].at, *y = (const char *)b + fixed[i].at;
 		if (fixed[i].text ? strcmp(x, y) : memcmp(x, y, fixed[i].size))

@@ -14,7 +14,8 @@
 #include "base/errmsg.h"
 #include "inflight/policy.h"
 
-#define MOUNT_SUBTYPE "stablefs"
+#define MOUNT_SUBTYPE         "stablefs"
+#define MOUNT_CACHE_BY_MEMORY UINT64_MAX
 
 struct mount_options {
 	/* A remount may change these. */
@@ -30,6 +31,7 @@ struct mount_options {
 	/* These stay as they are for the life of a mount. */
 	bool allow_other, write_through, exact_times, degraded, no_recovery, inject;
 	unsigned workers, max_errors;
+	uint64_t cache_bytes; /* MOUNT_CACHE_BY_MEMORY: not said */
 	uint64_t member_timeout_ns, scrub_every_ns;
 	char fsname[PATH_MAX]; /* "": not said */
 	char subtype[64];      /* "": the type is plain "fuse" */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "cli/cache_size.h"
 #include "cli/cli.h"
 #include "cli/mount_record.h"
 #include "cli/remount.h"
@@ -74,6 +75,14 @@ static int on_remount(
 	return remount_answer(d->remount, world, line, why);
 }
 
+/* Faults are to be met: so where they can be injected, writes read what they need. */
+static uint64_t cache_bytes(const struct mount_options *o)
+{
+	if (o->cache_bytes != MOUNT_CACHE_BY_MEMORY)
+		return o->cache_bytes;
+	return o->inject ? 0 : cache_size_default();
+}
+
 static struct serve_config config_of(struct daemon *d)
 {
 	const struct mount_options *o = &d->job->options;
@@ -98,6 +107,7 @@ static struct serve_config config_of(struct daemon *d)
 		.member_timeout_ns = o->member_timeout_ns,
 		.max_errors = o->max_errors,
 		.background_rate = o->background_rate,
+		.cache_bytes = cache_bytes(o),
 		.scrub_every_ns = o->scrub_every_ns,
 		.inject = o->inject,
 		.inject_first = o->inject_first,

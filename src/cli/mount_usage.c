@@ -37,6 +37,8 @@ const char mount_usage[] =
 	"                         (default 20)\n"
 	"      scrub-every=TIME   scrub in the background, and again that long after each end\n"
 	"                         (24h; default: not)\n"
+	"      cache=SIZE         memory for old blocks, so that small writes need not read them\n"
+	"                         (default: 1/16 of the memory, at most 1G; 0 with inject)\n"
 	"      norecovery         with ro: write nothing to the members at all\n"
 	"      degraded           leave members out that cannot be used\n"
 	"      allow_other        other users may use it (default where root mounts)\n"

@@ -161,7 +161,8 @@ static int serve_members(struct server *s, struct errmsg *why)
 		.events = front_events_sink(s->front.events),
 		.member_timeout_ns = s->config->member_timeout_ns,
 		.max_errors = s->config->max_errors,
-		.background_rate = s->config->background_rate};
+		.background_rate = s->config->background_rate,
+		.cache_bytes = s->config->cache_bytes};
 	int err = open_members(s, &options, &v, why);
 	if (err < 0)
 		return err;

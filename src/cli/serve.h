@@ -30,6 +30,7 @@ struct serve_config {
 	uint64_t member_timeout_ns;
 	unsigned max_errors;
 	uint64_t background_rate;
+	uint64_t cache_bytes;
 	/* Scrub in the background at once, and again that long after each end; 0: not. */
 	uint64_t scrub_every_ns;
 	bool inject;              /* faults can be injected (stablefs-inject(1)) */

@@ -90,6 +90,10 @@ static void write_array(struct json *j, struct volume *v)
 	json_field_u64(j, "held", s.held);
 	json_field_u64(j, "false_pi_errors", s.false_pi_errors);
 	json_field_u64(j, "repairs_unneeded", s.repairs_unneeded);
+	json_field_u64(j, "cache_hits", s.cache_hits);
+	json_field_u64(j, "cache_misses", s.cache_misses);
+	json_field_u64(j, "cache_bytes", s.cache_bytes);
+	json_field_u64(j, "cache_max_bytes", s.cache_max_bytes);
 	json_object_end(j);
 	volume_json_write_members(j, v);
 }

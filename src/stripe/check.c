@@ -79,6 +79,8 @@ static void chunk_read(struct member_xfer *xfer, int err)
 static void check_begin(struct check_op *op)
 {
 	int err = allocate(op);
+	if (op->check->mode != STRIPE_CHECK)
+		stripe_cache_forget(op->eng, op->check->stripe);
 	if (!err)
 		err = allocate_xfers(op, op->eng->slots);
 	if (err) {

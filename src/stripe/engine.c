@@ -35,6 +35,8 @@ int stripe_engine_new(const struct stripe_config *config, struct stripe_engine *
 		stripe_engine_free(eng);
 		return -ENOMEM;
 	}
+	if (config->cache_bytes) /* without it the engine reads more, nothing else */
+		eng->cache = block_cache_new(config->cache_bytes, eng->tuple_bytes);
 	/* Without registration (a memlock limit) transfers cost a little more; nothing else. */
 	(void)io_register_memory(config->io, arena_base(eng->arena), arena_len_bytes(eng->arena));
 	*out = eng;
@@ -49,6 +51,7 @@ void stripe_engine_free(struct stripe_engine *eng)
 	membership_fini(eng);
 	doubt_fini(eng);
 	arena_free(eng->arena);
+	block_cache_free(eng->cache);
 	pthread_mutex_destroy(&eng->post_lock);
 	free(eng);
 }
@@ -327,10 +330,15 @@ struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng)
 {
 	const struct engine_counters *c = &eng->count;
 #define LOAD(field) .field = atomic_load_explicit(&c->field, memory_order_relaxed)
-	return (struct stripe_stats){LOAD(reads), LOAD(writes), LOAD(read_bytes), LOAD(write_bytes),
+	struct stripe_stats s = {LOAD(reads), LOAD(writes), LOAD(read_bytes), LOAD(write_bytes),
 		LOAD(plan_full), LOAD(plan_rmw), LOAD(plan_rcw), LOAD(plan_degraded),
 		LOAD(plan_copy), LOAD(merged), LOAD(repaired_blocks), LOAD(unrepairable_blocks),
 		LOAD(refused_writes), LOAD(degraded_reads), LOAD(held), LOAD(false_pi_errors),
-		LOAD(repairs_unneeded)};
+		LOAD(repairs_unneeded), LOAD(cache_hits), LOAD(cache_misses)};
 #undef LOAD
+	if (eng->cache) {
+		s.cache_bytes = block_cache_bytes_used(eng->cache);
+		s.cache_max_bytes = block_cache_capacity(eng->cache);
+	}
+	return s;
 }

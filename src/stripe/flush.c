@@ -75,6 +75,8 @@ static void member_flushed(struct member_flush *mf, int err)
 	struct stripe_flush *leader = mf->owner;
 	unsigned index = (unsigned)(mf - leader->members);
 	leader->errs[index] = err;
+	if (err < 0)
+		stripe_cache_forget_all(leader->eng);
 	if (member_error_is_its_own(err)) {
 		leader->failed |= 1u << index;
 		(void)engine_member_failed(leader->eng, mf->member, err);

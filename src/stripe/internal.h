@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "stripe/arena.h"
+#include "stripe/block_cache.h"
 #include "stripe/membership.h"
 #include "stripe/plan.h"
 #include "stripe/stripe.h"
@@ -57,6 +58,7 @@ struct engine_counters {
 	_Atomic uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded, plan_copy, merged;
 	_Atomic uint64_t repaired_blocks, unrepairable_blocks, refused_writes, degraded_reads, held;
 	_Atomic uint64_t false_pi_errors, repairs_unneeded;
+	_Atomic uint64_t cache_hits, cache_misses;
 };
 
 /* What the engine does for the partial-write log's room. */
@@ -73,7 +75,8 @@ struct stripe_engine {
 	struct stripe_config config; /* members[] change through stripe_engine_set_member() */
 	unsigned slots, data_slots;
 	unsigned tuple_bytes;
-	struct arena *arena; /* owned */
+	struct arena *arena;       /* owned */
+	struct block_cache *cache; /* owned; NULL: none */
 
 	/* post_lock protects the posted lists; nothing is held across it. */
 	pthread_mutex_t post_lock;
@@ -188,6 +191,12 @@ void stripe_check_start(
  * operation.) */
 void stripe_check_held(
 	struct stripe_engine *eng, const struct stripe_view *view, struct stripe_check *check);
+
+/* ---- write_cache.c ---- */
+
+/* What is known of the old blocks of a stripe, or of all, no longer counts. */
+void stripe_cache_forget(struct stripe_engine *eng, uint64_t stripe);
+void stripe_cache_forget_all(struct stripe_engine *eng);
 
 /* ---- write_log.c ---- */
 

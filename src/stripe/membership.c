@@ -142,6 +142,7 @@ void stripe_engine_set_member(struct stripe_engine *eng, unsigned index, struct 
 	assert_engine_thread(eng);
 	eng->config.members[index] = m;
 	ms->changes++;
+	stripe_cache_forget_all(eng);
 	if (m != former) {
 		ms->told &= ~(1u << index);
 		stripe_set_clear(&ms->stale[index]);

@@ -71,12 +71,31 @@ static struct rows rows_full(const struct plan_input *in)
 	return full;
 }
 
+/* Of each run of @needed rows: from the first that is not cached to the last (I6). */
+static struct rows rows_to_load(const struct rows *needed, const struct rows *cached)
+{
+	const struct rows lacking = rows_without(*needed, *cached);
+	struct rows load = lacking;
+	unsigned at = 0, first, count;
+	while (!rows_empty(&lacking) && rows_next_run(needed, &at, &first, &count)) {
+		unsigned from = rows_find(&lacking, first, true), end = first + count;
+		while (from < end && !rows_has(&lacking, end - 1))
+			end--;
+		if (from < end)
+			rows_add_range(&load, from, end - from);
+	}
+	return load;
+}
+
 /* What is read and written: one slot, and what it adds to the cost. */
-static void plan_add_read(struct plan *out, unsigned slot, struct rows rows)
+static void plan_add_read(
+	struct plan *out, const struct plan_input *in, unsigned slot, struct rows rows)
 {
 	out->read[slot] = rows;
-	out->read_ios += rows_runs(&rows);
-	out->read_blocks += rows_count(&rows);
+	out->old_blocks += rows_count(&rows);
+	out->load[slot] = rows_to_load(&rows, &in->cached[slot]);
+	out->read_ios += rows_runs(&out->load[slot]);
+	out->read_blocks += rows_count(&out->load[slot]);
 }
 
 static void plan_add_write(struct plan *out, unsigned slot, struct rows rows)
@@ -124,12 +143,12 @@ static struct plan plan_stripe(const struct plan_input *in, const struct plan_wa
 		if (slot_missing(in, slot))
 			continue;
 		if (slot < code.data) {
-			plan_add_read(&out, slot, data_needed(in, ways, slot));
+			plan_add_read(&out, in, slot, data_needed(in, ways, slot));
 			plan_add_write(&out, slot, in->write[slot]);
 		} else {
 			bool source = sources >> slot & 1;
 			plan_add_read(
-				&out, slot, rows_or(ways->rmw, source ? ways->rebuild : none));
+				&out, in, slot, rows_or(ways->rmw, source ? ways->rebuild : none));
 			plan_add_write(&out, slot, rows_touched(in));
 		}
 	}
@@ -188,7 +207,7 @@ static struct plan plan_copies(const struct plan_input *in)
 {
 	struct plan out = {0};
 	plan_set_row(&out, &in->write[0], PLAN_ROW_NOPARITY);
-	plan_add_read(&out, (unsigned)__builtin_ctz(~in->missing_slots), in->partial[0]);
+	plan_add_read(&out, in, (unsigned)__builtin_ctz(~in->missing_slots), in->partial[0]);
 	for (unsigned i = 0; i < geometry_slots(in->geometry); i++) {
 		if (!slot_missing(in, i))
 			plan_add_write(&out, i, in->write[0]);

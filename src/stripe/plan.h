@@ -5,7 +5,8 @@
  *   and what is written. I2 nothing is read from or written to a missing slot. I3 where rmw and rcw
  *   both work, the one with fewer I/Os is taken, then the one with fewer blocks, then rcw. I4 a
  *   block that is only partly covered is read or reconstructed, whatever the way. I5 only written
- *   data slots and the parities are written.
+ *   data slots and the parities are written. I6 what is cached is not loaded, but for blocks in
+ *   the midst of a run that is: to leave them out would cost an I/O more.
  * May use: raid (geometry values, the code's choice of sources), base. Must not know: I/O, buffers,
  * PI.
  *
@@ -46,6 +47,9 @@ struct plan_input {
 	 * raid1 and single: slot 0. */
 	struct rows write[RAID_MAX_SLOTS];
 	struct rows partial[RAID_MAX_SLOTS];
+	/* Per slot, with the parities: old blocks that are in memory, and cost no I/O. Parity levels;
+	 * none where a slot is missing. */
+	struct rows cached[RAID_MAX_SLOTS];
 	uint32_t missing_slots; /* bit i: slot i of this stripe is on a missing member */
 	enum plan_preference preference;
 };
@@ -53,9 +57,11 @@ struct plan_input {
 struct plan {
 	uint8_t row[ROWS_MAX];             /* enum plan_row */
 	struct rows read[RAID_MAX_SLOTS];  /* per slot, with the parities; raid1: one copy */
+	struct rows load[RAID_MAX_SLOTS];  /* of these: from the members (I6) */
 	struct rows write[RAID_MAX_SLOTS]; /* the same; raid1: every copy present */
-	unsigned read_ios, write_ios;      /* runs: one I/O each */
+	unsigned read_ios, write_ios;      /* runs to be loaded, and written: one I/O each */
 	unsigned read_blocks, write_blocks;
+	unsigned old_blocks; /* that are taken: loaded or cached */
 };
 
 /* 0; -EIO where more slots are missing than the level's redundancy bears; -EINVAL for an input that

@@ -41,6 +41,7 @@ struct stripe_config {
 	struct event_sink *events; /* borrowed; may be NULL */
 	bool read_only;            /* no repair is written back */
 	uint64_t arena_bytes;      /* registered memory for scratch buffers; 0: default */
+	uint64_t cache_bytes;      /* of old blocks for small writes (block_cache.h); 0: none */
 };
 
 struct stripe_member_hooks {
@@ -255,6 +256,8 @@ struct stripe_stats {
 	uint64_t held;
 	uint64_t false_pi_errors;  /* blocks that failed their check in a reader's memory only */
 	uint64_t repairs_unneeded; /* repairs that found every block of the stripe right */
+	/* Old blocks that writes needed: in memory, and read; bytes of blocks held, and at most. */
+	uint64_t cache_hits, cache_misses, cache_bytes, cache_max_bytes;
 };
 struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng); /* any thread */
 

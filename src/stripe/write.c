@@ -3,6 +3,7 @@
  *
  *	stripe_write_start	the stripe is ours; cut the writes into spans
  *	plan_and_read		what must be read? read it			plan.h
+ *				what is in memory is not read			write_cache.c
  *	old_data_read		check its PI; on damage mend the stripe		write_mend.c
  *				what is rebuilt must fit its row tag		write_tag.c
  *	guards_fetched		sample(GUARD) -> tuples
@@ -143,11 +144,13 @@ void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state, s
 
 /* ---- what must be read? ---- */
 
-int write_plan(struct write_op *op, enum plan_preference preference)
+int write_plan(struct write_op *op, enum plan_preference preference, const struct rows *cached)
 {
 	struct plan_input in = {.geometry = &op->eng->config.geometry,
 		.missing_slots = op->view.missing,
 		.preference = preference};
+	if (cached)
+		memcpy(in.cached, cached, sizeof(in.cached));
 	for (unsigned i = 0; i < op->span_count; i++) {
 		const struct span *s = &op->spans[i];
 		rows_add_range(&in.write[s->slot], s->row, s->rows);
@@ -164,7 +167,7 @@ static void count_plan(struct write_op *op)
 		counter_add(&c->plan_copy, 1);
 	else if (op->view.missing)
 		counter_add(&c->plan_degraded, 1);
-	else if (!op->plan.read_ios)
+	else if (op->plan.old_blocks == 0)
 		counter_add(&c->plan_full, 1);
 	else if (!rows_empty(&op->plan.read[op->eng->data_slots]))
 		counter_add(&c->plan_rmw, 1);
@@ -234,10 +237,19 @@ static bool distrusts_parity(const struct write_op *op)
 	return false;
 }
 
+static int plan(struct write_op *op)
+{
+	struct rows cached[RAID_MAX_SLOTS] = {0};
+	if (distrusts_parity(op))
+		return write_plan(op, PLAN_PREFER_RCW, NULL);
+	write_cache_look(op, cached);
+	return write_plan(op, PLAN_FEWEST_IOS, cached);
+}
+
 static void plan_and_read(struct write_op *op)
 {
-	int err = write_plan(op, distrusts_parity(op) ? PLAN_PREFER_RCW : PLAN_FEWEST_IOS);
-	if (!err && op->plan.read_ios)
+	int err = plan(op);
+	if (!err)
 		err = write_allocate_old(op);
 	if (!err && op->plan.read_ios)
 		err = write_allocate_xfers(op, op->plan.read_ios, 0);
@@ -245,10 +257,11 @@ static void plan_and_read(struct write_op *op)
 		write_finish(op, err);
 		return;
 	}
+	write_cache_fill(op);
 	op->pending = 1;
 	for (unsigned slot = 0; slot < op->eng->slots; slot++) {
 		unsigned at = 0, row, rows;
-		while (rows_next_run(&op->plan.read[slot], &at, &row, &rows))
+		while (rows_next_run(&op->plan.load[slot], &at, &row, &rows))
 			read_run(op, slot, row, rows);
 	}
 	if (--op->pending == 0)
@@ -293,14 +306,16 @@ static void old_data_read(struct write_op *op)
 	int err = reads_judge(op);
 	if (!err && !write_rebuilt_fit(op))
 		err = -EILSEQ;
-	if (err == -EIO && read_met_leaver(op))
+	if (err == -EIO && read_met_leaver(op)) {
 		write_park(op, read_again);
-	else if (err == -EIO || err == -EILSEQ)
+	} else if (err == -EIO || err == -EILSEQ) {
 		write_mend_old_data(op, err);
-	else if (err)
+	} else if (err) {
 		write_finish(op, err);
-	else
+	} else {
+		write_cache_keep_old(op);
 		write_old_data_ready(op);
+	}
 }
 
 void write_rebuild_missing(struct write_op *op, unsigned row)
@@ -621,6 +636,7 @@ static void send_data(struct write_op *op)
 		write_finish(op, -ENOMEM);
 		return;
 	}
+	write_cache_take_out(op);
 	write_log_answer(op);
 	op->pending = 1;
 	op->next_slot = 0;
@@ -766,6 +782,7 @@ void write_finish(struct write_op *op, int err)
 	struct stripe_engine *eng = op->eng;
 	if (write_log_cancel(op, err))
 		return;
+	write_cache_keep_new(op, err);
 	struct list parts;
 	list_init(&parts);
 	list_splice_back(&parts, &op->parts);

@@ -30,6 +30,7 @@ struct write_op {
 	uint64_t hold_ns;
 	unsigned next_slot;     /* the next to be sent its data */
 	struct iovec *next_iov; /* into iovs */
+	bool sent;              /* something of it may have reached a member */
 	bool marking;           /* intent_write_begin() was called */
 	bool marked;            /* and its mark is durable */
 	bool again;             /* everything is sampled and stored once more */
@@ -102,7 +103,8 @@ static inline struct rows write_parity_rows(const struct write_op *op)
 
 /* ---- write.c ---- */
 
-int write_plan(struct write_op *op, enum plan_preference preference); /* 0, -EIO */
+/* @cached: of each slot, what is in memory; NULL: nothing. 0 or -EIO. */
+int write_plan(struct write_op *op, enum plan_preference preference, const struct rows *cached);
 
 /* Buffers for the old blocks that the plan wants. 0 or -ENOMEM. */
 int write_allocate_old(struct write_op *op);
@@ -174,6 +176,22 @@ bool write_log_cancel(struct write_op *op, int err);
 
 /* The record of the operation is needed no more after a flush. Also without one. */
 void write_log_end(struct write_op *op);
+
+/* ---- write_cache.c ---- */
+
+/* Add to @cached, by slot, the old blocks that are in memory and may stand for a read. */
+void write_cache_look(const struct write_op *op, struct rows *cached);
+
+/* Those that the plan takes, into op->old; straight after write_cache_look(). */
+void write_cache_fill(struct write_op *op);
+
+/* What the plan has loaded is right. */
+void write_cache_keep_old(struct write_op *op);
+
+/* The members are about to be written; the operation ends with @err, or with the errors of its
+ * parts. */
+void write_cache_take_out(struct write_op *op);
+void write_cache_keep_new(struct write_op *op, int err);
 
 /* ---- write_confirm.c ---- */
 

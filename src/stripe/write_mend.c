@@ -156,7 +156,7 @@ static void old_data_mended(struct stripe_check *check, int err)
 		return;
 	}
 	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-		if (write_plan(op, ways[i]) < 0 || plan_reads_lost(mend))
+		if (write_plan(op, ways[i], NULL) < 0 || plan_reads_lost(mend))
 			continue;
 		if (write_allocate_old(op) < 0) {
 			write_finish(op, -ENOMEM);

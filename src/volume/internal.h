@@ -27,7 +27,8 @@ struct volume {
 	struct event_sink *events; /* borrowed; may be NULL */
 	bool read_only, threaded;
 	uint64_t timeout_ns; /* of members' files */
-	bool marked_dirty;   /* the superblocks say so: the close has to take it back */
+	uint64_t cache_bytes;
+	bool marked_dirty; /* the superblocks say so: the close has to take it back */
 	struct members set;
 	struct work work;
 	pthread_mutex_t area_lock; /* area_scrub; held across a step of it; taken first */

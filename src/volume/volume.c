@@ -40,6 +40,7 @@ static struct volume *volume_new(const struct volume_open_options *options)
 	v->read_only = options->read_only || options->unlocked;
 	v->threaded = options->threaded;
 	v->timeout_ns = timeout_of(options);
+	v->cache_bytes = options->cache_bytes;
 	pthread_condattr_t monotonic;
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -163,7 +164,8 @@ static int start_engine(struct volume *v)
 		.hooks = &members_hooks,
 		.hooks_ctx = v,
 		.events = v->events,
-		.read_only = v->read_only};
+		.read_only = v->read_only,
+		.cache_bytes = v->cache_bytes};
 	memcpy(config.members, v->members, sizeof(config.members));
 	int err = stripe_engine_new(&config, &v->eng);
 	return err == 0 && v->threaded ? engine_thread_start(v) : err;

@@ -79,6 +79,9 @@ struct volume_open_options {
 	/* Of resync, rebuild and scrub each, bytes a second of every member; 0: as fast as they
 	 * can, but no more than half of the time while others use the volume. */
 	uint64_t background_rate;
+	/* Memory for old blocks, which small writes need not read then (stripe/block_cache.h); it
+	 * is taken as it fills. 0: none. */
+	uint64_t cache_bytes;
 };
 
 /* Assemble and start. Members that are absent or doubled are said in @why, by path and index; a

@@ -719,6 +719,7 @@ void fs_life_begin(struct fs_life *l, const struct fs_life_config *config)
 	chance.state = config->seed;
 	*l = (struct fs_life){.config = *config, .random = {config->seed ^ 1}};
 	l->rig = rig_new_with(config->seed, config->create);
+	l->rig->cache_bytes = (config->seed >> 4) % 2 * 64 * BLOCK_BYTES; /* in every other life */
 	rig_mount(l->rig);
 	fill_up(l);
 	sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, (int)(config->seed | 1), NULL);

@@ -118,6 +118,7 @@ static void open_all(struct rig *rig)
 		.geometry = rig->geometry,
 		.pi = rig->config.pi,
 		.events = &rig->sink,
+		.cache_bytes = rig->config.cache_bytes,
 		.arena_bytes =
 			rig->config.arena_bytes ? rig->config.arena_bytes : UINT64_C(4) << 20};
 	for (unsigned i = 0; i < rig->config.members; i++)

@@ -33,6 +33,7 @@ struct rig_config {
 	 * engine has no hooks, and who asks gets the errors. */
 	bool members_fail;
 	bool journal;         /* with a partial-write log */
+	uint64_t cache_bytes; /* of old blocks; 0: none */
 	uint64_t arena_bytes; /* of the engine; 0: 4 MiB. A page: buffers come from the heap */
 };
 

@@ -450,6 +450,7 @@ static void live(const struct volume_create_options *create, uint64_t seed, bool
 	clock_ns = UINT64_C(1000000000000000000);
 	life = (struct life){.r = {seed}, .next_id = 1, .careless = careless};
 	life.rig = rig_new_with(seed, *create);
+	life.rig->cache_bytes = seed / 1000 % 2 * 32 * BLOCK_BYTES;
 	rig_mount(life.rig);
 	life.ino = rig_create(life.rig, FS_ROOT_INO, "file");
 	assert_int_equal(fs_sync(life.rig->fs), 0);

@@ -139,7 +139,7 @@ static struct life_config life_config_of(const struct sweep_case *c, uint64_t se
 {
 	struct random r = {seed};
 	unsigned chunk = 1u << random_below(&r, 3);
-	return (struct life_config){.kind = (enum life_kind)random_below(&r, LIFE_KINDS),
+	struct life_config life = {.kind = (enum life_kind)random_below(&r, LIFE_KINDS),
 		.trouble = c->trouble,
 		.journal = c->journal,
 		.lying_flush = c->lying_flush,
@@ -152,6 +152,10 @@ static struct life_config life_config_of(const struct sweep_case *c, uint64_t se
 			.arena_bytes = BLOCK_BYTES, /* mapping one anew costs more than a cut */
 			.journal = c->journal && !c->no_log,
 			.seed = random_u64(&r)}};
+	/* Old blocks are cached in every other life: some, or nearly all there are. */
+	if (random_below(&r, 2))
+		life.rig.cache_bytes = (uint64_t)BLOCK_BYTES << random_below(&r, 7);
+	return life;
 }
 
 static void live(struct run *run, uint64_t seed)

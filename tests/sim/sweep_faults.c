@@ -246,6 +246,7 @@ static void run_case(struct sweep *sweep, unsigned volume, enum pi_type pi, bool
 		.chunk_blocks = 1u << (volume + pi) % 4,
 		.stripes = 8,
 		.pi = pi,
+		.cache_bytes = (volume + pi + beyond) % 2 * 16 * BLOCK_BYTES,
 		.seed = sweep->seed + volume * 10 + pi + beyond * 1000};
 	if (!sweep_next(sweep))
 		return;

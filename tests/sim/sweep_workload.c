@@ -90,6 +90,7 @@ int main(int argc, char **argv)
 					.stripes = 20,
 					.pi = types[t],
 					.pi_check = v % 2 ? PI_CHECK_DEVICE : PI_CHECK_NONE,
+					.cache_bytes = (t + degraded) % 2 * 24 * BLOCK_BYTES,
 					.seed = sweep.seed + v * 100 + t * 10 + degraded};
 				if ((degraded && c.level == RAID_SINGLE) || !sweep_next(&sweep))
 					continue;

@@ -56,7 +56,7 @@ static void every_option_is_taken(void **unused)
 	assert_int_equal(parse("dio=detect,dio-weaken=owner,event-rate=7,hold=2ms,dio-align=4K,"
 			       "commit=30,background-rate=1M,ro,degraded,norecovery,noallow_other,"
 			       "writethrough,exacttimes,workers=3,max-errors=9,member-timeout=1s,"
-			       "scrub-every=24h,fsname=n,subtype=s,inject=a;b,inject=c"),
+			       "scrub-every=24h,cache=3M,fsname=n,subtype=s,inject=a;b,inject=c"),
 		0);
 	assert_int_equal(o.dio, DIO_DETECT);
 	assert_true(o.dio_weaken && o.read_only && o.degraded && o.no_recovery);
@@ -68,6 +68,7 @@ static void every_option_is_taken(void **unused)
 	assert_int_equal(o.background_rate, 1 << 20);
 	assert_int_equal(o.workers, 3);
 	assert_int_equal(o.max_errors, 9);
+	assert_int_equal(o.cache_bytes, 3 << 20);
 	assert_int_equal(o.member_timeout_ns, NS_PER_S);
 	assert_int_equal(o.scrub_every_ns, 86400 * NS_PER_S);
 	assert_string_equal(o.fsname, "n");
@@ -156,7 +157,7 @@ static void values_stand_where_they_belong(void **unused)
 		"hold=", "commit=x", "commit=99999999999", "commit=1ms", "fsname=", "subtype=a b",
 		"subtype=", "workers=65", "workers=0", "workers=-1", "event-rate=1000001",
 		"max-errors=0", "dio-align=3", "dio-align=8192", "hold=11s", "member-timeout=1ms",
-		"dio-weaken=all", "dio=cow"};
+		"dio-weaken=all", "dio=cow", "cache=much", "cache=2T"};
 	(void)unused;
 	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		if (parse(lists[i]) != -EINVAL)
@@ -222,7 +223,7 @@ static void a_remount_names_what_it_cannot_change(void **unused)
 		{"nosubtype", "subtype"}, {"noallow_other", "allow_other"}, {"inject", "inject"},
 		{"exacttimes", "exacttimes"}, {"scrub-every=1h", "scrub-every="},
 		{"member-timeout=1s", "member-timeout="}, {"max-errors=1", "max-errors="},
-		{"writethrough", "writethrough"}, {"inject=y", "inject="}};
+		{"writethrough", "writethrough"}, {"cache=0", "cache="}, {"inject=y", "inject="}};
 	(void)unused;
 	assert_int_equal(parse("inject=x"), 0);
 	o.inject_first[0] = '\0';

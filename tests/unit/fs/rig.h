@@ -25,6 +25,7 @@ struct rig {
 	struct sim_world *world;
 	struct io_factory factory;
 	struct volume_create_options create;
+	uint64_t cache_bytes; /* of the array, at mounts; 0: none */
 	struct volume *v;
 	struct fs *fs; /* NULL: not mounted */
 	struct errmsg why;
@@ -37,7 +38,8 @@ static inline int rig_try_mount(struct rig *rig, bool read_only)
 	struct volume_open_options vo = {.factory = &rig->factory,
 		.paths = rig_names,
 		.count = rig->create.members,
-		.read_only = read_only};
+		.read_only = read_only,
+		.cache_bytes = rig->cache_bytes};
 	struct fs_options fo = {.read_only = read_only};
 	rig->why.text[0] = '\0';
 	assert_null(rig->v);

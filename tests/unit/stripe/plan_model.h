@@ -389,11 +389,29 @@ static inline struct model_cost model_count(const struct rows *sets, const struc
 
 static inline const char *model_check_counts(const struct geometry *g, const struct plan *plan)
 {
-	struct model_cost read = model_count(plan->read, g);
+	struct model_cost read = model_count(plan->load, g);
 	struct model_cost write = model_count(plan->write, g);
 	bool right = plan->read_ios == read.ios && plan->read_blocks == read.blocks &&
 		     plan->write_ios == write.ios && plan->write_blocks == write.blocks;
 	return right ? NULL : "the counts are wrong";
+}
+
+/* I6, row by row: each row that is read and not cached is loaded; of the others only those that
+ * have such rows on both sides within their run. */
+static inline const char *model_check_load(
+	const struct plan_input *in, const struct plan *plan, unsigned slot)
+{
+	const struct rows *read = &plan->read[slot], *cached = &in->cached[slot];
+	for (unsigned row = 0; row < in->geometry->chunk_blocks; row++) {
+		bool below = false, above = false;
+		for (unsigned i = row; i < ROWS_MAX && rows_has(read, i); i++)
+			above |= !rows_has(cached, i);
+		for (unsigned i = row + 1; i > 0 && rows_has(read, i - 1); i--)
+			below |= !rows_has(cached, i - 1);
+		if (rows_has(&plan->load[slot], row) != (below && above))
+			return "I6: not exactly what is not cached is loaded";
+	}
+	return NULL;
 }
 
 /* Whether a stripe without missing data that goes @way reads @slot in @row. */
@@ -418,12 +436,21 @@ static inline struct model_cost model_way_cost(const struct plan_input *in, enum
 {
 	struct model_cost cost = {0};
 	for (unsigned i = 0; i < in->geometry->members; i++) {
-		bool before = false;
+		/* Of a run: is a block lacking; rows since the last of these. */
+		bool lacking = false;
+		unsigned behind = 0;
 		for (unsigned row = 0; row < in->geometry->chunk_blocks; row++) {
-			bool reads = model_way_reads(in, way, i, row);
-			cost.blocks += reads;
-			cost.ios += reads && !before;
-			before = reads;
+			if (!model_way_reads(in, way, i, row)) {
+				lacking = false;
+				continue;
+			}
+			behind++;
+			if (rows_has(&in->cached[i], row))
+				continue;
+			cost.ios += !lacking;
+			cost.blocks += lacking ? behind : 1;
+			lacking = true;
+			behind = 0;
 		}
 	}
 	return cost;
@@ -494,6 +521,8 @@ static inline const char *model_check(
 	const char *wrong = model_check_bounds(in, plan);
 	if (!wrong)
 		wrong = model_check_counts(&m->g, plan);
+	for (unsigned i = 0; !wrong && i < m->g.members; i++)
+		wrong = model_check_load(in, plan, i);
 	if (!wrong)
 		wrong = model_check_choice(in, plan);
 	return wrong ? wrong : model_check_execution(m, in, plan);

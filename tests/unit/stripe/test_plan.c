@@ -338,6 +338,16 @@ static void scatter(const struct geometry *g, struct random *r, struct plan_inpu
 	rows_add(&in->write[random_below(r, data)], random_below(r, g->chunk_blocks));
 }
 
+/* Any old blocks, where no slot is missing. */
+static void cache_some(struct random *r, struct plan_input *in)
+{
+	unsigned cached = random_below(r, 101);
+	for (unsigned slot = 0; slot < in->geometry->members; slot++)
+		for (unsigned row = 0; row < in->geometry->chunk_blocks; row++)
+			if (random_below(r, 100) < cached)
+				rows_add(&in->cached[slot], row);
+}
+
 /* None, one or two members, as the level bears it. */
 static uint32_t random_loss(const struct geometry *g, struct random *r)
 {
@@ -361,6 +371,9 @@ static void sweep_scattered(enum raid_level level, struct random *r)
 			scatter(&g, r, &in);
 			in.preference = preferences[random_below(r, 3)];
 			in.missing_slots = random_loss(&g, r);
+			checked_plan(&m, &in);
+			in.missing_slots = HEALTHY;
+			cache_some(r, &in);
 			checked_plan(&m, &in);
 		}
 	}
@@ -392,6 +405,27 @@ static void mirrors_bear_every_loss_but_that_of_all(void **unused)
 				checked_plan(&m, &in);
 		}
 	}
+}
+
+static void of_two_ways_the_one_whose_blocks_are_cached_is_taken(void **unused)
+{
+	(void)unused;
+	struct geometry g = {RAID_RAID5, 5, 1, 1};
+	struct plan_input in = {.geometry = &g};
+	struct plan plan;
+	rows_add(&in.write[1], 0);
+	rows_add(&in.cached[1], 0);
+	rows_add(&in.cached[4], 0);
+	assert_int_equal(plan_write(&in, &plan), 0);
+	assert_int_equal(plan.row[0], PLAN_ROW_RMW);
+	assert_int_equal(plan.read_ios, 0);
+	in.cached[4] = in.cached[1] = (struct rows){0};
+	for (unsigned slot = 0; slot < 4; slot++)
+		if (slot != 1)
+			rows_add(&in.cached[slot], 0);
+	assert_int_equal(plan_write(&in, &plan), 0);
+	assert_int_equal(plan.row[0], PLAN_ROW_RCW);
+	assert_int_equal(plan.read_ios, 0);
 }
 
 /* --- Refusals ------------------------------------------------------------------------------- */
@@ -516,6 +550,7 @@ int main(void)
 		cmocka_unit_test(every_contiguous_write_of_raid6_keeps_the_stripe_whole),
 		cmocka_unit_test(every_contiguous_write_reaches_all_copies),
 		cmocka_unit_test(random_scattered_writes_keep_the_stripe_whole),
+		cmocka_unit_test(of_two_ways_the_one_whose_blocks_are_cached_is_taken),
 		cmocka_unit_test(mirrors_bear_every_loss_but_that_of_all),
 		cmocka_unit_test(a_write_of_nothing_is_refused),
 		cmocka_unit_test(a_partial_block_that_is_not_written_is_refused),
