@@ -141,6 +141,16 @@ static int engine_share(struct io_engine *io)
 	return io_share(inject_engine_of(io)->inner);
 }
 
+static int engine_watch(struct io_engine *io, struct io_watch *watch)
+{
+	return io_watch(inject_engine_of(io)->inner, watch);
+}
+
+static void engine_unwatch(struct io_engine *io)
+{
+	io_unwatch(inject_engine_of(io)->inner);
+}
+
 static int engine_register_memory(struct io_engine *io, void *base, uint64_t len_bytes)
 {
 	return io_register_memory(inject_engine_of(io)->inner, base, len_bytes);
@@ -182,6 +192,8 @@ static const struct io_engine_ops inject_ops = {
 	.run = engine_run,
 	.wake = engine_wake,
 	.share = engine_share,
+	.watch = engine_watch,
+	.unwatch = engine_unwatch,
 	.register_memory = engine_register_memory,
 	.now_ns = engine_now_ns,
 	.free = engine_free,

@@ -10,6 +10,7 @@
 #ifndef STABLEFS_IO_IO_H
 #define STABLEFS_IO_IO_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -64,6 +65,17 @@ enum io_open_flags {
 
 #define IO_LOCK_WAIT_NS (UINT64_C(10) * 1000000000)
 
+/* A descriptor of somebody else's that the engine's owner listens to beside its own work. The caller
+ * owns it until io_unwatch() has returned. */
+struct io_watch {
+	int fd; /* borrowed; what poll(2) can wait for */
+	/* On the owner thread, from io_run(), which counts it as a done(): @fd has become readable.
+	 * False: everything was read (the next call comes when there is more); true: it may be
+	 * readable still, and the next io_run() calls again, and does not block before. May submit,
+	 * and may end the watch. Also called where nothing is there to read. */
+	bool (*ready)(struct io_watch *watch);
+};
+
 /* What an engine implements. Wrappers below say what each does; engines check nothing twice. */
 struct io_engine_ops {
 	const char *name; /* "uring", "simulated" */
@@ -77,6 +89,9 @@ struct io_engine_ops {
 	int (*run)(struct io_engine *io, bool wait);
 	void (*wake)(struct io_engine *io);
 	int (*share)(struct io_engine *io); /* NULL: nothing to do */
+	/* NULL, both: it can listen to nothing. */
+	int (*watch)(struct io_engine *io, struct io_watch *watch);
+	void (*unwatch)(struct io_engine *io);
 	int (*register_memory)(struct io_engine *io, void *base, uint64_t len_bytes);
 	uint64_t (*now_ns)(struct io_engine *io);
 	void (*free)(struct io_engine *io);
@@ -161,6 +176,19 @@ static inline int io_run(struct io_engine *io, bool wait)
 static inline int io_share(struct io_engine *io)
 {
 	return io->ops->share ? io->ops->share(io) : 0;
+}
+
+/* Listen to @watch->fd from the next io_run() on, which calls ready() first. One watch at a time
+ * (-EBUSY). -EOPNOTSUPP: the engine has none. Owner thread. */
+static inline int io_watch(struct io_engine *io, struct io_watch *watch)
+{
+	return io->ops->watch ? io->ops->watch(io, watch) : -EOPNOTSUPP;
+}
+
+/* ready() is not called any more. Owner thread; there is a watch. */
+static inline void io_unwatch(struct io_engine *io)
+{
+	io->ops->unwatch(io);
 }
 
 /* Make a blocked io_run() return. Any thread; async-signal-safe. */

@@ -6,7 +6,8 @@
  *	             +---------------------------+
  *
  * Invariants: I1 at most depth - 1 requests are in the ring, so that each finds an entry, the poll
- * of the eventfd finds one too, and completions never overflow. I2 a request is in exactly one of
+ * of the eventfd finds one too, and completions never overflow (of the watch there may be no end of
+ * completions: those that find no room wait in the kernel). I2 a request is in exactly one of
  * ring, backlog, settled, alarms. I3 a wake is used up only by a run that returns 0.
  * Owning thread: the one that runs; only engine_wake() and now_ns() are for others. */
 #include "io/uring.h"
@@ -170,6 +171,8 @@ static int reap(struct uring_engine *e)
 		io_uring_cqe_seen(&e->ring, cqe);
 		if (tag == URING_TAG_WAKE)
 			e->wake_armed = flags & IORING_CQE_F_MORE;
+		else if ((tag & URING_TAG_BITS) == URING_TAG_WATCH)
+			uring_watch_told(e, tag, flags);
 		else if (uring_flight_of_tag(tag))
 			ran += flight_completed(e, uring_flight_of_tag(tag), res);
 		else if (tag != LIBURING_UDATA_TIMEOUT && tag != URING_TAG_CANCEL)
@@ -182,7 +185,7 @@ static int collect(struct uring_engine *e)
 {
 	int ran = reap(e);
 	uring_flight_expire(e);
-	return ran + finish_settled(e) + fire_alarms(e);
+	return ran + finish_settled(e) + fire_alarms(e) + uring_watch_serve(e);
 }
 
 static void arm_wake(struct uring_engine *e)
@@ -227,6 +230,7 @@ static int enter_and_sleep(struct uring_engine *e)
 /* One system call at most. Errors that pass by themselves are none. */
 static int enter(struct uring_engine *e, bool sleep)
 {
+	uring_watch_arm(e);
 	start_backlog(e);
 	if (!e->wake_armed && !e->shared)
 		arm_wake(e);
@@ -247,7 +251,7 @@ static int engine_run(struct io_engine *io, bool wait)
 	int ran = finish_settled(e) + fire_alarms(e);
 	bool sleep;
 	do {
-		sleep = wait && ran == 0 && !atomic_load(&e->woken);
+		sleep = wait && ran == 0 && !e->watch.ready && !atomic_load(&e->woken);
 		ret = enter(e, sleep);
 		if (ret < 0)
 			return ran ? ran : ret;
@@ -316,6 +320,8 @@ static const struct io_engine_ops uring_ops = {
 	.run = engine_run,
 	.wake = engine_wake,
 	.share = engine_share,
+	.watch = uring_watch_begin,
+	.unwatch = uring_watch_end,
 	.register_memory = engine_register_memory,
 	.now_ns = engine_now_ns,
 	.free = engine_free,

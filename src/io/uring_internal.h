@@ -14,10 +14,12 @@
 #define URING_MAX_TRIES 1000u /* how often one request meets -EAGAIN before it fails with it */
 
 /* user_data of the entry that waits for the eventfd, and of those that cancel others; requests have
- * their address, flights theirs and a bit. */
+ * their address, flights theirs and a bit, the entries of watches their number and these bits. */
 #define URING_TAG_WAKE   UINT64_C(1)
 #define URING_TAG_CANCEL UINT64_C(4)
 #define URING_TAG_FLIGHT UINT64_C(2)
+#define URING_TAG_WATCH  UINT64_C(5)
+#define URING_TAG_BITS   UINT64_C(7)
 
 struct uring_file {
 	struct io_file base;
@@ -55,6 +57,15 @@ struct uring_region {
 	int slot; /* of the kernel's table, -1: the ring at hand refused it */
 };
 
+/* The descriptor that is listened to, by an entry that polls it (uring_watch.c). */
+struct uring_watch {
+	struct io_watch *its; /* borrowed; NULL: none */
+	uint64_t number;      /* of the entry */
+	bool armed;           /* the entry is in the ring */
+	bool stale;           /* an entry is in the ring whose watch has ended: to be cancelled */
+	bool ready;           /* there may be something to read */
+};
+
 struct uring_engine {
 	struct io_engine base;
 	unsigned depth;
@@ -62,7 +73,8 @@ struct uring_engine {
 	bool ring_ok;
 	bool shared; /* io_share(): the ring belongs to no thread, and has no wake */
 	bool has_file_table, has_buffer_table;
-	bool wake_armed;     /* the entry that polls wake_fd is in the ring */
+	bool wake_armed; /* the entry that polls wake_fd is in the ring */
+	struct uring_watch watch;
 	uint64_t owner;      /* thread number, 0: nobody has run the ring yet */
 	unsigned in_flight;  /* requests with an entry in the ring, at most depth - 1 */
 	struct list backlog; /* requests that wait for an entry, oldest first */
@@ -168,6 +180,22 @@ static inline struct uring_flight *uring_flight_of_tag(uint64_t tag)
 		return NULL;
 	return (struct uring_flight *)(uintptr_t)(tag & ~URING_TAG_FLIGHT);
 }
+
+/* uring_watch.c */
+int uring_watch_begin(struct io_engine *io, struct io_watch *watch);
+void uring_watch_end(struct io_engine *io);
+
+/* Before the ring is entered: have its entry there, or have it taken back. */
+void uring_watch_arm(struct uring_engine *e);
+
+/* Its entry has said something. */
+void uring_watch_told(struct uring_engine *e, uint64_t tag, uint32_t flags);
+
+/* Tell the one who watches, if there is reason to. Returns how often. */
+int uring_watch_serve(struct uring_engine *e);
+
+/* The ring has gone, and its entry with it. */
+void uring_watch_forget(struct uring_engine *e);
 
 /* uring_file.c */
 int uring_file_open(struct io_engine *io, const char *path, unsigned flags, uint64_t size_bytes,

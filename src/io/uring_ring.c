@@ -121,6 +121,7 @@ int uring_ring_new(struct uring_engine *e, struct errmsg *why)
 		return explain_init_error(why, ret);
 	e->ring_ok = true;
 	e->wake_armed = false;
+	uring_watch_forget(e);
 	e->owner = 0;
 	fill_tables(e);
 	return 0;
