@@ -93,8 +93,11 @@ static void engine_submit(struct io_engine *io, struct io_req *req)
 		req->result = range_error(req);
 	if (uring_file_of(req->file)->timed_out)
 		req->result = -ETIMEDOUT;
+	bool copied = !req->result && uring_request_is_copy(req);
+	if (copied)
+		uring_request_copy(req);
 	/* The ring is not touched here: it may still be a former owner's. */
-	list_push_back(req->result ? &e->settled : &e->backlog, &req->node);
+	list_push_back(req->result || copied ? &e->settled : &e->backlog, &req->node);
 }
 
 static void finish(struct io_req *req, int err)

@@ -12,10 +12,12 @@
 #include <libgen.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include "base/block.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -203,6 +205,12 @@ static void drop_coarse_direct(int fd)
 #endif
 }
 
+static bool is_in_memory(int fd)
+{
+	struct statfs fs;
+	return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
 /* Lock and size what f->fd refers to. */
 static int settle(const struct opening *o, struct uring_file *f)
 {
@@ -266,6 +274,7 @@ int uring_file_open(struct io_engine *io, const char *path, unsigned flags, uint
 	if (f->fd < 0)
 		return f->fd;
 	f->is_device = o.is_device;
+	f->in_memory = !o.is_device && is_in_memory(f->fd);
 	ret = settle(&o, f);
 	if (ret < 0) {
 		if (o.made)

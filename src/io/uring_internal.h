@@ -26,6 +26,7 @@ struct uring_file {
 	int fd;
 	int slot; /* of the registered table, -1: none */
 	bool is_device;
+	bool in_memory; /* of a memory file system (tmpfs) */
 	bool locked;
 	uint64_t size_bytes;
 	unsigned under_way; /* requests; only to catch a close that is too early */
@@ -140,6 +141,11 @@ bool uring_request_advance(struct io_req *req, int res);
 /* Fill @sqe with what is left of the request. @flight: NULL where the file has no timeout. */
 void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct uring_flight *flight,
 	struct io_uring_sqe *sqe);
+
+/* A transfer of memory to memory, or next to nothing: the kernel does not do it in the ring, and a
+ * thread that it wakes for it costs more than the copy. The second one does it, to the end. */
+bool uring_request_is_copy(const struct io_req *req);
+void uring_request_copy(struct io_req *req);
 
 /* What is left to transfer and goes as one entry: a vector, its length in *@count. */
 const struct iovec *uring_request_rest(struct io_req *req, unsigned *count);

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <unistd.h>
 #include "base/mem.h"
 
 static uint64_t total_bytes(const struct io_req *req)
@@ -54,6 +55,33 @@ const struct iovec *uring_request_rest(struct io_req *req, unsigned *count)
 	req->rest_iov.iov_len = req->iov[i].iov_len - skip;
 	*count = 1;
 	return &req->rest_iov;
+}
+
+/* Above that the kernel's threads copy side by side. */
+#define COPY_BYTES (64u << 10)
+
+bool uring_request_is_copy(const struct io_req *req)
+{
+	return uring_file_of(req->file)->in_memory && total_bytes(req) <= COPY_BYTES;
+}
+
+static ssize_t copy_rest(struct io_req *req, int fd)
+{
+	unsigned count;
+	const struct iovec *iov = uring_request_rest(req, &count);
+	off_t offset_bytes = (off_t)(req->offset_bytes + req->done_bytes);
+	if (req->kind == IO_READ)
+		return preadv(fd, iov, (int)count, offset_bytes);
+	return pwritev(fd, iov, (int)count, offset_bytes);
+}
+
+void uring_request_copy(struct io_req *req)
+{
+	int fd = uring_file_of(req->file)->fd;
+	ssize_t res;
+	do {
+		res = is_transfer(req) ? copy_rest(req, fd) : fdatasync(fd);
+	} while (uring_request_advance(req, res < 0 ? -errno : (int)res));
 }
 
 /* The slot of the registered region that holds all of @iov, -1: none does. */
