@@ -68,12 +68,16 @@ void stripe_buffer_free(struct stripe_engine *eng, void *buf, uint32_t len_bytes
 
 /* ---- posting: any thread ---- */
 
+/* The engine's own thread accepts it before it sleeps: it need not wake itself. */
 static void post(struct stripe_engine *eng, struct list *queue, struct list_node *node)
 {
 	pthread_mutex_lock(&eng->post_lock);
 	list_push_back(queue, node);
 	pthread_mutex_unlock(&eng->post_lock);
-	io_wake(eng->config.io);
+	if (is_engine_thread(eng))
+		atomic_store_explicit(&eng->posted_own, true, memory_order_relaxed);
+	else
+		io_wake(eng->config.io);
 }
 
 void stripe_submit(struct stripe_engine *eng, struct stripe_req *req)
@@ -94,6 +98,18 @@ void stripe_check(struct stripe_engine *eng, struct stripe_check *check)
 void engine_call_post(struct stripe_engine *eng, struct engine_call *call)
 {
 	post(eng, &eng->posted_calls, &call->node);
+}
+
+int stripe_engine_watch(struct stripe_engine *eng, struct io_watch *watch)
+{
+	assert_engine_thread(eng);
+	return io_watch(eng->config.io, watch);
+}
+
+void stripe_engine_unwatch(struct stripe_engine *eng)
+{
+	assert_engine_thread(eng);
+	io_unwatch(eng->config.io);
 }
 
 void stripe_engine_wake(struct stripe_engine *eng)
@@ -266,6 +282,7 @@ static void accept_posted(struct stripe_engine *eng)
 	list_init(&flushes);
 	list_init(&checks);
 	list_init(&calls);
+	atomic_store_explicit(&eng->posted_own, false, memory_order_relaxed);
 	pthread_mutex_lock(&eng->post_lock);
 	list_splice_back(&reqs, &eng->posted_reqs);
 	list_splice_back(&checks, &eng->posted_checks);
@@ -289,10 +306,10 @@ static void accept_posted(struct stripe_engine *eng)
 /* The thread that runs the engine owns it; another may become it while nothing is under way. */
 static void take_ownership(struct stripe_engine *eng)
 {
-	if (atomic_load(&eng->has_owner) && pthread_equal(eng->owner, pthread_self()))
+	if (is_engine_thread(eng))
 		return;
 	assert(!eng->busy && !eng->flush_running);
-	eng->owner = pthread_self();
+	atomic_store(&eng->owner, pthread_self());
 	atomic_store(&eng->has_owner, true);
 }
 
@@ -303,7 +320,8 @@ int stripe_engine_run(struct stripe_engine *eng, bool wait)
 	membership_run(eng);
 	stripe_lock_settle(eng);
 	write_log_run(eng);
-	bool may_block = list_empty(&eng->to_settle) && !membership_is_due(eng);
+	bool posted = atomic_load_explicit(&eng->posted_own, memory_order_relaxed);
+	bool may_block = list_empty(&eng->to_settle) && !membership_is_due(eng) && !posted;
 	int ran = io_run(eng->config.io, wait && may_block);
 	membership_run(eng);
 	stripe_lock_settle(eng);

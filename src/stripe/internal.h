@@ -102,7 +102,8 @@ struct stripe_engine {
 	_Atomic uint64_t last_request_ns;
 	struct engine_log log;
 	atomic_bool has_owner;
-	pthread_t owner;
+	_Atomic pthread_t owner;
+	atomic_bool posted_own; /* by the owner itself, since it accepted what was posted */
 	struct engine_counters count;
 };
 
@@ -113,9 +114,16 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 		memory_order_relaxed);
 }
 
+static inline bool is_engine_thread(const struct stripe_engine *eng)
+{
+	return atomic_load(&eng->has_owner) &&
+	       pthread_equal(
+		       atomic_load_explicit(&eng->owner, memory_order_relaxed), pthread_self());
+}
+
 static inline void assert_engine_thread(const struct stripe_engine *eng)
 {
-	assert(!atomic_load(&eng->has_owner) || pthread_equal(eng->owner, pthread_self()));
+	assert(!atomic_load(&eng->has_owner) || is_engine_thread(eng));
 	(void)eng;
 }
 

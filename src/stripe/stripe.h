@@ -223,6 +223,11 @@ struct engine_call {
 };
 void engine_call_post(struct stripe_engine *eng, struct engine_call *call);
 
+/* Have the engine's thread listen to a descriptor beside its own work (io_watch(), io_unwatch()).
+ * Engine thread: from a call, or from the watch's ready(). */
+int stripe_engine_watch(struct stripe_engine *eng, struct io_watch *watch);
+void stripe_engine_unwatch(struct stripe_engine *eng);
+
 /* Stripes in doubt, and stripes for which @member is stale. Any thread. A sweep over all stripes
  * that posts checks of those modes ends the one or the other: for the rest they cost next to
  * nothing, and the next function skips them. */
