@@ -28,14 +28,19 @@ static int inode_check(struct fs *fs, struct inode *inode)
 	return type == S_IFREG ? inode_load_map(fs, inode) : -EINVAL;
 }
 
-void fs_submit(struct fs *fs, struct fs_io *io)
+static int io_begin(struct fs *fs, struct fs_io *io)
 {
-	struct inode *inode = NULL;
 	io->fs = fs;
 	io->map = NULL;
 	io->done_bytes = 0;
 	io->allocated = false;
-	int ret = io_check(fs, io);
+	return io_check(fs, io);
+}
+
+void fs_submit(struct fs *fs, struct fs_io *io)
+{
+	struct inode *inode = NULL;
+	int ret = io_begin(fs, io);
 	if (ret == 0)
 		ret = inode_get(fs, io->ino, &inode);
 	if (ret == 0)
@@ -49,6 +54,40 @@ void fs_submit(struct fs *fs, struct fs_io *io)
 	if (inode)
 		inode_unpin(fs, inode);
 	io->done(io, ret);
+}
+
+/* ---- without waiting ---- */
+
+/* What is no file, or has to be looked at closer, is fs_submit()'s to say. */
+static bool is_ready(struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	bool ready = S_ISREG(inode->attr.mode) && inode->map_loaded;
+	pthread_mutex_unlock(&inode->lock);
+	return ready;
+}
+
+bool fs_submit_now(struct fs *fs, struct fs_io *io)
+{
+	if (io_begin(fs, io) < 0 || !io->len_bytes || io->atomic)
+		return false;
+	if (io->kind == STRIPE_WRITE && fs_must_commit(fs))
+		return false;
+	struct inode *inode = inode_find(fs, io->ino);
+	if (!inode)
+		return false;
+	if (is_ready(inode))
+		return transfer_begin_now(fs, inode, io);
+	inode_unpin(fs, inode);
+	return false;
+}
+
+void fs_submit_rest(struct fs *fs, struct fs_io *io)
+{
+	if (io->map)
+		transfer_start(io->map);
+	else
+		fs_submit(fs, io);
 }
 
 /* ---- waiting ---- */

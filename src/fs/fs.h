@@ -248,7 +248,14 @@ struct fs_io {
  * written. -ENOSPC, -EFBIG. */
 void fs_submit(struct fs *fs, struct fs_io *io);
 
-/* The same, waiting: for tests and tools. Bytes, or -errno. */
+/* The same without waiting: any thread, the engine's too. False: that would have to wait, for the
+ * database (the inode or its map is not in memory), for a commit (changes have piled up, no space),
+ * or for the rest of a block to be zeroed; or it is an atomic write, or one that fails. It has no
+ * effect then, nobody waits for it, and fs_submit_rest() goes on, on a thread that may wait. */
+bool fs_submit_now(struct fs *fs, struct fs_io *io);
+void fs_submit_rest(struct fs *fs, struct fs_io *io);
+
+/* fs_submit(), waiting for the end: for tests and tools. Bytes, or -errno. */
 ssize_t fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, uint32_t len);
 ssize_t fs_write(struct fs *fs, uint64_t ino, uint64_t offset, const void *buf, uint32_t len);
 

@@ -254,8 +254,9 @@ static void inodes_free(struct inode *gone)
 
 /* ---- references ---- */
 
-static struct inode *find_pinned(struct inode_table *table, uint64_t ino)
+struct inode *inode_find(struct fs *fs, uint64_t ino)
 {
+	struct inode_table *table = &fs->table;
 	pthread_mutex_lock(&table->lock);
 	struct inode *inode = table_find(table, ino);
 	if (inode) {
@@ -269,7 +270,7 @@ static struct inode *find_pinned(struct inode_table *table, uint64_t ino)
 /* Only under db_lock are inodes added, so none is added twice. */
 int inode_get_locked(struct fs *fs, uint64_t ino, struct inode **out)
 {
-	*out = find_pinned(&fs->table, ino);
+	*out = inode_find(fs, ino);
 	if (*out)
 		return 0;
 	struct inode *inode = inode_alloc(fs, ino);
@@ -294,7 +295,7 @@ int inode_get_locked(struct fs *fs, uint64_t ino, struct inode **out)
 
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 {
-	*out = find_pinned(&fs->table, ino);
+	*out = inode_find(fs, ino);
 	if (*out)
 		return 0;
 	pthread_mutex_lock(&fs->db_lock);

@@ -184,6 +184,8 @@ struct fs {
  * inode_get_locked() expects it held. -ENOENT. */
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
 int inode_get_locked(struct fs *fs, uint64_t ino, struct inode **out);
+/* The same, if it is in memory; NULL: it is not. */
+struct inode *inode_find(struct fs *fs, uint64_t ino);
 void inode_pin(struct fs *fs, struct inode *inode);
 /* Any thread, no lock of an inode held. */
 void inode_unpin(struct fs *fs, struct inode *inode);
@@ -347,7 +349,10 @@ struct transfer {
 
 /* Takes the pin and @io: io->done() runs exactly once. Not on the engine's thread. */
 void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io);
-/* One that was held back goes on. */
+/* The same on any thread. False: it would have to wait, and is not admitted: transfer_start() is
+ * for io->map then. */
+bool transfer_begin_now(struct fs *fs, struct inode *inode, struct fs_io *io);
+/* One that was held back, or was not admitted, goes on. */
 void transfer_start(struct transfer *t);
 /* What the requests of an atomic write need has been read, or could not be. Engine thread. */
 void transfer_go_on(struct transfer *t, int err);

@@ -2,6 +2,7 @@
 /* Transfers: from a range of a file to requests of the array, and back.
  *
  *	fs_submit --transfer_begin--> (held by a barrier) --transfer_start--> admitted
+ *	fs_submit_now --transfer_begin_now--> the same, unless that would have to wait
  *	admitted --transfer_prepare--> ready --post--> under way --piece_done--> finished
  *	           `--one admitted before is in the way--> parked --it finished--> prepared again
  *
@@ -541,7 +542,8 @@ void transfer_start(struct transfer *t)
 		transfer_post(t);
 }
 
-void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io)
+/* NULL: out of memory; then @io is done, and the pin given back. */
+static struct transfer *transfer_new(struct fs *fs, struct inode *inode, struct fs_io *io)
 {
 	struct transfer *t = calloc(1, sizeof(*t));
 	bool atomic = io->kind == STRIPE_WRITE && io->atomic;
@@ -550,7 +552,7 @@ void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io)
 		free(t);
 		inode_unpin(fs, inode);
 		io->done(io, -ENOMEM);
-		return;
+		return NULL;
 	}
 	*t = (struct transfer){.fs = fs,
 		.inode = inode,
@@ -563,5 +565,41 @@ void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io)
 	list_node_init(&t->node);
 	list_node_init(&t->ready);
 	io->map = t;
-	transfer_start(t);
+	return t;
+}
+
+void transfer_begin(struct fs *fs, struct inode *inode, struct fs_io *io)
+{
+	struct transfer *t = transfer_new(fs, inode, io);
+	if (t)
+		transfer_start(t);
+}
+
+/* As if it had never been there: nobody has seen it yet. */
+static void withdraw(struct transfer *t)
+{
+	each_claim(t, claim_revert);
+	list_remove(&t->node);
+	t->err = 0;
+}
+
+/* A transfer that waits, for others or to be taken up again, may go on by itself once the lock is
+ * given up, and be gone. */
+bool transfer_begin_now(struct fs *fs, struct inode *inode, struct fs_io *io)
+{
+	struct transfer *t = transfer_new(fs, inode, io);
+	if (!t)
+		return true;
+	pthread_mutex_lock(&inode->lock);
+	enum admission how = admit(t);
+	bool waits = how == HELD || (how == ADMITTED && t->parked && t->err == 0);
+	bool full = how == ADMITTED && t->err == -ENOSPC;
+	if (full)
+		withdraw(t);
+	pthread_mutex_unlock(&inode->lock);
+	if (full || how == TAIL_IN_WAY)
+		return false;
+	if (!waits)
+		transfer_post(t);
+	return true;
 }
