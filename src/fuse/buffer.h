@@ -5,8 +5,8 @@
  *	| state of the request ...          | headers | payload: up to 1 MiB          |
  *	^ struct buffer                     ^ -80     ^ page boundary
  *
- * A worker receives into its buffer. A handler that needs the payload beyond its own return takes
- * the buffer over (session_take_buffer), and the worker goes on with another. The pool: any
+ * Whoever listens receives into its buffer. A handler that needs the payload beyond its own return takes
+ * the buffer over (receiver_take_buffer), and the thread goes on with another. The pool: any
  * thread. */
 #ifndef STABLEFS_FUSE_BUFFER_H
 #define STABLEFS_FUSE_BUFFER_H
@@ -25,6 +25,9 @@ struct buffer {
 	struct list_node node;    /* the pool's */
 	struct buffer_pool *pool; /* borrowed, outlives the buffer */
 	bool from_engine;         /* registered memory */
+	/* Handed to a worker (receive.h): what is received, in bytes; or how to go on. */
+	uint32_t received_bytes;
+	void (*go_on)(struct buffer *b);
 	/* Of the request, its handler's. */
 	_Alignas(64) uint8_t state[BUFFER_STATE_BYTES];
 };

@@ -55,6 +55,7 @@ struct front {
 	struct processes *processes;         /* owned */
 	struct syncer *pusher;               /* owned: tells the kernel of times (times.h) */
 	struct patience *patience;           /* owned: of those who ask for times */
+	struct receiver *receiver;           /* borrowed, while the session is served */
 	struct {
 		_Atomic pid_t thread;
 		_Atomic uint64_t since_ns; /* what it does now began then; 0: nothing */
@@ -214,8 +215,12 @@ void cache_limits_set(const struct front *f);
 /* session.c: serve the mounted session until it ends. 0, or why it could not start. */
 int session_serve(struct front *f, struct errmsg *why);
 
-/* The buffer that the calling worker's request was received in: the caller's to put. Once a
- * request; not before its handler runs. */
-struct buffer *session_take_buffer(void);
+/* receive.c: the buffer that the calling thread's request was received in: the caller's to put. Once
+ * a request; not before its handler runs. */
+struct buffer *receiver_take_buffer(void);
+/* The calling thread is the engine's, and must not wait (R1 of receive.h): what has to goes on with
+ * @go_on, on a worker. @b was taken. */
+bool receiver_is_engine(void);
+void receiver_hand(struct front *f, struct buffer *b, void (*go_on)(struct buffer *b));
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads: into the payload of the buffer that the request came in, and from there to the reader.
  *
- *	op_read (worker)
+ *	op_read (worker, or the engine's thread, which goes as far as it can without waiting)
  *	  of a direct read: which policy is it under, and does that let it through?
  *	  sink_choose: DIO_ZEROCOPY, DIO_VERIFY, with PI -> the reader's own memory as well
  *	  fs_submit; with a sink it is held open for hold_ns between placing and checking
@@ -158,7 +158,7 @@ static void read_done(struct fs_io *fs_io, int err)
 static struct read_req *read_new(
 	fuse_req_t req, const struct fuse_file_info *fi, enum dio_policy policy)
 {
-	struct buffer *b = session_take_buffer();
+	struct buffer *b = receiver_take_buffer();
 	struct read_req *r = (struct read_req *)b->state;
 	*r = (struct read_req){.req = req,
 		.f = front_of(req),
@@ -167,6 +167,28 @@ static struct read_req *read_new(
 		.direct = is_direct(fi),
 		.begun_ns = clock_monotonic_ns()};
 	return r;
+}
+
+static void submit(struct read_req *r)
+{
+	if (r->direct)
+		sink_choose(r);
+	fs_submit_rest(r->f->fs, &r->fs_io);
+}
+
+/* By a worker, what the engine's thread has received. */
+static void go_on(struct buffer *b)
+{
+	submit((struct read_req *)b->state);
+}
+
+static void submit_now(struct read_req *r)
+{
+	bool heavy = wants_memory(r);
+	if (!heavy && r->direct)
+		sink_choose(r);
+	if (heavy || !fs_submit_now(r->f->fs, &r->fs_io))
+		receiver_hand(r->f, buffer_of(r), go_on);
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -190,10 +212,11 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		.data = buffer_payload(buffer_of(r)),
 		.keep_times = times_read_is_silent(fi->flags),
 		.done = read_done};
-	if (r->direct)
-		sink_choose(r);
 	front_transfer_begin(f);
 	if (wire_request_fills_cache())
 		coherence_read_begins(r->file, r->fs_io.offset_bytes, r->fs_io.len_bytes);
-	fs_submit(f->fs, &r->fs_io);
+	if (receiver_is_engine())
+		submit_now(r);
+	else
+		submit(r);
 }

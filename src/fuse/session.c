@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The session loop: threads that receive requests into buffers of ours and hand them to libfuse's
- * decoder, and the end of all that.
+/* The session: threads that receive requests and serve them (receive.h), and the end of all that.
  *
  *	serving --umount, aborted--> every worker reads ENODEV and ends
  *	serving --signal, stop_fd--> mount_detach -> (as above, or still in use after a second:
@@ -10,15 +9,13 @@
  * one that comes just before the read is not seen. */
 #include "fuse/internal.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/sysinfo.h>
-#include <linux/fuse.h>
 #include "base/log.h"
-#include "fuse/bench.h"
+#include "fuse/receive.h"
 
 #define MAX_WORKERS   64u
 #define GRACE_MS      1000 /* for users of a detached mount */
@@ -31,20 +28,9 @@ struct session {
 	struct sigaction old_wake;
 	atomic_uint running;
 	atomic_bool stopping;
-	struct bench bench;
+	struct receiver receiver;
 	int ended_fd; /* owned eventfd: the last worker has ended */
 };
-
-/* The calling worker's buffer; NULL after its handler has taken it. */
-static _Thread_local struct buffer *receive_buffer;
-
-struct buffer *session_take_buffer(void)
-{
-	struct buffer *b = receive_buffer;
-	assert(b);
-	receive_buffer = NULL;
-	return b;
-}
 
 static int wake_signal(void)
 {
@@ -53,75 +39,13 @@ static int wake_signal(void)
 
 /* ---- a worker ---- */
 
-/* Memory comes back as transfers end: there is nothing to fail here. */
-static void buffer_ensure(struct front *f)
-{
-	while (!receive_buffer) {
-		receive_buffer = buffer_get(f->buffers);
-		if (!receive_buffer)
-			poll(NULL, 0, 1);
-	}
-}
-
-/* What waits for a disk, or for others who do. */
-static bool is_slow(const struct fuse_in_header *request)
-{
-	switch (request->opcode) {
-	case FUSE_FSYNC:
-	case FUSE_FSYNCDIR:
-	case FUSE_SYNCFS:
-	case FUSE_FALLOCATE:
-	case FUSE_COPY_FILE_RANGE:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static ssize_t receive(struct front *f, struct bench *bench, void *mem)
-{
-	if (bench)
-		bench_listen(bench);
-	ssize_t len = read(fuse_session_fd(f->session), mem, BUFFER_RECEIVE_BYTES);
-	int err = errno;
-	if (bench)
-		bench_serve(bench, len >= (ssize_t)sizeof(struct fuse_in_header) && is_slow(mem));
-	errno = err;
-	return len;
-}
-
-/* Serve one request. False: the connection has ended. @bench: NULL: there is nobody else. */
-static bool serve_one(struct front *f, struct bench *bench)
-{
-	buffer_ensure(f);
-	void *mem = buffer_receive_start(receive_buffer);
-	ssize_t len = receive(f, bench, mem);
-	if (len < 0) {
-		/* ENOENT: the request was interrupted before we got it. */
-		if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
-			return true;
-		if (errno != ENODEV && errno != ECONNABORTED)
-			log_error("reading requests: %s", strerror(errno));
-		return false;
-	}
-	if (!len)
-		return false;
-	struct fuse_buf buf = {.mem = mem, .size = (size_t)len};
-	wire_request_set(&f->caps, mem);
-	stats_add(&f->stats.requests[wire_opcode()], 1);
-	fuse_session_process_buf(f->session, &buf);
-	wire_request_set(&f->caps, NULL);
-	return true;
-}
-
 static void *work(void *arg)
 {
 	struct session *s = arg;
-	while (!s->stopping && serve_one(s->f, &s->bench))
+	while (!s->stopping && receiver_serve(&s->receiver))
 		;
-	bench_open(&s->bench);
-	buffer_put(receive_buffer);
-	receive_buffer = NULL;
+	bench_open(&s->receiver.bench);
+	receiver_leave(&s->receiver);
 	uint64_t one = 1;
 	if (--s->running == 0 && write(s->ended_fd, &one, sizeof(one)) < 0)
 		log_error("eventfd: %s", strerror(errno));
@@ -177,7 +101,6 @@ static bool workers_wait(struct session *s, int timeout_ms)
 static void workers_stop(struct session *s)
 {
 	s->stopping = true;
-	bench_open(&s->bench);
 	do {
 		for (unsigned i = 0; i < s->worker_count; i++)
 			pthread_kill(s->workers[i], wake_signal());
@@ -232,10 +155,8 @@ static void signals_give_back(const struct sigaction old[END_SIGNALS])
 /* FUSE_INIT, on the caller's thread: what was negotiated is there before a worker starts. */
 static int handshake(struct front *f, struct errmsg *why)
 {
-	while (!f->caps.ready && !fuse_session_exited(f->session) && serve_one(f, NULL))
+	while (!f->caps.ready && !fuse_session_exited(f->session) && receive_first(f))
 		;
-	buffer_put(receive_buffer);
-	receive_buffer = NULL;
 	if (f->caps.ready)
 		return 0;
 	return errmsg_set(why, -ECONNABORTED, "the mount was gone before it was used");
@@ -246,16 +167,17 @@ static int handshake(struct front *f, struct errmsg *why)
 static bool wait_for_end(struct session *s)
 {
 	const struct front_options *o = s->f->options;
+	struct bench *bench = &s->receiver.bench;
 	struct pollfd fds[] = {{.fd = s->ended_fd, .events = POLLIN},
 		{.fd = signal_fd, .events = POLLIN},
 		{.fd = o->stop_fd > 0 ? o->stop_fd : -1, .events = POLLIN},
-		{.fd = s->bench.clock_fd, .events = POLLIN}};
+		{.fd = bench->clock_fd, .events = POLLIN}};
 	for (;;) {
-		int timeout_ms = bench_timeout_ms(&s->bench);
+		int timeout_ms = bench_timeout_ms(bench);
 		/* While the clock runs, its start is no news. */
 		int n = poll(fds, timeout_ms < 0 ? 4 : 3, timeout_ms);
 		if (n == 0)
-			bench_tick(&s->bench);
+			bench_tick(bench);
 		else if (n > 0 && (fds[0].revents || fds[1].revents || fds[2].revents))
 			return fds[0].revents;
 	}
@@ -268,7 +190,7 @@ static void serve_to_the_end(struct session *s)
 	if (o->ready)
 		o->ready(o->ctx);
 	bool ended = wait_for_end(s);
-	bench_open(&s->bench);
+	receiver_open(&s->receiver);
 	if (!ended) {
 		mount_detach(s->f);
 		if (!workers_wait(s, GRACE_MS))
@@ -286,7 +208,7 @@ int session_serve(struct front *f, struct errmsg *why)
 	struct session s = {.f = f, .ended_fd = eventfd(0, EFD_CLOEXEC)};
 	if (s.ended_fd < 0)
 		return errmsg_set(why, -errno, "eventfd: %s", strerror(errno));
-	err = bench_init(&s.bench, fuse_session_fd(f->session));
+	err = receiver_begin(&s.receiver, f);
 	if (err < 0) {
 		close(s.ended_fd);
 		return errmsg_set(why, err, "eventfd: %s", strerror(-err));
@@ -301,6 +223,6 @@ int session_serve(struct front *f, struct errmsg *why)
 	if (!f->options->ignore_signals)
 		signals_give_back(old);
 	close(s.ended_fd);
-	bench_fini(&s.bench);
+	receiver_end(&s.receiver);
 	return err;
 }

@@ -29,6 +29,16 @@ static void write_requests(struct stats *s, struct json *j)
 	json_object_end(j);
 }
 
+static void write_receiving(const struct stats *s, struct json *j)
+{
+	json_key(j, "receiving");
+	json_object_begin(j);
+	json_field_u64(j, "by_engine", s->by_engine);
+	json_field_u64(j, "handed_over", s->handed_over);
+	json_field_u64(j, "engine_turns", s->engine_turns);
+	json_object_end(j);
+}
+
 /* The reason as a key: "not permitted" -> "not_permitted". */
 static void reason_key(unsigned miss, char key[48])
 {
@@ -145,6 +155,7 @@ static void write_times(struct stats *s, struct json *j)
 void stats_write_json(struct stats *s, struct json *j)
 {
 	write_requests(s, j);
+	write_receiving(s, j);
 	write_direct_writes(s, j);
 	write_direct_reads(s, j);
 	write_transfers(j, "cached_writes", s->cached_writes, s->cached_write_bytes);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes. Read it from top to bottom: that is what happens to a direct write.
  *
- *	op_write (worker)
+ *	op_write (worker, or the engine's thread, which goes as far as it can without waiting)
  *	  which policy is it under, and does that let it through?
  *	  source_choose: policy -> the bounce copy, or the writer's own memory
  *	  fs_submit, held open for hold_ns; under DIO_BUFFERED when it is its turn
@@ -64,14 +64,14 @@ static bool is_caught(const struct write_req *w)
 }
 
 /* Where the writer's memory is; NULL: unknown, and @w says why. */
-static struct live_buffer *memory_locate(struct write_req *w, const struct fuse_file_info *fi)
+static struct live_buffer *memory_locate(struct write_req *w)
 {
 	struct live_request want = {.tid = fuse_req_ctx(w->req)->pid,
 		.offset_bytes = w->fs_io.offset_bytes,
 		.len_bytes = w->fs_io.len_bytes,
 		.ino = w->f->mount_dev ? w->fs_io.ino : 0,
 		.dev = w->f->mount_dev,
-		.append = fi->flags & O_APPEND,
+		.append = w->append,
 		.bytes = w->bounce.bounce};
 	struct live_buffer *memory;
 	w->miss = live_locate(w->f->live, &want, &memory, &w->bounce.writer);
@@ -82,9 +82,9 @@ static struct live_buffer *memory_locate(struct write_req *w, const struct fuse_
 	return NULL;
 }
 
-static struct source *live_source(struct write_req *w, const struct fuse_file_info *fi)
+static struct source *live_source(struct write_req *w)
 {
-	struct live_buffer *memory = memory_locate(w, fi);
+	struct live_buffer *memory = memory_locate(w);
 	if (!memory)
 		return NULL;
 	struct source_live_config config = {.sampler = w->f->sampler,
@@ -101,10 +101,10 @@ static struct source *live_source(struct write_req *w, const struct fuse_file_in
 	return live;
 }
 
-static void memory_find(struct write_req *w, const struct fuse_file_info *fi)
+static void memory_find(struct write_req *w)
 {
 	if (wants_memory(w))
-		w->live = live_source(w, fi);
+		w->live = live_source(w);
 	write_record_source(w);
 }
 
@@ -114,7 +114,7 @@ static bool finds_memory_meanwhile(const struct write_req *w)
 	return w->direct && dio_policy_is_stable(w->policy) && dio_policy_checks(w->policy);
 }
 
-static void source_choose(struct write_req *w, const struct fuse_file_info *fi)
+static void source_choose(struct write_req *w)
 {
 	source_init_bounce(&w->bounce, buffer_payload(buffer_of(w)), w->fs_io.len_bytes);
 	w->fs_io.source = &w->bounce;
@@ -126,7 +126,7 @@ static void source_choose(struct write_req *w, const struct fuse_file_info *fi)
 	w->bounce.writer.uid = fuse_req_ctx(w->req)->uid;
 	if (finds_memory_meanwhile(w))
 		return;
-	memory_find(w, fi);
+	memory_find(w);
 	if (w->live)
 		w->fs_io.source = w->live;
 }
@@ -410,31 +410,66 @@ static bool may_be_taken(struct write_req *w)
 	return w->taken;
 }
 
-static void submit(struct write_req *w, const struct fuse_file_info *fi)
+/* For the thread that has received it, be it the engine's: nothing of it waits. */
+static void prepare(struct write_req *w)
 {
-	struct front *f = w->f;
-	source_choose(w, fi);
+	source_choose(w);
 	if (may_be_taken(w))
 		w->fs_io.taken = write_logged;
 	bool meanwhile = finds_memory_meanwhile(w);
 	if (may_be_early(w) && !meanwhile)
 		w->fs_io.logged = write_logged;
 	w->parts = meanwhile ? 2 : 1;
-	front_transfer_begin(f);
+	front_transfer_begin(w->f);
+}
+
+/* By a worker. */
+static void submit(struct write_req *w)
+{
+	struct front *f = w->f;
+	if (w->strips)
+		attr_kill_privs(w->req, w->fs_io.ino, w->strips_bits);
+	prepare(w);
+	bool meanwhile = finds_memory_meanwhile(w);
 	bool waits =
 		w->direct && w->policy == DIO_BUFFERED && !coherence_take_turn(w->file, &w->turn);
 	if (!waits)
 		fs_submit(f->fs, &w->fs_io);
 	if (meanwhile) {
-		memory_find(w, fi);
+		memory_find(w);
 		part_over(w);
 	}
+}
+
+/* By a worker, what the engine's thread has received. */
+static void submit_later(struct buffer *b)
+{
+	submit((struct write_req *)b->state);
+}
+
+static void go_on(struct buffer *b)
+{
+	struct write_req *w = (struct write_req *)b->state;
+	fs_submit_rest(w->f->fs, &w->fs_io);
+}
+
+/* On the engine's thread. */
+static void submit_now(struct write_req *w)
+{
+	bool looks = w->direct && (wants_memory(w) || w->policy == DIO_BUFFERED);
+	if (looks || w->strips) {
+		receiver_hand(w->f, buffer_of(w), submit_later);
+		return;
+	}
+	prepare(w);
+	if (!fs_submit_now(w->f->fs, &w->fs_io))
+		receiver_hand(w->f, buffer_of(w), go_on);
 }
 
 static struct write_req *write_new(
 	fuse_req_t req, const struct fuse_file_info *fi, enum dio_policy policy)
 {
-	struct buffer *b = session_take_buffer();
+	struct buffer *b = receiver_take_buffer();
 	struct write_req *w = (struct write_req *)b->state;
 	*w = (struct write_req){.req = req,
 		.f = front_of(req),
@@ -443,6 +478,10 @@ static struct write_req *write_new(
 		.direct = is_direct(fi),
 		.around = !fi->writepage && (is_direct(fi) || file_of(fi)->around_cache),
 		.begun_ns = clock_monotonic_ns()};
+	w->append = fi->flags & O_APPEND;
+	/* The page cache's writers have lost theirs when they wrote to it. */
+	w->strips = !fi->writepage && coherence_may_have_privs(w->file);
+	w->strips_bits = wire_request_kills_privs();
 	bool syncs = fi->flags & O_DSYNC || w->f->mount_flags & MS_SYNCHRONOUS;
 	w->syncs = w->around && w->file->around_cache && syncs;
 	w->sync.data_only = (fi->flags & O_SYNC) != O_SYNC;
@@ -463,9 +502,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		reply_err(req, err);
 		return;
 	}
-	/* The page cache's writers have lost theirs when they wrote to it. */
-	if (!fi->writepage && coherence_may_have_privs(file_of(fi)))
-		attr_kill_privs(req, ino, wire_request_kills_privs());
 	struct write_req *w = write_new(req, fi, policy);
 	if (w->direct)
 		w->flip = flip_set_meet(f->options->flips, ino);
@@ -476,5 +512,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		.len_bytes = (uint32_t)size,
 		.keep_times = fi->writepage && !f->options->write_through,
 		.done = write_done};
-	submit(w, fi);
+	if (receiver_is_engine())
+		submit_now(w);
+	else
+		submit(w);
 }

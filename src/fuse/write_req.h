@@ -23,13 +23,16 @@ struct write_req {
 	enum live_miss miss;    /* why it is not live, where it was to be */
 	enum dio_policy policy; /* of a direct write */
 	bool direct;
-	bool around;  /* around the kernel's page cache: direct, or through an open that is */
-	bool syncs;   /* synchronous, and the kernel will not ask for it: still to be synced */
-	bool caught;  /* its process was bounced for good before (DIO_ADAPTIVE) */
-	bool changed; /* the last look has found other bytes than the guard was made of */
-	bool mended;  /* has been written once more, from the copy */
-	bool early;   /* answered before it is stored: it is in the array's log, or was taken */
-	bool taken;   /* of the page cache, and counted in front.taken_writes */
+	bool append;      /* O_APPEND */
+	bool strips;      /* what its file has of privileges is to be taken away */
+	bool strips_bits; /* suid and sgid, too */
+	bool around;      /* around the kernel's page cache: direct, or through an open that is */
+	bool syncs;       /* synchronous, and the kernel will not ask for it: still to be synced */
+	bool caught;      /* its process was bounced for good before (DIO_ADAPTIVE) */
+	bool changed;     /* the last look has found other bytes than the guard was made of */
+	bool mended;      /* has been written once more, from the copy */
+	bool early;       /* answered before it is stored: it is in the array's log, or was taken */
+	bool taken;       /* of the page cache, and counted in front.taken_writes */
 	/* Under way: the transfer, and beside it the search for the memory, or the early answer. */
 	atomic_uint parts;
 	int err; /* 0 or -errno: what the writer is told */

@@ -127,6 +127,19 @@ void fs_submit(struct fs *fs, struct fs_io *io)
 		transfer(fs, io, 0);
 }
 
+void fs_submit_rest(struct fs *fs, struct fs_io *io)
+{
+	fs_submit(fs, io);
+}
+
+/* Nobody asks: there is no engine's thread. */
+bool fs_submit_now(struct fs *fs, struct fs_io *io)
+{
+	(void)fs;
+	(void)io;
+	return false;
+}
+
 void fake_fs_hold(struct fs *fs, bool on)
 {
 	pthread_mutex_lock(&fs->lock);

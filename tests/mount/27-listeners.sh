@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Who listens for requests: a worker, or the engine's thread while all that comes is data. Names and
+# data mixed are served by either, and so are the ends: unmount, signals, remount, a daemon that is
+# killed.
+. "$(dirname "$0")/lib.sh"
+
+volume=$scratch/volume
+mnt=$scratch/mnt
+seconds=$(slow_or 6 12)
+
+# received WHAT: how many requests, from the statistics.
+received() {
+	python3 -c 'import json, sys
+print(json.load(open(sys.argv[1]))["receiving"][sys.argv[2]])' "$mnt/.stablefs/stats.json" "$1"
+}
+
+mix() { limit 120 python3 "$tests_dir/listeners.py" "$mnt" "$@"; }
+
+# Direct writes and reads alone, one after the other.
+data_alone() {
+	dd if=/dev/zero of="$mnt/alone" bs=4k count=400 oflag=direct status=none &&
+		dd if="$mnt/alone" of=/dev/null bs=4k iflag=direct status=none
+}
+
+names_alone() {
+	local i
+	mkdir -p "$mnt/alone.d" && for ((i = 0; i < 200; i++)); do
+		: >"$mnt/alone.d/$i" || return 1
+	done
+	rm -r "$mnt/alone.d"
+}
+
+engine_listens_to() {
+	local before after
+	before=$(received by_engine)
+	"$@" || return 1
+	after=$(received by_engine)
+	echo "received by the engine's thread: $before, then $after"
+	((after - before > 300))
+}
+
+worker_listens_to() {
+	local before after
+	before=$(received by_engine)
+	"$@" || return 1
+	after=$(received by_engine)
+	echo "received by the engine's thread: $before, then $after"
+	((after - before < 100))
+}
+
+both_had_their_turn() {
+	echo "engine $(received by_engine), handed over $(received handed_over)," \
+		"turns $(received engine_turns)"
+	(($(received engine_turns) > 3 && $(received handed_over) > 10))
+}
+
+# ends_below HOW...: while data and names are mixed, or data alone comes, HOW ends the mount.
+ends_below() {
+	local load=$1 writer status=0
+	shift
+	if [[ $load == data ]]; then
+		(while dd if=/dev/zero of="$mnt/alone" bs=4k count=400 oflag=direct status=none; do :; done) \
+			2>/dev/null &
+	else
+		mix 20 --until-gone &
+	fi
+	writer=$!
+	sleep 1
+	"$@" || status=$?
+	kill "$writer" 2>/dev/null
+	wait "$writer" 2>/dev/null
+	return "$status"
+}
+
+end_by_signal() {
+	kill -TERM "${daemons[$mnt]}" && wait_for_daemon "$mnt" 60
+}
+
+end_by_force() {
+	umount -f "$mnt" 2>/dev/null || umount -l "$mnt"
+	wait_for_daemon "$mnt" 60
+}
+
+remounted_between() {
+	data_alone && stablefs mount -o remount,ro "$mnt" && stablefs mount -o remount,rw "$mnt" &&
+		data_alone
+}
+
+check "a volume is created" mk_volume --level raid5 --members 4 --pi t10 --size 256M "$volume" ||
+	done_testing
+check "it is mounted" mount_volume "$volume" "$mnt" || done_testing
+check "while data comes the engine's thread listens" engine_listens_to data_alone
+check "while names are made a worker does" worker_listens_to names_alone
+check "again the engine's thread, to data" engine_listens_to data_alone
+check "data and names in turn and at once are what they should be" mix "$seconds"
+check "both have listened, in turns" both_had_their_turn
+check "it is remounted read-only and back after data" \
+	remounted_between
+check "it is unmounted while the engine's thread listens" eval 'data_alone && unmount "$mnt"'
+for load in data both; do
+	for end in end_by_signal end_by_force "kill_daemon $mnt"; do
+		check "it is mounted before ${end%% *}" mount_volume "$volume" "$mnt" || done_testing
+		# shellcheck disable=SC2086  # its words
+		check "it ends ($end) while $load come" ends_below "$load" $end
+	done
+done
+check "it is mounted once more" mount_volume "$volume" "$mnt" || done_testing
+check "and serves" data_alone
+check "and is unmounted" unmount "$mnt"
+check "a scrub finds nothing" expect_clean "$volume"
+
+done_testing
