@@ -284,7 +284,8 @@ struct commit_rest {
 	struct list inodes;
 	uint64_t epoch;
 };
-/* Where the log could be full before long: commit what there is, with the rows of all inodes (C2). */
+/* Where the log could be full before long: commit what there is, with the rows of all inodes
+ * (C2). */
 int commit_divide(struct fs *fs, struct commit_rest *rest);
 
 /* ---- extents and rows (rows.c): db_lock held ---- */

@@ -19,7 +19,8 @@ struct inode_attr;
 /* No file system has given out so many numbers behind the last one that still has an inode. */
 #define FS_INO_GAP_MAX (UINT64_C(1) << 60)
 
-/* May all from @next on never have been given out, where @last is the last one that has an inode? */
+/* May all from @next on never have been given out, where @last is the last one that has an
+ * inode? */
 static inline bool row_next_ino_is_legal(uint64_t last, uint64_t next)
 {
 	return next <= FS_INO_MAX + 1 && next <= last + FS_INO_GAP_MAX;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What sweeps of power cuts share: the command line, seeds of lives, and the command that shows a cut
- * again. Owner: the program's one thread. */
+/* What sweeps of power cuts share: the command line, seeds of lives, and the command that shows a
+ * cut again. Owner: the program's one thread. */
 #ifndef STABLEFS_TESTS_SIM_SWEEP_OPTIONS_H
 #define STABLEFS_TESTS_SIM_SWEEP_OPTIONS_H
 
@@ -17,8 +17,8 @@ struct sweep_options {
 	const char *replay; /* a cut, as the sweep names it; NULL: no replay. Borrowed */
 };
 
-/* Prepares the program, and puts over @o what the environment and the arguments say. False: there is
- * a bad one, which was named. */
+/* Prepares the program, and puts over @o what the environment and the arguments say. False: there
+ * is a bad one, which was named. */
 bool sweep_begin(struct sweep_options *o, int argc, char **argv);
 
 /* Of one life of one case. */

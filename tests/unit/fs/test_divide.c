@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Commits of more rows than the log holds: they are divided, and what a power cut leaves between two
- * parts of one is in order. */
+/* Commits of more rows than the log holds: they are divided, and what a power cut leaves between
+ * two parts of one is in order. */
 #include "check_rig.h"
 
 #include <linux/falloc.h>
