@@ -205,6 +205,9 @@ class Database(threading.Thread):
                 self.tried += 1
                 db.execute("INSERT INTO t VALUES(?, ?)",
                            (self.tried, self.random.randbytes(self.random.randrange(1, 9000))))
+                # Where the directory cannot be opened any more, SQLite takes the removal of its
+                # journal for synced (unixDelete()): a mount that answers now could be opened then.
+                os.statvfs(os.path.dirname(self.path))
                 self.acknowledged = self.tried
         except (sqlite3.Error, OSError) as error:
             self.failed = str(error)  # the mount has died?
