@@ -104,8 +104,8 @@ static void fsck_finds_nothing(struct rig *rig)
 	rig_mount(rig);
 }
 
-/* All that is free lies in single blocks, and one call takes all of them; their rows fill more pages
- * than the log holds. */
+/* All that is free lies in single blocks, and one call takes all of them; their rows fill more
+ * pages than the log holds. */
 static void preallocation_takes_what_is_free_in_many_pieces(void **unused)
 {
 	(void)unused;
