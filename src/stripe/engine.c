@@ -30,6 +30,7 @@ int stripe_engine_new(const struct stripe_config *config, struct stripe_engine *
 	list_init(&eng->flushes_waiting);
 	list_init(&eng->flushes_sharing);
 	list_init(&eng->to_settle);
+	streams_init(eng);
 	eng->arena = arena_new(config->arena_bytes ? config->arena_bytes : ARENA_DEFAULT_BYTES);
 	if (!eng->arena || membership_init(eng) < 0 || doubt_init(eng) < 0) {
 		stripe_engine_free(eng);
@@ -141,6 +142,7 @@ static void request_done(struct stripe_engine *eng, struct stripe_req *req)
 {
 	if (req->answered)
 		list_remove(&req->node);
+	stream_write_ends(eng, req);
 	if (req->answered && req->err < 0 && req->err != -ESHUTDOWN)
 		answered_write_failed(eng, req);
 	req->done(req, req->err);
@@ -165,6 +167,7 @@ void part_logged(struct stripe_engine *eng, struct stripe_part *part)
 		return;
 	req->answered = ++eng->answers;
 	list_push_back(&eng->answered, &req->node);
+	stream_write_ends(eng, req);
 	req->logged(req);
 }
 
@@ -250,6 +253,9 @@ static void request_start(struct stripe_engine *eng, struct stripe_req *req)
 		return;
 	}
 	count_request(eng, req);
+	req->stream = NULL;
+	if (req->kind == STRIPE_WRITE)
+		stream_write_begins(eng, req);
 	request_split(eng, req);
 }
 
@@ -336,7 +342,7 @@ bool stripe_engine_idle(struct stripe_engine *eng)
 		      !list_empty(&eng->posted_checks);
 	pthread_mutex_unlock(&eng->post_lock);
 	return !posted && !eng->busy && !eng->flush_running && list_empty(&eng->flushes_waiting) &&
-	       membership_is_idle(&eng->membership);
+	       streams_are_idle(&eng->streams) && membership_is_idle(&eng->membership);
 }
 
 uint64_t stripe_engine_last_request_ns(const struct stripe_engine *eng)

@@ -21,6 +21,7 @@
 #include "stripe/block_cache.h"
 #include "stripe/membership.h"
 #include "stripe/plan.h"
+#include "stripe/stream.h"
 #include "stripe/stripe.h"
 
 /* The part of a request (or a check) that lies in one stripe. */
@@ -46,6 +47,7 @@ struct stripe_state {
 	bool exclusive;          /* a write or a check has it */
 	struct list queue;       /* of stripe_part, in order of arrival */
 	struct list_node settle; /* in to_settle: something may start */
+	struct stream_wait wait;
 };
 
 /* What O_DIRECT and isa-l ask of an address. */
@@ -88,8 +90,9 @@ struct stripe_engine {
 
 	struct stripe_state *states[STATE_BUCKETS];
 	struct list to_settle; /* of stripe_state */
-	unsigned busy;         /* parts granted or waiting */
-	unsigned next_copy;    /* raid1 reads take turns */
+	struct streams streams;
+	unsigned busy;      /* parts granted or waiting */
+	unsigned next_copy; /* raid1 reads take turns */
 	struct list
 		answered; /* requests of which logged() was called and done() was not, in order */
 	uint64_t answers; /* how many there were so far */
@@ -175,6 +178,9 @@ void stripe_lock_requeue(struct stripe_state *state, struct stripe_part *part);
 
 /* All that wait for @stripe get @err. */
 void stripe_lock_fail(struct stripe_engine *eng, uint64_t stripe, int err);
+
+/* @state is settled again before long. */
+void stripe_lock_look_again(struct stripe_engine *eng, struct stripe_state *state);
 
 /* Writes and checks may begin again. */
 void stripe_lock_unfreeze(struct stripe_engine *eng);

@@ -11,6 +11,8 @@
  * several small writes become fewer and fuller ones. A later write never overtakes an earlier one
  * that it overlaps, nor a read or check between them.
  *
+ * A stripe that its stream is about to fill waits for the rest (stream.h).
+ *
  * A stripe in doubt is resynced before the first who wants it gets it. While a member is leaving
  * (membership.h) no write and no check begins, and reads that wait behind them wait as well. */
 #include "stripe/doubt.h"
@@ -41,6 +43,8 @@ static struct stripe_state *state_new(struct stripe_engine *eng, uint64_t stripe
 	s->stripe = stripe;
 	list_init(&s->queue);
 	list_node_init(&s->settle);
+	list_node_init(&s->wait.node);
+	s->wait.due_ns = UINT64_MAX;
 	s->next = *chain;
 	*chain = s;
 	return s;
@@ -107,6 +111,8 @@ static void grant_writes(struct stripe_engine *eng, struct stripe_state *state)
 	if (count > 1)
 		counter_add(&eng->count.merged, count);
 	state->exclusive = true;
+	state->wait.in_vain = false;
+	state->wait.due_ns = UINT64_MAX;
 	stripe_write_start(eng, state, &parts);
 }
 
@@ -125,6 +131,7 @@ static bool is_frozen(const struct stripe_engine *eng)
 static void grant(struct stripe_engine *eng, struct stripe_state *state)
 {
 	struct stripe_part *part = queue_head(state);
+	stream_wait_end(state);
 	if (part && doubt_has(eng, state->stripe) && !is_resync(part)) {
 		if (state->exclusive || is_frozen(eng))
 			return;
@@ -146,7 +153,8 @@ static void grant(struct stripe_engine *eng, struct stripe_state *state)
 	} else if (is_frozen(eng)) {
 		return;
 	} else if (is_write(part)) {
-		grant_writes(eng, state);
+		if (!stream_waits(eng, state))
+			grant_writes(eng, state);
 	} else {
 		list_remove(&part->node);
 		state->exclusive = true;
@@ -158,6 +166,11 @@ static void settle_later(struct stripe_engine *eng, struct stripe_state *state)
 {
 	if (!list_linked(&state->settle))
 		list_push_back(&eng->to_settle, &state->settle);
+}
+
+void stripe_lock_look_again(struct stripe_engine *eng, struct stripe_state *state)
+{
+	settle_later(eng, state);
 }
 
 void stripe_lock_enqueue(struct stripe_engine *eng, uint64_t stripe, struct stripe_part *part)

@@ -122,7 +122,8 @@ struct stripe_req {
 	/* The engine's. */
 	struct list_node node;
 	unsigned pieces, unlogged;
-	uint64_t answered; /* the how many-th to which logged() said so; 0: it did not */
+	struct write_stream *stream; /* stream.h; NULL: of none, or answered */
+	uint64_t answered;           /* the how many-th to which logged() said so; 0: it did not */
 	int err;
 };
 

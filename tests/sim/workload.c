@@ -69,6 +69,19 @@ void workload_drain(struct workload *w)
 	}
 }
 
+/* Of a stream: more than a stripe at a time, whole blocks. It begins anew at the end. */
+static void choose_next(struct workload *w, uint64_t *offset_bytes, uint32_t *len_bytes)
+{
+	struct random *r = &w->rig->random;
+	unsigned stripe = geometry_stripe_blocks(&w->rig->geometry);
+	uint64_t len = (uint64_t)(stripe + random_below(r, stripe)) * BLOCK_BYTES;
+	if (w->next_byte < w->first_byte || w->next_byte >= w->end_byte)
+		w->next_byte = w->first_byte;
+	*offset_bytes = w->next_byte;
+	*len_bytes = (uint32_t)min_u64(len, w->end_byte - w->next_byte);
+	w->next_byte += *len_bytes;
+}
+
 /* A range: whole blocks, odd bytes, or a few bytes, up to three stripes long. */
 static void choose_range(struct workload *w, uint64_t *offset_bytes, uint32_t *len_bytes)
 {
@@ -132,8 +145,12 @@ void workload_step(struct workload *w)
 	struct workload_op *op;
 	while (!(op = place_find(w)))
 		assert_true(rig_run(w->rig, true) >= 0);
-	choose_range(w, &offset, &len);
-	if (random_below(r, 5) < 3)
+	bool streams = random_below(r, 3) == 0;
+	if (streams)
+		choose_next(w, &offset, &len);
+	else
+		choose_range(w, &offset, &len);
+	if (streams || random_below(r, 5) < 3)
 		write_start(w, op, offset, len);
 	else
 		read_start(w, op, offset, len);

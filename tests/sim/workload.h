@@ -22,6 +22,7 @@ struct workload {
 	struct rig *rig;
 	uint8_t *model;                /* owned */
 	uint64_t first_byte, end_byte; /* requests stay in this range */
+	uint64_t next_byte; /* where a stream goes on: a third of all requests belong to it */
 	struct workload_op ops[WORKLOAD_DEPTH];
 	unsigned errors, mismatches; /* requests that failed; reads that gave other bytes */
 	/* Blocks that workload_verify() found to be others, with the guard of the right ones: no
