@@ -91,7 +91,8 @@ struct list_node *bench_take(struct bench *b);
 int bench_timeout_ms(const struct bench *b);
 void bench_tick(struct bench *b);
 
-/* Nobody sits from now on, nor is the engine's thread called: the clock stops, or the session ends. */
+/* Nobody sits from now on, nor is the engine's thread called: the clock stops, or the session
+ * ends. */
 void bench_open(struct bench *b);
 
 #endif

@@ -5,8 +5,8 @@
  *	| state of the request ...          | headers | payload: up to 1 MiB          |
  *	^ struct buffer                     ^ -80     ^ page boundary
  *
- * Whoever listens receives into its buffer. A handler that needs the payload beyond its own return takes
- * the buffer over (receiver_take_buffer), and the thread goes on with another. The pool: any
+ * Whoever listens receives into its buffer. A handler that needs the payload beyond its own return
+ * takes the buffer over (receiver_take_buffer), and the thread goes on with another. The pool: any
  * thread. */
 #ifndef STABLEFS_FUSE_BUFFER_H
 #define STABLEFS_FUSE_BUFFER_H

@@ -215,8 +215,8 @@ void cache_limits_set(const struct front *f);
 /* session.c: serve the mounted session until it ends. 0, or why it could not start. */
 int session_serve(struct front *f, struct errmsg *why);
 
-/* receive.c: the buffer that the calling thread's request was received in: the caller's to put. Once
- * a request; not before its handler runs. */
+/* receive.c: the buffer that the calling thread's request was received in: the caller's to put.
+ * Once a request; not before its handler runs. */
 struct buffer *receiver_take_buffer(void);
 /* The calling thread is the engine's, and must not wait (R1 of receive.h): what has to goes on with
  * @go_on, on a worker. @b was taken. */

@@ -65,8 +65,8 @@ enum io_open_flags {
 
 #define IO_LOCK_WAIT_NS (UINT64_C(10) * 1000000000)
 
-/* A descriptor of somebody else's that the engine's owner listens to beside its own work. The caller
- * owns it until io_unwatch() has returned. */
+/* A descriptor of somebody else's that the engine's owner listens to beside its own work. The
+ * caller owns it until io_unwatch() has returned. */
 struct io_watch {
 	int fd; /* borrowed; what poll(2) can wait for */
 	/* On the owner thread, from io_run(), which counts it as a done(): @fd has become readable.

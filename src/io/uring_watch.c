@@ -6,8 +6,8 @@
  *	end -> (arm) cancels <-'
  *
  * The entry tells of each time that something came, and may tell once of several: so whoever
- * watches reads until there is nothing. What an entry says whose watch has ended is known by its number.
- * Owning thread: the one that runs the engine. */
+ * watches reads until there is nothing. What an entry says whose watch has ended is known by its
+ * number. Owning thread: the one that runs the engine. */
 #include <errno.h>
 #include <poll.h>
 #include "io/uring_internal.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Old blocks in memory: a table of chains over places, and a ring of places from the newest to the
- * oldest. Place i has block i; place 0 has none and is where the ring begins and ends. Blocks lie in
- * one reserved range, of which the kernel gives what is touched. */
+ * oldest. Place i has block i; place 0 has none and is where the ring begins and ends. Blocks lie
+ * in one reserved range, of which the kernel gives what is touched. */
 #include "stripe/block_cache.h"
 
 #include <stdatomic.h>

@@ -47,8 +47,8 @@ struct plan_input {
 	 * raid1 and single: slot 0. */
 	struct rows write[RAID_MAX_SLOTS];
 	struct rows partial[RAID_MAX_SLOTS];
-	/* Per slot, with the parities: old blocks that are in memory, and cost no I/O. Parity levels;
-	 * none where a slot is missing. */
+	/* Per slot, with the parities: old blocks that are in memory, and cost no I/O. Parity
+	 * levels; none where a slot is missing. */
 	struct rows cached[RAID_MAX_SLOTS];
 	uint32_t missing_slots; /* bit i: slot i of this stripe is on a missing member */
 	enum plan_preference preference;
