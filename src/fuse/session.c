@@ -186,7 +186,6 @@ static bool wait_for_end(struct session *s)
 static void serve_to_the_end(struct session *s)
 {
 	const struct front_options *o = s->f->options;
-	cache_limits_set(s->f);
 	if (o->ready)
 		o->ready(o->ctx);
 	bool ended = wait_for_end(s);
@@ -215,6 +214,7 @@ int session_serve(struct front *f, struct errmsg *why)
 	}
 	if (!f->options->ignore_signals)
 		signals_catch(old);
+	cache_limits_set(f); /* whoever is answered finds them set */
 	err = workers_start(&s);
 	if (err < 0)
 		errmsg_set(why, err, "no thread could be started: %s", strerror(-err));
