@@ -6,7 +6,7 @@
 
 volume=$scratch/volume
 mnt=$scratch/mnt
-count=$(slow_or 250 100)
+count=$(slow_or 200 100)
 
 demo() { stablefs demo --json --count "$count" --dir "$scratch" >"$scratch/demo.json"; }
 
