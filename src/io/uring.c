@@ -93,9 +93,9 @@ static void engine_submit(struct io_engine *io, struct io_req *req)
 		req->result = range_error(req);
 	if (uring_file_of(req->file)->timed_out)
 		req->result = -ETIMEDOUT;
-	bool copied = !req->result && uring_request_is_copy(req);
+	bool copied = !req->result && uring_request_is_copy(e, req);
 	if (copied)
-		uring_request_copy(req);
+		uring_request_copy(e, req);
 	/* The ring is not touched here: it may still be a former owner's. */
 	list_push_back(req->result || copied ? &e->settled : &e->backlog, &req->node);
 }
@@ -233,6 +233,7 @@ static int enter_and_sleep(struct uring_engine *e)
 /* One system call at most. Errors that pass by themselves are none. */
 static int enter(struct uring_engine *e, bool sleep)
 {
+	e->copied_bytes = 0;
 	uring_watch_arm(e);
 	start_backlog(e);
 	if (!e->wake_armed && !e->shared)

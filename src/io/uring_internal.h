@@ -76,11 +76,12 @@ struct uring_engine {
 	bool has_file_table, has_buffer_table;
 	bool wake_armed; /* the entry that polls wake_fd is in the ring */
 	struct uring_watch watch;
-	uint64_t owner;      /* thread number, 0: nobody has run the ring yet */
-	unsigned in_flight;  /* requests with an entry in the ring, at most depth - 1 */
-	struct list backlog; /* requests that wait for an entry, oldest first */
-	struct list settled; /* requests whose result is known without the kernel */
-	struct list alarms;  /* by due_ns, then age */
+	uint64_t owner;        /* thread number, 0: nobody has run the ring yet */
+	unsigned in_flight;    /* requests with an entry in the ring, at most depth - 1 */
+	uint64_t copied_bytes; /* without the ring, since it was last entered */
+	struct list backlog;   /* requests that wait for an entry, oldest first */
+	struct list settled;   /* requests whose result is known without the kernel */
+	struct list alarms;    /* by due_ns, then age */
 	struct list timed_files;
 	struct list orphans, idle_flights; /* uring_flight */
 	unsigned orphan_count;
@@ -144,8 +145,8 @@ void uring_request_prepare(struct uring_engine *e, struct io_req *req, struct ur
 
 /* A transfer of memory to memory, or next to nothing: the kernel does not do it in the ring, and a
  * thread that it wakes for it costs more than the copy. The second one does it, to the end. */
-bool uring_request_is_copy(const struct io_req *req);
-void uring_request_copy(struct io_req *req);
+bool uring_request_is_copy(const struct uring_engine *e, const struct io_req *req);
+void uring_request_copy(struct uring_engine *e, struct io_req *req);
 
 /* What is left to transfer and goes as one entry: a vector, its length in *@count. */
 const struct iovec *uring_request_rest(struct io_req *req, unsigned *count);

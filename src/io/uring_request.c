@@ -60,9 +60,15 @@ const struct iovec *uring_request_rest(struct io_req *req, unsigned *count)
 /* Above that the kernel's threads copy side by side. */
 #define COPY_BYTES (64u << 10)
 
-bool uring_request_is_copy(const struct io_req *req)
+/* And what is read beyond that in one turn, of which the owner has enough to do: it checks all of
+ * it and hands it on. Bytes that are written somebody else has copied before. */
+#define COPY_TURN_BYTES (256u << 10)
+
+bool uring_request_is_copy(const struct uring_engine *e, const struct io_req *req)
 {
-	return uring_file_of(req->file)->in_memory && total_bytes(req) <= COPY_BYTES;
+	if (!uring_file_of(req->file)->in_memory || total_bytes(req) > COPY_BYTES)
+		return false;
+	return req->kind != IO_READ || e->copied_bytes < COPY_TURN_BYTES;
 }
 
 static ssize_t copy_rest(struct io_req *req, int fd)
@@ -75,13 +81,14 @@ static ssize_t copy_rest(struct io_req *req, int fd)
 	return pwritev(fd, iov, (int)count, offset_bytes);
 }
 
-void uring_request_copy(struct io_req *req)
+void uring_request_copy(struct uring_engine *e, struct io_req *req)
 {
 	int fd = uring_file_of(req->file)->fd;
 	ssize_t res;
 	do {
 		res = is_transfer(req) ? copy_rest(req, fd) : fdatasync(fd);
 	} while (uring_request_advance(req, res < 0 ? -errno : (int)res));
+	e->copied_bytes += req->done_bytes;
 }
 
 /* The slot of the registered region that holds all of @iov, -1: none does. */

@@ -119,6 +119,47 @@ static void registered_memory_carries_the_same_bytes(void **unused)
 	on_each_medium(8, use_registered_memory);
 }
 
+/* How many of the requests that were submitted have their result without the kernel's threads. */
+static unsigned count_copied(struct rig *rig)
+{
+	unsigned n = 0;
+	list_for_each (at, &uring_engine_of(rig->io)->settled)
+		n++;
+	return n;
+}
+
+/* @kind: all of a member in memory, in pieces, in one turn. Returns how many were copied. */
+static unsigned transfer_in_one_turn(struct rig *rig, enum io_kind kind, char *buf)
+{
+	enum { PIECES = 16, LEN = 64 << 10 };
+	struct op ops[PIECES];
+	for (unsigned i = 0; i < PIECES; i++)
+		op_transfer(&ops[i], kind, rig->file, i * LEN, buf + i * LEN, LEN);
+	unsigned copied = count_copied(rig);
+	ops_wait(ops, PIECES);
+	for (unsigned i = 0; i < PIECES; i++)
+		assert_int_equal(ops[i].err, 0);
+	return copied;
+}
+
+static void of_much_that_is_read_from_memory_the_owner_copies_a_part(void **unused)
+{
+	(void)unused;
+	enum { LEN = 1 << 20 };
+	struct rig rig;
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(LEN);
+	rig_open(&rig, "/dev/shm", 32);
+	rig_make_member(&rig, LEN);
+	fill_sectors(buf, LEN, 0, 5);
+	assert_int_equal(transfer_in_one_turn(&rig, IO_WRITE, buf), 16);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		memset(buf, 0, LEN);
+		assert_int_equal(transfer_in_one_turn(&rig, IO_READ, buf), 4);
+		assert_true(holds_sectors(buf, LEN, 0, 5));
+	}
+	rig_close(&rig);
+}
+
 static void reach_beyond_the_end(struct rig *rig)
 {
 	struct op ops[3];
@@ -343,6 +384,7 @@ int main(void)
 		cmocka_unit_test(more_requests_than_the_ring_holds_all_arrive),
 		cmocka_unit_test(vectors_arrive_in_their_order),
 		cmocka_unit_test(registered_memory_carries_the_same_bytes),
+		cmocka_unit_test(of_much_that_is_read_from_memory_the_owner_copies_a_part),
 		cmocka_unit_test(a_request_beyond_the_end_fails_and_changes_nothing),
 		cmocka_unit_test(a_member_that_shrank_gives_an_error_and_not_half_the_bytes),
 		cmocka_unit_test(memory_that_cannot_be_read_fails_its_request_alone),
