@@ -10,7 +10,6 @@ Everything is a ratio within one run, medians over rounds taken in turn:
   foreground  4K random reads and writes while a scrub runs at its default rate, beside without
 """
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -18,8 +17,8 @@ import statistics
 import tempfile
 import time
 
-from common import (children_seconds, process_seconds, run, run_main, say, unmount,
-                    wait_for_member)
+from common import (children_seconds, process_seconds, run, run_main, say, undisturbed, undoing,
+                    unmount, wait_for_member)
 
 MEMBERS = 4
 LOG_CASES = [("4K random write, depth 1", "randwrite", "4k", 1),
@@ -41,8 +40,9 @@ class Volume:
         os.mkdir(self.mnt)
         run(args.stablefs, "create", "--level", "raid5", "--members", str(MEMBERS), "--size",
             f"{args.file_mib * 5 // 4}M", "--pi", "t10", *create, self.dir)
-        self.mount()
-        undo.callback(self.unmount)
+        with undisturbed():
+            self.mount()
+            undo.callback(self.unmount)
         run("fio", "--name=fill", f"--filename={self.file}", "--rw=write", "--bs=1m", "--direct=1",
             f"--size={args.file_mib}M", "--end_fsync=1", "--thread")
 
@@ -51,7 +51,8 @@ class Volume:
         return os.path.join(self.mnt, "file")
 
     def mount(self, *options):
-        run(self.args.stablefs, "mount", *options, self.dir, self.mnt)
+        with undisturbed():
+            run(self.args.stablefs, "mount", *options, self.dir, self.mnt)
 
     def unmount(self):
         unmount(self.mnt)
@@ -222,9 +223,10 @@ def parse_args():
 
 def main():
     args = parse_args()
-    with contextlib.ExitStack() as undo:
-        args.top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
-        undo.callback(shutil.rmtree, args.top, ignore_errors=True)
+    with undoing() as undo:
+        with undisturbed():
+            args.top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
+            undo.callback(shutil.rmtree, args.top, ignore_errors=True)
         result = measure_all(args, undo)
     print(f"members on {args.dir}; file of {args.file_mib} MiB on raid5 of {MEMBERS}, t10; "
           f"{args.rounds} rounds, {args.seconds} s each; seed {args.seed}\n")

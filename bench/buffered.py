@@ -10,7 +10,7 @@ import sys
 import time
 
 import fio
-from common import Failure, drop_caches, run
+from common import Failure, drop_caches, run, undisturbed
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOBODY = 65534
@@ -142,16 +142,17 @@ class Buffered:
         return ["-h", self.sock, "-U", "bench"]
 
     def start_server(self, data):
-        server = subprocess.Popen(self.as_nobody(self.pg + "/postgres", "-D", data),
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL)
-        deadline = time.time() + 60
-        while run(self.pg + "/pg_isready", "-q", *self.login(), check=False).returncode:
-            if time.time() > deadline or server.poll() is not None:
-                self.stop_server(server)
-                raise Failure(f"PostgreSQL does not start on {data}")
-            time.sleep(0.05)
-        return server
+        with undisturbed():
+            server = subprocess.Popen(self.as_nobody(self.pg + "/postgres", "-D", data),
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL)
+            deadline = time.time() + 60
+            while run(self.pg + "/pg_isready", "-q", *self.login(), check=False).returncode:
+                if time.time() > deadline or server.poll() is not None:
+                    self.stop_server(server)
+                    raise Failure(f"PostgreSQL does not start on {data}")
+                time.sleep(0.05)
+            return server
 
     @staticmethod
     def stop_server(server):

@@ -28,11 +28,41 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+held = {"depth": 0, "signal": None}
+
+
 def leave_once(number, _):
     """The first signal ends the run; what undoes it is not disturbed by a second one."""
+    if held["depth"]:
+        held["signal"] = held["signal"] or number
+        return
     for n in ENDING:
         signal.signal(n, signal.SIG_IGN)
     sys.exit(128 + number)
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """A signal ends the run only behind this: what is made here, and who undoes it, go together."""
+    held["depth"] += 1
+    try:
+        yield
+    finally:
+        held["depth"] -= 1
+        if held["signal"] and not held["depth"]:
+            number, held["signal"] = held["signal"], None
+            leave_once(number, None)
+
+
+@contextlib.contextmanager
+def undoing():
+    """Callbacks that undo what was set up, all of them, whatever ends the run and when."""
+    undo = contextlib.ExitStack()
+    try:
+        yield undo
+    finally:
+        with undisturbed():
+            undo.close()
 
 
 def run_main(main):

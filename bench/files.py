@@ -17,7 +17,6 @@ all those files cached, and to mount with nothing cached; the memory of the daem
 shown each of them, and how long it takes to unmount then.
 """
 import argparse
-import contextlib
 import json
 import os
 import platform
@@ -29,7 +28,7 @@ import tempfile
 import time
 
 from common import (Failure, drop_caches, end_process, memory_mib, process_seconds, run, run_main,
-                    unmount)
+                    undisturbed, undoing, unmount)
 
 # What, called what, and in which state of the caches: cold, warm, as they are.
 OPERATIONS = [("create", "create", None), ("write", "write 4K, close", None),
@@ -64,8 +63,9 @@ class Kernel(Target):
         image = os.path.join(args.top, name + ".img")
         run("truncate", "-s", f"{args.size_mib}M", image)
         run(*mkfs, image)
-        run("mount", "-o", "loop", image, self.mnt)
-        undo.callback(unmount, self.mnt)
+        with undisturbed():
+            run("mount", "-o", "loop", image, self.mnt)
+            undo.callback(unmount, self.mnt)
 
 
 class Passthrough(Target):
@@ -73,10 +73,11 @@ class Passthrough(Target):
         super().__init__("passthrough", args)
         source = os.path.join(below.mnt, "passed")
         os.mkdir(source)
-        daemon = subprocess.Popen([args.passthrough, source, self.mnt], stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, text=True)
-        undo.callback(end_process, daemon)
-        undo.callback(unmount, self.mnt)
+        with undisturbed():
+            daemon = subprocess.Popen([args.passthrough, source, self.mnt], text=True,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            undo.callback(end_process, daemon)
+            undo.callback(unmount, self.mnt)
         if daemon.stdout.readline() != "mounted\n":
             raise Failure("the passthrough could not be mounted")
         self.pid, self.below = daemon.pid, below
@@ -88,20 +89,22 @@ class Passthrough(Target):
 class Stablefs(Target):
     def __init__(self, name, args, undo, *create):
         super().__init__(name, args)
+        self.daemon = None
         self.volume = os.path.join(args.top, name + ".volume")
         self.create = ["create", "--size", f"{args.size_mib}M", *create, self.volume]
         run(args.stablefs, *self.create)
-        self.mount()
         undo.callback(self.unmount)
+        self.mount()
 
     def mount(self):
         """How many seconds it took. In the foreground: a session of its own, which a daemon has, is
         scheduled by itself on a busy machine, and the passthrough has none."""
         start = time.monotonic()
-        self.daemon = subprocess.Popen(
-            [self.args.stablefs, "mount", "-f", self.volume, self.mnt], text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        said = self.daemon.stderr.readline()
+        with undisturbed():
+            self.daemon = subprocess.Popen(
+                [self.args.stablefs, "mount", "-f", self.volume, self.mnt], text=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            said = self.daemon.stderr.readline()
         seconds = time.monotonic() - start
         if "mounted at" not in said:
             raise Failure(said.strip() or "stablefs could not be mounted")
@@ -110,8 +113,9 @@ class Stablefs(Target):
 
     def unmount(self):
         unmount(self.mnt)
-        end_process(self.daemon)
-        self.daemon.stderr.close()
+        if self.daemon:
+            end_process(self.daemon)
+            self.daemon.stderr.close()
 
 
 def set_up(args, undo):
@@ -275,9 +279,10 @@ def parse_args():
 
 def main():
     args = parse_args()
-    with contextlib.ExitStack() as undo:
-        args.top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
-        undo.callback(shutil.rmtree, args.top, ignore_errors=True)
+    with undoing() as undo:
+        with undisturbed():
+            args.top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
+            undo.callback(shutil.rmtree, args.top, ignore_errors=True)
         targets = set_up(args, undo)
         print_head(args, targets)
         rows, mounts = measure_all(args, targets)

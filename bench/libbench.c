@@ -9,6 +9,7 @@
  * that others use too only ratios mean anything. */
 #include <err.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #define DEPTH_MAX  256u
 #define SIZES_MAX  16u
 #define ARMS       6u
+#define MEMBERS    4u
 
 static const char usage[] =
 	"Usage: libbench [OPTION]...\n"
@@ -66,7 +68,6 @@ struct slice {
 
 struct bench {
 	struct options o;
-	char top[256];
 	struct stablefs *v;
 	struct stablefs_file *f;
 	uint8_t *memory; /* depth buffers of the largest size */
@@ -235,14 +236,35 @@ static void write_json(const struct bench *b, const struct figures *all)
 
 /* ---- set up ---- */
 
-static void scratch_remove(struct bench *b)
+/* Of the process, so that whatever ends it takes it along. */
+static char scratch[256], scratch_member[MEMBERS][300];
+
+/* Async-signal-safe. */
+static void scratch_remove(void)
 {
-	for (unsigned i = 0; i < 4; i++) {
-		char path[300];
-		snprintf(path, sizeof(path), "%s/member-%u", b->top, i);
-		unlink(path);
-	}
-	rmdir(b->top);
+	for (unsigned i = 0; i < MEMBERS; i++)
+		unlink(scratch_member[i]);
+	rmdir(scratch);
+}
+
+static void ended(int number)
+{
+	scratch_remove();
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+static void scratch_make(const char *parent)
+{
+	snprintf(scratch, sizeof(scratch), "%s/stablefs-libbench.XXXXXX", parent);
+	if (!mkdtemp(scratch))
+		err(1, "%s", scratch);
+	for (unsigned i = 0; i < MEMBERS; i++)
+		snprintf(scratch_member[i], sizeof(scratch_member[i]), "%s/member-%u", scratch, i);
+	atexit(scratch_remove);
+	signal(SIGINT, ended);
+	signal(SIGTERM, ended);
+	signal(SIGHUP, ended);
 }
 
 /* The file is written once, so that all that follows are overwrites. */
@@ -263,15 +285,11 @@ static void set_up(struct bench *b)
 	for (unsigned i = 0; i < b->o.size_count; i++)
 		largest = b->o.sizes[i] > largest ? b->o.sizes[i] : largest;
 	create.size_bytes = 2 * b->o.file_bytes;
-	snprintf(b->top, sizeof(b->top), "%s/stablefs-libbench.XXXXXX", b->o.dir);
-	if (!mkdtemp(b->top))
-		err(1, "%s", b->top);
-	const char *paths[] = {b->top};
+	scratch_make(b->o.dir);
+	const char *paths[] = {scratch};
 	if (stablefs_create(paths, 1, &create, &why) < 0 ||
-		stablefs_open(paths, 1, NULL, &b->v, &why) < 0) {
-		scratch_remove(b);
+		stablefs_open(paths, 1, NULL, &b->v, &why) < 0)
 		errx(1, "%s", why.text);
-	}
 	if (stablefs_cow_missing(b->v))
 		fprintf(stderr, "libbench: cow is bounced: %s\n", stablefs_cow_missing(b->v));
 	if (stablefs_file_open(b->v, "/bench", STABLEFS_CREATE, &b->f) < 0)
@@ -295,7 +313,6 @@ static void tear_down(struct bench *b)
 		errx(1, "the volume is damaged");
 	stablefs_file_close(b->f);
 	stablefs_close(b->v);
-	scratch_remove(b);
 }
 
 static void parse_sizes(struct options *o, char *list)

@@ -9,7 +9,6 @@ write and the throughput. Members lie in the directory that is given: in memory 
 disk is taken out of the figures, and what a policy adds shows largest.
 """
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ import statistics
 import sys
 import tempfile
 
-from common import run, run_main, unmount, wait_for_member
+from common import run, run_main, undisturbed, undoing, unmount, wait_for_member
 
 CASES = [(bs, depth) for bs in ("4k", "64k") for depth in (1, 16)]
 POLICIES = ["bounce", "detect", "zerocopy", "verify", "adaptive", "buffered"]
@@ -25,15 +24,17 @@ MEMBERS = 4
 
 
 def set_up(args, undo):
-    top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
-    undo.callback(shutil.rmtree, top, ignore_errors=True)
+    with undisturbed():
+        top = tempfile.mkdtemp(prefix="stablefs-bench-", dir=args.dir)
+        undo.callback(shutil.rmtree, top, ignore_errors=True)
     volume, mnt = os.path.join(top, "volume"), os.path.join(top, "mnt")
     os.mkdir(mnt)
     run(args.stablefs, "create", "--level", "raid5", "--members", str(MEMBERS), "--size",
         f"{args.file_mib * 2}M", "--pi", "t10", volume)
-    run(args.stablefs, "mount", "-o", "dio=bounce", volume, mnt)
-    undo.callback(wait_for_member, os.path.join(volume, "member-0"))
-    undo.callback(unmount, mnt)
+    with undisturbed():
+        run(args.stablefs, "mount", "-o", "dio=bounce", volume, mnt)
+        undo.callback(wait_for_member, os.path.join(volume, "member-0"))
+        undo.callback(unmount, mnt)
     return mnt
 
 
@@ -131,7 +132,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    with contextlib.ExitStack() as undo:
+    with undoing() as undo:
         rows = measure(args, set_up(args, undo))
     print(f"members in {args.dir}; {args.rounds} rounds of {args.slice_ms} ms for each policy in "
           f"turn; seed {args.seed}; hold=0\n")

@@ -13,7 +13,8 @@ import tempfile
 import time
 
 import fio
-from common import (Failure, drop_caches, end_process, run, say, unmount, wait_for_member)
+from common import (Failure, drop_caches, end_process, run, say, undisturbed, undoing, unmount,
+                    wait_for_member)
 
 MEMBERS = 4
 
@@ -24,8 +25,9 @@ class Place:
 
     def __init__(self, parent, undo):
         self.undo = undo
-        self.dir = tempfile.mkdtemp(prefix="stablefs-bench-", dir=parent)
-        undo.callback(shutil.rmtree, self.dir, ignore_errors=True)
+        with undisturbed():
+            self.dir = tempfile.mkdtemp(prefix="stablefs-bench-", dir=parent)
+            undo.callback(shutil.rmtree, self.dir, ignore_errors=True)
         os.chmod(self.dir, 0o755)  # a database server is another user
 
     def path(self, *parts):
@@ -97,10 +99,11 @@ def stablefs(place, name, binary, disks, create, options=("dio=bounce",)):
     where = disks if disks else [volume]
     argv = [binary, "create", "--force", *create, *where]
     run(*argv)
-    run(binary, "mount", "-o", ",".join(options), *where, mnt)
     first = disks[0] if disks else os.path.join(volume, "member-0")
-    place.undo.callback(wait_for_member, first)
-    place.undo.callback(unmount, mnt)
+    with undisturbed():
+        run(binary, "mount", "-o", ",".join(options), *where, mnt)
+        place.undo.callback(wait_for_member, first)
+        place.undo.callback(unmount, mnt)
     with open(os.path.join(mnt, ".stablefs/status.json")) as f:
         pid = json.load(f)["daemon_pid"]
     return Stablefs(name, os.path.join(mnt, "file"), mnt, pid,
@@ -132,14 +135,16 @@ def have_btrfs():
 def btrfs(place, size_mib, name="btrfs", checksums=True):
     devices = []
     for member in place.disks(name, MEMBERS, size_mib):
-        device = run("losetup", "--find", "--show", "--direct-io=on", member).stdout.strip()
-        place.undo.callback(run, "losetup", "-d", device, check=False)
+        with undisturbed():
+            device = run("losetup", "--find", "--show", "--direct-io=on", member).stdout.strip()
+            place.undo.callback(run, "losetup", "-d", device, check=False)
         devices.append(device)
     run("mkfs.btrfs", "-q", "-f", "-m", "raid1", "-d", "raid5", *devices)
     run("btrfs", "device", "scan", *devices)
     mnt = place.mkdir("mnt-" + name)
-    run("mount", "-t", "btrfs", devices[0], mnt)
-    place.undo.callback(unmount, mnt)
+    with undisturbed():
+        run("mount", "-t", "btrfs", devices[0], mnt)
+        place.undo.callback(unmount, mnt)
     file = os.path.join(mnt, "file")
     if not checksums:
         open(file, "w").close()
@@ -152,10 +157,11 @@ def btrfs(place, size_mib, name="btrfs", checksums=True):
 
 def null(place, name, binary, options):
     mnt = place.mkdir("mnt-" + name)
-    server = subprocess.Popen([binary, "-f", *options, mnt], stdin=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
-    place.undo.callback(end_process, server, 5)
-    place.undo.callback(unmount, mnt)
+    with undisturbed():
+        server = subprocess.Popen([binary, "-f", *options, mnt], stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        place.undo.callback(end_process, server, 5)
+        place.undo.callback(unmount, mnt)
     deadline = time.time() + 5
     while not os.path.ismount(mnt):
         if time.time() > deadline or server.poll() is not None:
@@ -178,5 +184,5 @@ def prefill(targets, size_mib):
 
 @contextlib.contextmanager
 def place_in(parent):
-    with contextlib.ExitStack() as undo:
+    with undoing() as undo:
         yield Place(parent, undo)

@@ -4,6 +4,8 @@
 verdicts, the cost model, the tables, the pictures. Prints TAP."""
 
 import argparse
+import os
+import signal
 import sys
 import xml.etree.ElementTree
 from pathlib import Path
@@ -204,6 +206,42 @@ def what_fails_is_left_out_and_named_and_the_rest_goes_on():
     run = one_round(measure)
     return [w.title for w in run.done] == [STREAM] and len(run.results[STREAM]["journal"]) == 2 \
         and len(run.notes) == 1 and "no room" in run.notes[0]
+
+
+def signalled(work):
+    """What @work(seen) has seen, and the code that it ended with, if it did."""
+    seen = []
+    before = {n: signal.signal(n, common.leave_once) for n in common.ENDING}
+    try:
+        work(seen)
+    except SystemExit as end:
+        seen.append(end.code)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return seen
+
+
+@case
+def a_signal_ends_a_run_behind_what_goes_together():
+    def work(seen):
+        with common.undisturbed():
+            with common.undisturbed():
+                os.kill(os.getpid(), signal.SIGTERM)
+            seen.append("inside")
+        seen.append("behind")
+    return signalled(work) == ["inside", 143]
+
+
+@case
+def all_is_undone_though_a_signal_comes_meanwhile():
+    def work(seen):
+        with common.undoing() as undo:
+            undo.callback(seen.append, "first")
+            undo.callback(os.kill, os.getpid(), signal.SIGINT)
+            undo.callback(seen.append, "last")
+        seen.append("behind")
+    return signalled(work) == ["last", "first", 130]
 
 
 # ---- meters ----
