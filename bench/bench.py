@@ -80,7 +80,15 @@ class Bench:
         if not args.other:
             made += [targets.null(self.memory, name, args.nullfuse, options)
                      for name, options in targets.NULLS.items()]
+        if args.stores and not args.other:
+            made += targets.stores(self.memory, args.nullfuse)
+        if args.ring and not args.other:
+            made += targets.rings(self.memory, args.nullfuse) or self.no_ring()
         return made
+
+    def no_ring(self):
+        self.notes.append("no FUSE over io_uring in this kernel: these columns are left out")
+        return []
 
     # ---- measuring ----
 
@@ -142,7 +150,8 @@ class Bench:
     def measure_memory(self, workloads, share):
         chosen = self.memory_targets()
         self.said += [(t.name, t.said) for t in chosen]
-        targets.prefill([t for t in chosen if t.name.startswith("single")], self.args.memory_mib)
+        targets.prefill([t for t in chosen if t.name.startswith(("single", "store"))],
+                        self.args.memory_mib)
         self.rounds(workloads, chosen, self.args.seconds + OVERHEAD_S, share,
                     lambda w, t, seed: self.direct(w, t, seed, self.args.memory_mib))
 
@@ -186,7 +195,8 @@ class Bench:
 def planned_seconds(args, workloads):
     """Weights for the progress."""
     wide = 1 + args.btrfs * (1 + args.nocow) + len(args.arrays)
-    columns = {"disk": wide, "buffered": wide, "memory": 1 + len(targets.NULLS)}
+    servers = len(targets.NULLS) * (1 + args.stores + args.ring)
+    columns = {"disk": wide, "buffered": wide, "memory": 1 + servers}
     if args.against:
         columns = {"disk": 2 * len(args.arrays), "buffered": 2 * len(args.arrays), "memory": 2}
     extra = {"disk": OVERHEAD_S, "buffered": 2, "memory": OVERHEAD_S}
@@ -264,6 +274,10 @@ def parse_args():
     p.add_argument("--no-btrfs", action="store_true", help="leave that column out")
     p.add_argument("--nocow", action="store_true", help="another column: btrfs with chattr +C on "
                    "the file of direct I/O, without checksums, written in place")
+    p.add_argument("--stores", action="store_true", help="two more columns in memory: the empty "
+                   "servers with a file in memory behind them")
+    p.add_argument("--ring", action="store_true", help="two more columns in memory: empty servers "
+                   "over io_uring; the kernel's enable_uring is set for that time")
     p.add_argument("--against", metavar="REV", help="beside the build of another revision, or "
                    "another program, in the same rounds; without the other targets")
     p.add_argument("--json", metavar="FILE", help="write the results there too")

@@ -5,15 +5,21 @@
  * Direct I/O with parallel direct writes, requests of up to 1 MiB, no splice: as stablefs has it.
  * libfuse's own loop; with -s one thread (no hand-over, no wake-up of another), without it several,
  * with -o clone_fd each on a descriptor of its own. Which is fastest depends on depth and size, so
- * the benchmark measures both and takes the better one as the limit. */
+ * the benchmark measures both and takes the better one as the limit.
+ *
+ * With -o store=FILE it is not empty: bytes go to that file and come from it, in order to tell what
+ * storing them at all costs, with one system call a request and nothing else. */
 #define FUSE_USE_VERSION 314
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <linux/fuse.h>
+#include <unistd.h>
 
 #define FILE_INO   2
 #define FILE_NAME  "file"
@@ -23,6 +29,8 @@
 #define MAX_BACKGROUND 256
 
 static char zeros[1 << 20];
+static _Thread_local char stored[1 << 20]; /* what the thread has read */
+static int store = -1;                     /* -1: none */
 
 static void fill_stat(fuse_ino_t ino, struct stat *st)
 {
@@ -91,19 +99,25 @@ static void null_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t s
 	struct fuse_file_info *fi)
 {
 	(void)ino;
-	(void)buf;
-	(void)off;
 	(void)fi;
-	fuse_reply_write(req, size);
+	ssize_t len = store < 0 ? (ssize_t)size : pwrite(store, buf, size, off);
+	if (len < 0)
+		fuse_reply_err(req, errno);
+	else
+		fuse_reply_write(req, (size_t)len);
 }
 
 static void null_read(
 	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	(void)ino;
-	(void)off;
 	(void)fi;
-	fuse_reply_buf(req, zeros, size < sizeof(zeros) ? size : sizeof(zeros));
+	size_t most = size < sizeof(zeros) ? size : sizeof(zeros);
+	ssize_t len = store < 0 ? (ssize_t)most : pread(store, stored, most, off);
+	if (len < 0)
+		fuse_reply_err(req, errno);
+	else
+		fuse_reply_buf(req, store < 0 ? zeros : stored, (size_t)len);
 }
 
 static void null_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -146,15 +160,33 @@ static int serve(struct fuse_args *args, const struct fuse_cmdline_opts *opts)
 	return err ? 1 : 0;
 }
 
+struct null_options {
+	char *store;
+};
+
+static const struct fuse_opt null_opts[] = {
+	{"store=%s", offsetof(struct null_options, store), 0}, FUSE_OPT_END};
+
 int main(int argc, char **argv)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	struct null_options null_options = {0};
 	struct fuse_cmdline_opts opts;
-	if (fuse_parse_cmdline(&args, &opts) != 0 || !opts.mountpoint) {
-		fprintf(stderr, "usage: nullfuse -f [-s] [-o clone_fd,max_threads=N] MOUNTPOINT\n");
+	if (fuse_opt_parse(&args, &null_options, null_opts, NULL) != 0 ||
+		fuse_parse_cmdline(&args, &opts) != 0 || !opts.mountpoint) {
+		fprintf(stderr, "usage: nullfuse -f [-s] [-o clone_fd,max_threads=N,store=FILE] "
+				"MOUNTPOINT\n");
 		return 2;
 	}
+	if (null_options.store) {
+		store = open(null_options.store, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (store < 0) {
+			perror(null_options.store);
+			return 1;
+		}
+	}
 	int status = serve(&args, &opts);
+	free(null_options.store);
 	free(opts.mountpoint);
 	fuse_opt_free_args(&args);
 	return status;

@@ -179,6 +179,44 @@ def draw_cpu(document):
     return svg
 
 
+# ---- cores ----
+
+CORES = (("engine", "engine's thread", GOOD), ("others", "the daemon's others", LIVE),
+         ("program", "the program", LINE), ("rest", "the rest", PARITY))
+
+
+def draw_cores(rows):
+    """For each kind of request (cores.py): the cores that are busy while the engine's thread is
+    never idle."""
+    if not rows:
+        return None
+    widest = math.ceil(max(r["cores_when_full"] for r in rows))
+    height = 110 + 22 * len(rows) + 40
+    svg = Svg(WIDTH, height)
+    heading(svg, "Cores that are busy when one engine thread is full",
+            "to the right of the bar a second engine thread would find room; the figure: requests "
+            "a second at that point")
+    colors = {label: color for _, label, color in CORES}
+    legend(svg, 76, list(colors), colors)
+    room = WIDTH - LEFT - 110
+
+    def place(cores):
+        return round(LEFT + room * cores / widest, 1)
+    grid(svg, place, range(widest + 1), 88, height - 44, str)
+    y = 94
+    for row in rows:
+        svg.text(LEFT - 12, y + 14, f"{row['kind']}, {row['place']}", 13, anchor="end")
+        so_far = 0.0
+        for key, _, color in CORES:
+            share = row["cost"][key] / row["cost"]["engine"]
+            svg.rect(place(so_far), y + 2, round(place(so_far + share) - place(so_far), 1), 15,
+                     color, color, 0)
+            so_far += share
+        svg.text(place(so_far) + 8, y + 14, short(row["full"]), 12)
+        y += 22
+    return svg
+
+
 # ---- growth ----
 
 def draw_growth(document):

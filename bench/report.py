@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The tables as text. Takes what summary.py makes."""
 
-ORDER = ("bare", "btrfs", "btrfs-nocow", "journal", "bitmap", "single", "null-1", "null-2")
+ORDER = ("bare", "btrfs", "btrfs-nocow", "journal", "bitmap", "single", "null-1", "null-2",
+         "store-1", "store-2", "ring-1", "ring-2")
 
 
 def number(value):

@@ -165,14 +165,43 @@ def null(place, name, binary, options):
     deadline = time.time() + 5
     while not os.path.ismount(mnt):
         if time.time() > deadline or server.poll() is not None:
-            raise Failure("nullfuse does not mount")
+            raise Failure(f"{os.path.basename(binary)} does not mount")
         time.sleep(0.02)
     return Target(name, os.path.join(mnt, "file"), mnt, server.pid,
-                  "nullfuse -f " + " ".join(options))
+                  " ".join([os.path.basename(binary), "-f", *options]))
 
 
 # Which of its own threads suits the transport best depends on depth and size: both are measured.
 NULLS = {"null-1": ["-s"], "null-2": ["-o", "max_threads=2"]}
+
+
+RING = {"ring-1": ["-s"], "ring-2": []}
+RING_OFFERED = "/sys/module/fuse/parameters/enable_uring"
+
+
+def write_word(path, word):
+    with open(path, "w") as f:
+        f.write(word)
+
+
+def rings(place, nullfuse):
+    """Empty servers over io_uring, one thread and one on each processor. The kernel offers it to
+    whoever mounts as long as they are there. [] where it cannot. They lie beside @nullfuse."""
+    binary = os.path.join(os.path.dirname(nullfuse), "nullring")
+    if not os.path.exists(RING_OFFERED):
+        return []
+    with undisturbed():
+        with open(RING_OFFERED) as f:
+            place.undo.callback(write_word, RING_OFFERED, f.read().strip())
+        write_word(RING_OFFERED, "Y")
+    return [null(place, name, binary, options) for name, options in RING.items()]
+
+
+def stores(place, binary):
+    """The same, with a file in memory behind them: no limit, but what storing costs at least."""
+    return [null(place, name.replace("null", "store"), binary,
+                 [*options, "-o", "store=" + place.path(name + "-stored")])
+            for name, options in NULLS.items()]
 
 
 def prefill(targets, size_mib):

@@ -14,6 +14,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 import bench  # noqa: E402
 import common  # noqa: E402
+import cores  # noqa: E402
 import cost  # noqa: E402
 import fio  # noqa: E402
 import meter  # noqa: E402
@@ -307,6 +308,86 @@ def what_moved_below_is_counted_for_each_byte_that_was_asked_for():
     return row["moved"] == {"read": 0.0, "write": 4.0}
 
 
+# ---- the model of more cores ----
+
+COST = {"engine": 10e-6, "others": 5e-6, "program": 4e-6, "rest": 1e-6, "transfers": 4.0,
+        "moved_bytes": 16384.0, "rate": 50000.0}
+FULL_ROUND = {k.title: [COST] for k in cores.KINDS}
+
+
+def found(**checks):
+    """One round of each; the empty servers carry 150,000 and 120,000 requests a second."""
+    return {"memory": {"free": FULL_ROUND, **{
+        c: {k.title: [rate] for k in cores.KINDS} for c, rate in checks.items()}},
+        "null": {n: {k.title: [rate] for k in cores.KINDS}
+                 for n, rate in (("null-1", 150000.0), ("null-2", 120000.0))}}
+
+
+@case
+def an_engine_thread_is_full_when_its_time_is_used_up():
+    return round(cores.full_rate(COST)) == 100000 and round(cores.cores_when_full(COST), 9) == 2
+
+
+@case
+def more_engine_threads_bring_nothing_where_the_cores_are_used_up():
+    return round(cores.rate(COST, 8, 2)) == 100000 and round(cores.rate(COST, 8, 4)) == 200000
+
+
+@case
+def engine_threads_end_at_what_a_connection_carries():
+    return round(cores.rate(COST, 8, 64, 150000)) == 150000 and \
+        round(cores.cores_for(COST, 8, 150000), 9) == 3
+
+
+@case
+def on_one_cpu_all_but_the_rest_take_turns():
+    return round(cores.foretold(COST, "together", 2) * 19e-6, 9) == 1
+
+
+@case
+def apart_the_slower_side_says_how_fast_it_goes():
+    slow_program = {**COST, "program": 40e-6}
+    return round(cores.foretold(COST, "apart", 2) * 15e-6, 9) == 1 and \
+        round(cores.foretold(slow_program, "apart", 2)) == 25000
+
+
+@case
+def seconds_of_the_daemon_that_are_not_the_engines_are_the_others():
+    spent = {"engine": 1.0, "daemon": 1.5, "program": 0.25, "busy": 2.0}
+    got = cores.costs_of(spent, 100)
+    return (got["engine"], got["others"], got["program"], got["rest"]) == \
+        (0.01, 0.005, 0.0025, 0.0025)
+
+
+@case
+def what_the_members_moved_is_divided_by_the_requests():
+    spent = {"counters": {"members": [{"reads": 5, "writes": 15, "read_bytes": 0,
+                                       "write_bytes": 4096}] * 4}}
+    got = cores.transfers_of(spent, 20)
+    return (got["transfers"], got["moved_bytes"]) == (4.0, 819.2)
+
+
+@case
+def a_run_is_held_against_what_the_model_says_of_it():
+    rows, checks = cores.summarize(cores.KINDS, found(two=50000.0), 2)
+    return len(rows) == len(cores.KINDS) and round(checks[0]["foretold"]) == 100000 and \
+        round(checks[0]["ratio"], 9) == 0.5 and rows[0]["engines"][0]["rate"] == 150000.0
+
+
+@case
+def kinds_are_chosen_by_how_they_begin():
+    return [k.bs for k in cores.chosen(["4k"])] == ["4k", "4k"] and \
+        cores.chosen(["K"]) == [] and cores.chosen([]) == cores.KINDS
+
+
+@case
+def the_tables_of_the_cores_have_as_many_cells_in_each_line():
+    rows, checks = cores.summarize(cores.KINDS, found(apart=1.0), 2)
+    made = [cores.cost_lines(rows), cores.model_lines(rows), cores.check_lines(checks)]
+    return all(len(line) == len(head) for head, lines in made for line in lines) and \
+        all(lines for _, lines in made)
+
+
 # ---- tables and pictures ----
 
 @case
@@ -360,7 +441,8 @@ def pictures():
                                          {**point, "label": "2", "mib_s": 0.0}]}
     return [plot.draw_ratios(document, "btrfs", "t", "b", str), plot.draw_latency(document),
             plot.draw_ratios(document, "limit", "t", "b", str), plot.draw_cpu(document),
-            plot.draw_growth(document)]
+            plot.draw_growth(document),
+            plot.draw_cores(cores.summarize(cores.KINDS, found(), 2)[0])]
 
 
 @case
@@ -385,7 +467,7 @@ def nothing_lies_outside_a_picture():
 def there_is_no_picture_of_nothing():
     nothing = {"rows": [], "growth": []}
     return plot.draw_cpu(nothing) is None and plot.draw_growth(nothing) is None and \
-        plot.draw_latency(nothing) is None
+        plot.draw_latency(nothing) is None and plot.draw_cores([]) is None
 
 
 def main():
