@@ -16,8 +16,10 @@ Needs root, for loop devices and mounts; at most --minutes. Everything that was 
 undone, also when it is interrupted.
 """
 import argparse
+import contextlib
 import json
 import os
+import struct
 import sys
 import time
 
@@ -212,6 +214,13 @@ def look_for_btrfs(args, notes):
         notes.append("no btrfs here (kernel or btrfs-progs): that column is left out")
 
 
+def keep_awake():
+    """Idle processors look for work instead of halting, as long as the file is open."""
+    latency = open("/dev/cpu_dma_latency", "wb", buffering=0)
+    latency.write(struct.pack("i", 0))  # microseconds that one may take to rise
+    return latency
+
+
 def versions(args):
     found = {"fio": run("fio", "--version").stdout.strip(),
              "stablefs": run(args.stablefs, "--version").stdout.strip()}
@@ -223,6 +232,8 @@ def versions(args):
 def print_head(args, about, old):
     print(f"stablefs bench: {about['cpu']}, {about['cpus']} CPUs, {about['memory_gib']} GiB, "
           f"Linux {about['kernel']}; " + ", ".join(about["versions"].values()))
+    if args.awake:
+        print("idle processors are kept from halting (--awake), for all targets alike")
     print(f"members on {args.dir}; file of {args.file_mib} MiB; {args.rounds} rounds of "
           f"{args.seconds:g} s; seed {args.seed} + round; {args.engine}, O_DIRECT")
     print("command: " + " ".join(["bench.py"] + sys.argv[1:]))
@@ -278,6 +289,8 @@ def parse_args():
                    "servers with a file in memory behind them")
     p.add_argument("--ring", action="store_true", help="two more columns in memory: empty servers "
                    "over io_uring; the kernel's enable_uring is set for that time")
+    p.add_argument("--awake", action="store_true", help="keep idle processors from halting for "
+                   "the whole run, whatever is measured: what is left without the price of waking")
     p.add_argument("--against", metavar="REV", help="beside the build of another revision, or "
                    "another program, in the same rounds; without the other targets")
     p.add_argument("--json", metavar="FILE", help="write the results there too")
@@ -319,7 +332,8 @@ def main():
     workloads = [w for w in choose(args.only) if w.part in args.parts]
     if not workloads and "growth" not in args.parts:
         sys.exit("bench: no workload matches")
-    about, bench, done, points, old = measure_all(args, workloads, notes)
+    with keep_awake() if args.awake else contextlib.nullcontext():
+        about, bench, done, points, old = measure_all(args, workloads, notes)
     rows, builds = [], []
     if old:
         builds = summary.compare_builds(done, bench.results, OLD)

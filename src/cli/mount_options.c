@@ -345,9 +345,10 @@ const char *mount_options_fixed(const struct mount_options *a, const struct moun
 		bool text;
 	} fixed[] = {FIXED("allow_other", allow_other, false),
 		FIXED("writethrough", write_through, false),
-		FIXED("exacttimes", exact_times, false), FIXED("norecovery", no_recovery, false),
-		FIXED("inject", inject, false), FIXED("inject=", inject_first, true),
-		FIXED("workers=", workers, false), FIXED("max-errors=", max_errors, false),
+		FIXED("exacttimes", exact_times, false), FIXED("awake", awake, false),
+		FIXED("norecovery", no_recovery, false), FIXED("inject", inject, false),
+		FIXED("inject=", inject_first, true), FIXED("workers=", workers, false),
+		FIXED("max-errors=", max_errors, false),
 		FIXED("member-timeout=", member_timeout_ns, false),
 		FIXED("scrub-every=", scrub_every_ns, false), FIXED("cache=", cache_bytes, false),
 		FIXED("fsname=", fsname, true), FIXED("subtype", subtype, true)};

@@ -29,7 +29,7 @@ struct mount_options {
 	uint64_t commit_ns;
 	uint64_t background_rate;
 	/* These stay as they are for the life of a mount. */
-	bool allow_other, write_through, exact_times, degraded, no_recovery, inject;
+	bool allow_other, write_through, exact_times, awake, degraded, no_recovery, inject;
 	unsigned workers, max_errors;
 	uint64_t cache_bytes; /* MOUNT_CACHE_BY_MEMORY: not said */
 	uint64_t member_timeout_ns, scrub_every_ns;

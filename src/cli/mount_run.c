@@ -96,6 +96,7 @@ static struct serve_config config_of(struct daemon *d)
 					     .allow_other = o->allow_other,
 					     .write_through = o->write_through,
 					     .exact_times = o->exact_times,
+					     .awake = o->awake,
 					     .workers = o->workers,
 					     .fsname = o->fsname,
 					     .subtype = o->subtype,

@@ -56,6 +56,8 @@ static const struct {
 	{"noload", offsetof(struct mount_options, no_recovery), true},
 	{"writethrough", offsetof(struct mount_options, write_through), true},
 	{"exacttimes", offsetof(struct mount_options, exact_times), true},
+	{"awake", offsetof(struct mount_options, awake), true},
+	{"noawake", offsetof(struct mount_options, awake), false},
 };
 
 /* For mount(8), systemd and init scripts, or what holds in any case. */

@@ -190,6 +190,8 @@ bool bench_engine_listens(struct bench *b)
 
 bool bench_engine_got(struct bench *b, enum bench_kind kind)
 {
+	atomic_fetch_add(&b->got, 1);
+	clock_start(b);
 	if (kind == BENCH_DATA) {
 		atomic_store_explicit(&b->row, 0, memory_order_relaxed);
 		return true;

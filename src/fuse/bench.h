@@ -57,7 +57,7 @@ struct bench {
 	int clock_fd;                /* owned eventfd: the clock is to run */
 	atomic_uint listening;       /* in read(2), or nearly */
 	atomic_uint piled;           /* requests in a row that had another one behind them */
-	atomic_uint_fast64_t got;
+	atomic_uint_fast64_t got;    /* requests, by whomever */
 	atomic_bool clock_runs;
 	uint64_t seen; /* the clock's: got at its last tick */
 };

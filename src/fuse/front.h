@@ -90,6 +90,8 @@ struct front_options {
 	 * kernel's own path instead, in which synchronous writers of one file wait for each other.
 	 * Without the write-back cache times are exact in any case. */
 	bool exact_times;
+	bool awake;                /* idle processors do not halt while many requests come, where
+				    * that may be asked for (awake.h) */
 	unsigned workers;          /* threads that receive; 0: chosen from the CPUs */
 	const char *fsname;        /* first column of mount(8)'s list; NULL: "stablefs" */
 	const char *subtype;       /* the type is "fuse." and this; NULL: "stablefs"; "": "fuse" */

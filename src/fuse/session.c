@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/sysinfo.h>
 #include "base/log.h"
+#include "fuse/awake.h"
 #include "fuse/receive.h"
 
 #define MAX_WORKERS   64u
@@ -29,6 +30,7 @@ struct session {
 	atomic_uint running;
 	atomic_bool stopping;
 	struct receiver receiver;
+	struct awake awake;
 	int ended_fd; /* owned eventfd: the last worker has ended */
 };
 
@@ -162,8 +164,16 @@ static int handshake(struct front *f, struct errmsg *why)
 	return errmsg_set(why, -ECONNABORTED, "the mount was gone before it was used");
 }
 
-/* True: the session has ended by itself; false: somebody asked for the end. Runs the clock of the
- * bench meanwhile. */
+static void tick(struct session *s)
+{
+	struct bench *bench = &s->receiver.bench;
+	bench_tick(bench);
+	if (awake_tick(&s->awake, atomic_load(&bench->got)))
+		stats_add(&s->f->stats.awake_turns, 1);
+}
+
+/* True: the session has ended by itself; false: somebody asked for the end. Runs the clock
+ * meanwhile. */
 static bool wait_for_end(struct session *s)
 {
 	const struct front_options *o = s->f->options;
@@ -173,11 +183,11 @@ static bool wait_for_end(struct session *s)
 		{.fd = o->stop_fd > 0 ? o->stop_fd : -1, .events = POLLIN},
 		{.fd = bench->clock_fd, .events = POLLIN}};
 	for (;;) {
-		int timeout_ms = bench_timeout_ms(bench);
+		int timeout_ms = s->awake.held ? BENCH_TICK_MS : bench_timeout_ms(bench);
 		/* While the clock runs, its start is no news. */
 		int n = poll(fds, timeout_ms < 0 ? 4 : 3, timeout_ms);
 		if (n == 0)
-			bench_tick(bench);
+			tick(s);
 		else if (n > 0 && (fds[0].revents || fds[1].revents || fds[2].revents))
 			return fds[0].revents;
 	}
@@ -212,6 +222,7 @@ int session_serve(struct front *f, struct errmsg *why)
 		close(s.ended_fd);
 		return errmsg_set(why, err, "eventfd: %s", strerror(-err));
 	}
+	awake_init(&s.awake, f->options->awake ? AWAKE_DEVICE : NULL);
 	if (!f->options->ignore_signals)
 		signals_catch(old);
 	cache_limits_set(f); /* whoever is answered finds them set */
@@ -222,6 +233,7 @@ int session_serve(struct front *f, struct errmsg *why)
 		serve_to_the_end(&s);
 	if (!f->options->ignore_signals)
 		signals_give_back(old);
+	awake_fini(&s.awake);
 	close(s.ended_fd);
 	receiver_end(&s.receiver);
 	return err;

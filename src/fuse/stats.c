@@ -36,6 +36,7 @@ static void write_receiving(const struct stats *s, struct json *j)
 	json_field_u64(j, "by_engine", s->by_engine);
 	json_field_u64(j, "handed_over", s->handed_over);
 	json_field_u64(j, "engine_turns", s->engine_turns);
+	json_field_u64(j, "awake_turns", s->awake_turns);
 	json_object_end(j);
 }
 

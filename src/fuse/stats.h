@@ -28,6 +28,7 @@ struct stats {
 	/* Of them: received by the engine's thread, and of those handed to a worker; how often it
 	 * has begun to listen. */
 	_Atomic uint64_t by_engine, handed_over, engine_turns;
+	_Atomic uint64_t awake_turns; /* how often processors were asked to stay awake */
 	_Atomic uint64_t direct_writes, direct_write_bytes, direct_reads, direct_read_bytes;
 	_Atomic uint64_t cached_writes, cached_write_bytes, cached_reads, cached_read_bytes;
 	/* Each direct write counts as one of these: the writer's memory was read as often as the

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Who listens for requests: a worker, or the engine's thread while all that comes is data. Names and
 # data mixed are served by either, and so are the ends: unmount, signals, remount, a daemon that is
-# killed.
+# killed. Where it is wanted, processors are asked to stay awake while many requests come.
 . "$(dirname "$0")/lib.sh"
 
 volume=$scratch/volume
@@ -55,6 +55,30 @@ both_had_their_turn() {
 	(($(received engine_turns) > 3 && $(received handed_over) > 10))
 }
 
+# Names that are not there, each another one: a request each, as fast as they go.
+ask_fast() {
+	python3 -c 'import os, sys, time
+end = time.monotonic() + 0.5
+while time.monotonic() < end:
+    os.path.lexists(f"{sys.argv[1]}/{time.monotonic_ns()}")' "$mnt"
+}
+
+has_latency_file() { readlink "/proc/${daemons[$mnt]}/fd/"* | grep -qx /dev/cpu_dma_latency; }
+
+processors_are_asked() {
+	local try
+	for ((try = 0; try < 20; try++)); do
+		ask_fast
+		(($(received awake_turns) > 0)) && has_latency_file && return 0
+	done
+	return 1
+}
+
+processors_are_not_asked() {
+	ask_fast
+	(($(received awake_turns) == 0)) && ! has_latency_file
+}
+
 # ends_below HOW...: while data and names are mixed, or data alone comes, HOW ends the mount.
 ends_below() {
 	local load=$1 writer status=0
@@ -93,6 +117,7 @@ check "it is mounted" mount_volume "$volume" "$mnt" || done_testing
 check "while data comes the engine's thread listens" engine_listens_to data_alone
 check "while names are made a worker does" worker_listens_to names_alone
 check "again the engine's thread, to data" engine_listens_to data_alone
+check "nobody asks processors to stay awake" processors_are_not_asked
 check "data and names in turn and at once are what they should be" mix "$seconds"
 check "both have listened, in turns" both_had_their_turn
 check "it is remounted read-only and back after data" \
@@ -105,6 +130,13 @@ for load in data both; do
 		check "it ends ($end) while $load come" ends_below "$load" $end
 	done
 done
+if [[ -w /dev/cpu_dma_latency ]]; then
+	check "it is mounted with awake" mount_volume -o awake "$volume" "$mnt" || done_testing
+	check "many requests have processors stay awake" processors_are_asked
+	check "that is unmounted" unmount "$mnt"
+else
+	skip "many requests have processors stay awake" "it is root's to ask for"
+fi
 check "it is mounted once more" mount_volume "$volume" "$mnt" || done_testing
 check "and serves" data_alone
 check "and is unmounted" unmount "$mnt"

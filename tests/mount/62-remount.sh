@@ -142,7 +142,7 @@ check "it is unmounted" um8 "$mnt"
 # --- what cannot ---------------------------------------------------------------------------------
 
 check "it is mounted" mount_it workers=5,dio=detect || done_testing
-for option in workers=3 fsname=x nosubtype subtype=x writethrough exacttimes scrub-every=1h \
+for option in workers=3 fsname=x nosubtype subtype=x writethrough exacttimes awake scrub-every=1h \
 	member-timeout=1s max-errors=7 inject norecovery,ro; do
 	refuses "$option is refused by name" 32 "${option%%[=,]*}.*(cannot be changed|mount it anew)|subtype" \
 		try "$option,dio=verify"

@@ -53,14 +53,15 @@ static void nothing_said_is_the_default(void **unused)
 static void every_option_is_taken(void **unused)
 {
 	(void)unused;
-	assert_int_equal(parse("dio=detect,dio-weaken=owner,event-rate=7,hold=2ms,dio-align=4K,"
-			       "commit=30,background-rate=1M,ro,degraded,norecovery,noallow_other,"
-			       "writethrough,exacttimes,workers=3,max-errors=9,member-timeout=1s,"
-			       "scrub-every=24h,cache=3M,fsname=n,subtype=s,inject=a;b,inject=c"),
+	assert_int_equal(
+		parse("dio=detect,dio-weaken=owner,event-rate=7,hold=2ms,dio-align=4K,"
+		      "commit=30,background-rate=1M,ro,degraded,norecovery,noallow_other,"
+		      "writethrough,exacttimes,awake,workers=3,max-errors=9,member-timeout=1s,"
+		      "scrub-every=24h,cache=3M,fsname=n,subtype=s,inject=a;b,inject=c"),
 		0);
 	assert_int_equal(o.dio, DIO_DETECT);
 	assert_true(o.dio_weaken && o.read_only && o.degraded && o.no_recovery);
-	assert_true(o.write_through && o.exact_times && o.inject && !o.allow_other);
+	assert_true(o.write_through && o.exact_times && o.awake && o.inject && !o.allow_other);
 	assert_int_equal(o.event_rate, 7);
 	assert_int_equal(o.hold_ns, 2 * NS_PER_MS);
 	assert_int_equal(o.dio_align, 4096);
@@ -221,9 +222,10 @@ static void a_remount_names_what_it_cannot_change(void **unused)
 	struct mount_options before;
 	static const char *const lists[][2] = {{"workers=2", "workers="}, {"fsname=x", "fsname="},
 		{"nosubtype", "subtype"}, {"noallow_other", "allow_other"}, {"inject", "inject"},
-		{"exacttimes", "exacttimes"}, {"scrub-every=1h", "scrub-every="},
-		{"member-timeout=1s", "member-timeout="}, {"max-errors=1", "max-errors="},
-		{"writethrough", "writethrough"}, {"cache=0", "cache="}, {"inject=y", "inject="}};
+		{"exacttimes", "exacttimes"}, {"awake", "awake"},
+		{"scrub-every=1h", "scrub-every="}, {"member-timeout=1s", "member-timeout="},
+		{"max-errors=1", "max-errors="}, {"writethrough", "writethrough"},
+		{"cache=0", "cache="}, {"inject=y", "inject="}};
 	(void)unused;
 	assert_int_equal(parse("inject=x"), 0);
 	o.inject_first[0] = '\0';

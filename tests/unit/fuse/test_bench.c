@@ -304,6 +304,20 @@ static void while_the_engine_listens_no_worker_reads(void **unused)
 	rig_end(&rig);
 }
 
+static void the_clock_runs_while_the_engine_receives(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	rig_start(&rig);
+	engine_sits(&rig);
+	while (bench_timeout_ms(&rig.bench) >= 0)
+		bench_tick(&rig.bench);
+	assert_true(bench_engine_got(&rig.bench, BENCH_DATA));
+	assert_int_equal(bench_timeout_ms(&rig.bench), BENCH_TICK_MS);
+	bench_engine_rises(&rig.bench, false);
+	rig_end(&rig);
+}
+
 static void what_is_handed_over_is_served_also_beside_workers_that_block(void **unused)
 {
 	(void)unused;
@@ -401,6 +415,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(several_data_requests_in_a_row_call_the_engine),
 		cmocka_unit_test(while_the_engine_listens_no_worker_reads),
+		cmocka_unit_test(the_clock_runs_while_the_engine_receives),
 		cmocka_unit_test(what_is_handed_over_is_served_also_beside_workers_that_block),
 		cmocka_unit_test(
 			several_others_in_a_row_send_the_engine_away_and_a_worker_listens_again),
