@@ -146,6 +146,11 @@ static int engine_watch(struct io_engine *io, struct io_watch *watch)
 	return io_watch(inject_engine_of(io)->inner, watch);
 }
 
+static void engine_push(struct io_engine *io)
+{
+	io_push(inject_engine_of(io)->inner);
+}
+
 static void engine_unwatch(struct io_engine *io)
 {
 	io_unwatch(inject_engine_of(io)->inner);
@@ -193,6 +198,7 @@ static const struct io_engine_ops inject_ops = {
 	.wake = engine_wake,
 	.share = engine_share,
 	.watch = engine_watch,
+	.push = engine_push,
 	.unwatch = engine_unwatch,
 	.register_memory = engine_register_memory,
 	.now_ns = engine_now_ns,

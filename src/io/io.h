@@ -87,6 +87,7 @@ struct io_engine_ops {
 	void (*set_timeout)(struct io_file *file, uint64_t timeout_ns);
 	void (*submit)(struct io_engine *io, struct io_req *req);
 	int (*run)(struct io_engine *io, bool wait);
+	void (*push)(struct io_engine *io); /* NULL: nothing to do */
 	void (*wake)(struct io_engine *io);
 	int (*share)(struct io_engine *io); /* NULL: nothing to do */
 	/* NULL, both: it can listen to nothing. */
@@ -189,6 +190,14 @@ static inline int io_watch(struct io_engine *io, struct io_watch *watch)
 static inline void io_unwatch(struct io_engine *io)
 {
 	io->ops->unwatch(io);
+}
+
+/* Who owns the engine goes on to compute: where nothing is on its way yet, what was submitted goes
+ * now, and not only at the next io_run(). No done() runs. */
+static inline void io_push(struct io_engine *io)
+{
+	if (io->ops->push)
+		io->ops->push(io);
 }
 
 /* Make a blocked io_run() return. Any thread; async-signal-safe. */

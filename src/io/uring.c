@@ -266,6 +266,18 @@ static int engine_run(struct io_engine *io, bool wait)
 	return ran;
 }
 
+/* Not beside others that are on their way: the disk is busy, and neighbours that are handed over
+ * together become one transfer. What the kernel refuses now goes with the next run, which hears of
+ * it. */
+static void engine_push(struct io_engine *io)
+{
+	struct uring_engine *e = uring_engine_of(io);
+	if (e->in_flight || !uring_ring_is_ours(e))
+		return;
+	start_backlog(e);
+	(void)io_uring_submit(&e->ring);
+}
+
 static void engine_wake(struct io_engine *io)
 {
 	struct uring_engine *e = uring_engine_of(io);
@@ -322,6 +334,7 @@ static const struct io_engine_ops uring_ops = {
 	.set_timeout = uring_file_set_timeout,
 	.submit = engine_submit,
 	.run = engine_run,
+	.push = engine_push,
 	.wake = engine_wake,
 	.share = engine_share,
 	.watch = uring_watch_begin,

@@ -327,6 +327,7 @@ int stripe_engine_run(struct stripe_engine *eng, bool wait)
 	stripe_lock_settle(eng);
 	write_log_run(eng);
 	bool posted = atomic_load_explicit(&eng->posted_own, memory_order_relaxed);
+	eng->unpushed_bytes = 0;
 	bool may_block = list_empty(&eng->to_settle) && !membership_is_due(eng) && !posted;
 	int ran = io_run(eng->config.io, wait && may_block);
 	membership_run(eng);

@@ -91,8 +91,9 @@ struct stripe_engine {
 	struct stripe_state *states[STATE_BUCKETS];
 	struct list to_settle; /* of stripe_state */
 	struct streams streams;
-	unsigned busy;      /* parts granted or waiting */
-	unsigned next_copy; /* raid1 reads take turns */
+	unsigned busy;           /* parts granted or waiting */
+	uint64_t unpushed_bytes; /* of writes, submitted since the last io_push() */
+	unsigned next_copy;      /* raid1 reads take turns */
 	struct list
 		answered; /* requests of which logged() was called and done() was not, in order */
 	uint64_t answers; /* how many there were so far */

@@ -21,6 +21,9 @@
 
 #define MERGE_MAX_PARTS 64u
 
+/* Worth a system call of its own. */
+#define PUSH_BYTES (256u << 10)
+
 static unsigned bucket_of(uint64_t stripe)
 {
 	return (unsigned)(stripe * UINT64_C(0x9e3779b97f4a7c15) >> 54) % STATE_BUCKETS;
@@ -234,10 +237,21 @@ void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state)
 	settle_later(eng, state);
 }
 
+/* Idle members need not wait until the parities of all stripes of a large write are made. */
+static void push_if_much(struct stripe_engine *eng)
+{
+	if (eng->unpushed_bytes < PUSH_BYTES)
+		return;
+	eng->unpushed_bytes = 0;
+	io_push(eng->config.io);
+}
+
 void stripe_lock_settle(struct stripe_engine *eng)
 {
 	assert_engine_thread(eng);
 	struct list_node *n;
-	while ((n = list_pop_front(&eng->to_settle)))
+	while ((n = list_pop_front(&eng->to_settle))) {
 		grant(eng, container_of(n, struct stripe_state, settle));
+		push_if_much(eng);
+	}
 }

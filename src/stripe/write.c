@@ -615,6 +615,7 @@ static unsigned send_run(
 	x->xfer.tuples = write_tuple_at(op, op->tuples, has_parity ? slot : 0, row);
 	op->pending++;
 	member_write(&x->xfer);
+	op->eng->unpushed_bytes += (uint64_t)rows * BLOCK_BYTES;
 	return x->xfer.iov_count;
 }
 

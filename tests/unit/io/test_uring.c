@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The io_uring engine on real files: transfers, errors, alarms. Wakes, threads: test_uring_wake. */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/time.h>
@@ -158,6 +159,40 @@ static void of_much_that_is_read_from_memory_the_owner_copies_a_part(void **unus
 		assert_true(holds_sectors(buf, LEN, 0, 5));
 	}
 	rig_close(&rig);
+}
+
+static bool file_holds(struct rig *rig, const void *wanted, size_t len)
+{
+	cleanup(cleanup_freep) char *got = mem_alloc_blocks(len);
+	int fd = open(rig->path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	ssize_t n = pread(fd, got, len, 0);
+	close(fd);
+	return n == (ssize_t)len && memcmp(got, wanted, len) == 0;
+}
+
+/* Large enough that it is not copied at once where the file is in memory. */
+static void push_a_write(struct rig *rig)
+{
+	enum { LEN = 64 * BLOCK_BYTES };
+	struct op op;
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(LEN);
+	rig_make_member(rig, LEN);
+	fill_sectors(buf, LEN, 0, 5);
+	assert_int_equal(io_run(rig->io, false), 0);
+	op_transfer(&op, IO_WRITE, rig->file, 0, buf, LEN);
+	io_push(rig->io);
+	for (unsigned i = 0; i < 5000 && !file_holds(rig, buf, LEN); i++)
+		poll(NULL, 0, 1);
+	assert_true(file_holds(rig, buf, LEN));
+	assert_int_equal(op.times, 0);
+	assert_int_equal(op_wait(&op), 0);
+}
+
+static void what_is_pushed_is_written_before_the_next_run(void **unused)
+{
+	(void)unused;
+	on_each_medium(8, push_a_write);
 }
 
 static void reach_beyond_the_end(struct rig *rig)
@@ -385,6 +420,7 @@ int main(void)
 		cmocka_unit_test(vectors_arrive_in_their_order),
 		cmocka_unit_test(registered_memory_carries_the_same_bytes),
 		cmocka_unit_test(of_much_that_is_read_from_memory_the_owner_copies_a_part),
+		cmocka_unit_test(what_is_pushed_is_written_before_the_next_run),
 		cmocka_unit_test(a_request_beyond_the_end_fails_and_changes_nothing),
 		cmocka_unit_test(a_member_that_shrank_gives_an_error_and_not_half_the_bytes),
 		cmocka_unit_test(memory_that_cannot_be_read_fails_its_request_alone),
