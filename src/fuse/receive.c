@@ -8,8 +8,9 @@
 #include <linux/fuse.h>
 #include "base/log.h"
 
-/* So many requests, and the engine has other work to look at. */
-#define TURN_REQUESTS 32u
+/* So many requests, and what they want is sent off before more of them are received: the members
+ * are to work while we do. */
+#define TURN_REQUESTS 4u
 
 /* Above that the copies are what costs, and they are made side by side by workers. */
 #define LIGHT_BYTES (32u << 10)

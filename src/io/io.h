@@ -72,7 +72,9 @@ struct io_watch {
 	/* On the owner thread, from io_run(), which counts it as a done(): @fd has become readable.
 	 * False: everything was read (the next call comes when there is more); true: it may be
 	 * readable still, and the next io_run() calls again, and does not block before. May submit,
-	 * and may end the watch. Also called where nothing is there to read. */
+	 * and may end the watch. Also called where nothing is there to read: above all behind any
+	 * done(), of which a run has only a few while somebody watches, since who was answered may
+	 * ask for more already, and that is to start while others are answered. */
 	bool (*ready)(struct io_watch *watch);
 };
 

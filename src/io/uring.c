@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -160,12 +161,16 @@ static int flight_completed(struct uring_engine *e, struct uring_flight *flight,
 	return req ? request_completed(e, req, res) : 0;
 }
 
+/* Who is told of the end of a request may send the next one over what is watched, and that is to be
+ * on its way while others are told: so then there are a few of them in a turn. */
+#define WATCHED_TURN 4
+
 static int reap(struct uring_engine *e)
 {
 	struct io_uring_cqe *cqe;
-	int ran = 0;
+	int ran = 0, most = e->watch.its ? WATCHED_TURN : INT_MAX;
 	/* The head moves before done() runs, so that the entry is free whatever done() does. */
-	for (unsigned left = io_uring_cq_ready(&e->ring); left; left--) {
+	for (unsigned left = io_uring_cq_ready(&e->ring); left && ran < most; left--) {
 		if (io_uring_peek_cqe(&e->ring, &cqe) < 0)
 			break;
 		uint64_t tag = cqe->user_data;
@@ -188,7 +193,8 @@ static int collect(struct uring_engine *e)
 {
 	int ran = reap(e);
 	uring_flight_expire(e);
-	return ran + finish_settled(e) + fire_alarms(e) + uring_watch_serve(e);
+	ran += finish_settled(e) + fire_alarms(e);
+	return ran + uring_watch_serve(e, ran > 0);
 }
 
 static void arm_wake(struct uring_engine *e)
@@ -238,7 +244,7 @@ static int enter(struct uring_engine *e, bool sleep)
 	start_backlog(e);
 	if (!e->wake_armed && !e->shared)
 		arm_wake(e);
-	if (!list_empty(&e->settled))
+	if (!list_empty(&e->settled) || io_uring_cq_ready(&e->ring))
 		sleep = false;
 	int ret = sleep ? enter_and_sleep(e) : io_uring_submit(&e->ring);
 	if (ret >= 0 || ret == -ETIME || ret == -EINTR || ret == -EAGAIN || ret == -EBUSY)

@@ -198,8 +198,9 @@ void uring_watch_arm(struct uring_engine *e);
 /* Its entry has said something. */
 void uring_watch_told(struct uring_engine *e, uint64_t tag, uint32_t flags);
 
-/* Tell the one who watches, if there is reason to. Returns how often. */
-int uring_watch_serve(struct uring_engine *e);
+/* Tell the one who watches, if there is reason to; @likely: there may be, though the kernel has not
+ * said so yet. Returns how often. */
+int uring_watch_serve(struct uring_engine *e, bool likely);
 
 /* The ring has gone, and its entry with it. */
 void uring_watch_forget(struct uring_engine *e);

@@ -87,10 +87,10 @@ void uring_watch_told(struct uring_engine *e, uint64_t tag, uint32_t flags)
 	w->ready = w->its != NULL;
 }
 
-int uring_watch_serve(struct uring_engine *e)
+int uring_watch_serve(struct uring_engine *e, bool likely)
 {
 	struct uring_watch *w = &e->watch;
-	if (!w->ready)
+	if (!w->its || !(w->ready || likely))
 		return 0;
 	struct io_watch *its = w->its;
 	bool more = its->ready(its);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The io_uring engine listens to a descriptor of somebody else's beside its own work. */
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include "io/inject.h"
 #include "io/simulated.h"
@@ -117,6 +118,41 @@ static void who_leaves_something_is_called_again_without_a_wait(void **unused)
 	rig_close(&rig);
 }
 
+/* All have ended before the first is told of. */
+static void between_a_few_ends_of_requests_the_one_who_listens_has_his_turn(void **unused)
+{
+	(void)unused;
+	enum { READS = 30 };
+	struct rig rig;
+	struct ear ear;
+	struct op ops[READS];
+	cleanup(cleanup_freep) char *buf = mem_alloc_blocks(READS * BLOCK_BYTES);
+	rig_open(&rig, "/tmp", 64);
+	rig_make_member(&rig, READS * BLOCK_BYTES);
+	uring_file_of(rig.file)->in_memory = false; /* through the ring on any medium */
+	ear_open(&ear, rig.io);
+	for (unsigned i = 0; i < READS; i++)
+		op_transfer(&ops[i], IO_READ, rig.file, i * BLOCK_BYTES, buf + i * BLOCK_BYTES,
+			BLOCK_BYTES);
+	assert_true(io_run(rig.io, false) <= 5);
+	poll(NULL, 0, 200);
+	unsigned first = ear.calls, turns = 0;
+	for (; ops[READS - 1].err == OP_PENDING || ear.heard == 0; turns++) {
+		if (turns == 0)
+			say(&ear, "a");
+		int ran = io_run(rig.io, true);
+		assert_in_range(ran, 0, 5);
+		assert_true(turns > 0 || ear.heard == 1);
+	}
+	assert_in_range(turns, 4, 2 * READS);
+	assert_in_range(ear.calls - first, 4, turns);
+	for (unsigned i = 0; i < READS; i++)
+		op_wait(&ops[i]);
+	io_unwatch(rig.io);
+	ear_close(&ear);
+	rig_close(&rig);
+}
+
 static void after_the_watch_has_ended_nothing_is_heard(void **unused)
 {
 	(void)unused;
@@ -224,6 +260,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_that_comes_is_missed),
 		cmocka_unit_test(who_leaves_something_is_called_again_without_a_wait),
+		cmocka_unit_test(between_a_few_ends_of_requests_the_one_who_listens_has_his_turn),
 		cmocka_unit_test(after_the_watch_has_ended_nothing_is_heard),
 		cmocka_unit_test(a_watch_may_end_from_within_and_begin_again),
 		cmocka_unit_test(there_is_one_watch_at_a_time),
