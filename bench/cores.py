@@ -114,12 +114,13 @@ def snapshot(target):
             "busy": busy_seconds(), "counters": target.counters()}
 
 
-def costs_of(spent, requests):
-    """@spent: the difference of two snapshots. Seconds of a request."""
+def costs_of(spent, program_s, requests):
+    """@spent: the difference of two snapshots, in which "program" has the program's start too.
+    Seconds of a request."""
     others = max(spent["daemon"] - spent["engine"], 0.0)
     rest = max(spent["busy"] - spent["daemon"] - spent["program"], 0.0)
     return {"engine": spent["engine"] / requests, "others": others / requests,
-            "program": spent["program"] / requests, "rest": rest / requests}
+            "program": program_s / requests, "rest": rest / requests}
 
 
 def transfers_of(spent, requests):
@@ -161,7 +162,7 @@ class Measure:
         before = snapshot(target)
         got = fio.parse(run(*self.words(kind, target, seed)).stdout, kind.rw)
         spent = difference(before, snapshot(target))
-        return {"rate": got["iops"], **costs_of(spent, got["ios"]),
+        return {"rate": got["iops"], **costs_of(spent, got["cpu_s"], got["ios"]),
                 **transfers_of(spent, got["ios"])}
 
     def pinned(self, kind, target, seed, daemon, program):
@@ -172,7 +173,7 @@ class Measure:
             bind(target.pid, self.cpus)
 
     def two(self, kind, pair, seed):
-        """Both at once, each with half of the requests: two jobs of one fio, which start together."""
+        """Both at once, each with half of the requests: jobs of one fio, which start together."""
         words = self.words(kind, pair[0], seed, depth=max(kind.depth // 2, 1))
         common = [w for w in words if not w.startswith(("--name=", "--filename="))]
         jobs = [w for t in pair for w in (f"--name={t.name}", f"--filename={t.file}")]

@@ -28,12 +28,14 @@ def argv(path, rw, bs, depth, seconds, size_mib, seed, engine="libaio", direct=T
 
 
 def parse(text, rw):
-    """Of fio's report: rates, counts and latencies. What fio prints before it is no JSON."""
+    """Of fio's report: rates, counts and latencies; cpu_s: its own processor time while it ran,
+    without its start. What fio prints before it is no JSON."""
     job = json.loads(text[text.index("{"):])["jobs"][0]
     side = job["read" if "read" in rw else "write"]
     percentile = side["lat_ns"].get("percentile", {})
     return {"iops": side["iops"], "mib_s": side["bw_bytes"] / 2**20, "ios": side["total_ios"],
             "bytes": side["io_bytes"], "seconds": side["runtime"] / 1000,
+            "cpu_s": (job.get("usr_cpu", 0) + job.get("sys_cpu", 0)) / 100 * side["runtime"] / 1000,
             "p50_us": percentile.get("50.000000", 0) / 1000,
             "p99_us": percentile.get("99.000000", 0) / 1000,
             "p999_us": percentile.get("99.900000", 0) / 1000}

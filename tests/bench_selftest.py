@@ -265,9 +265,11 @@ def what_neither_the_program_nor_the_daemon_spent_is_the_rest():
 @case
 def fio_is_understood_with_a_warning_before_its_report():
     text = 'fio: a note\n{"jobs": [{"read": {"iops": 7.5, "bw_bytes": 1048576, "total_ios": 9, ' \
-           '"io_bytes": 36864, "runtime": 2000, "lat_ns": {"percentile": {"50.000000": 5000}}}}]}'
+           '"io_bytes": 36864, "runtime": 2000, "lat_ns": {"percentile": {"50.000000": 5000}}}, ' \
+           '"usr_cpu": 5.0, "sys_cpu": 20.0}]}'
     got = fio.parse(text, "randread")
-    return (got["iops"], got["mib_s"], got["seconds"], got["p50_us"]) == (7.5, 1.0, 2.0, 5.0)
+    return (got["iops"], got["mib_s"], got["seconds"], got["p50_us"], got["cpu_s"]) == \
+        (7.5, 1.0, 2.0, 5.0, 0.5)
 
 
 # ---- the cost model ----
@@ -354,9 +356,16 @@ def apart_the_slower_side_says_how_fast_it_goes():
 @case
 def seconds_of_the_daemon_that_are_not_the_engines_are_the_others():
     spent = {"engine": 1.0, "daemon": 1.5, "program": 0.25, "busy": 2.0}
-    got = cores.costs_of(spent, 100)
+    got = cores.costs_of(spent, 0.25, 100)
     return (got["engine"], got["others"], got["program"], got["rest"]) == \
         (0.01, 0.005, 0.0025, 0.0025)
+
+
+@case
+def the_start_of_the_program_is_no_part_of_a_request():
+    spent = {"engine": 1.0, "daemon": 1.0, "program": 3.0, "busy": 4.5}
+    got = cores.costs_of(spent, 2.0, 100)
+    return (got["program"], got["rest"]) == (0.02, 0.005)
 
 
 @case
