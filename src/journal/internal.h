@@ -18,6 +18,7 @@ struct journal_batch {
 	uint32_t at, blocks;  /* in the ring */
 	uint32_t busy;        /* appends not ended; stripes found at load, not forgotten */
 	uint64_t ended_epoch; /* when the last of them ended */
+	uint64_t tail;        /* as its header says */
 };
 
 /* A row found at load: what its newest records say. Blocks are owned. */
@@ -46,29 +47,38 @@ struct journal_numbers {
 	size_t count;
 };
 
+/* Batches that a power cut took, of which newer ones are left. */
+struct journal_gaps {
+	struct journal_disk_batch *at; /* owned; empty ones to stand in for them, oldest first */
+	size_t count;
+};
+
 struct journal_member {
 	struct journal *j;
 	unsigned index;
 	struct member *member;     /* borrowed; NULL: missing */
-	struct member *written_to; /* by the batch under way; NULL where that has gone */
-	bool writing, failed;
+	struct member *written_to; /* by what is under way; NULL where that has gone */
+	bool writing, flushing, failed;
 	bool fresh; /* its header is to be written with the first batch */
 	struct journal_disk_header header;
 
 	struct journal_batch *batches; /* owned; batch s is at s % ring_blocks */
 	uint64_t oldest_seq, next_seq; /* in use: oldest_seq .. next_seq - 1 */
-	uint64_t durable_tail;         /* as the newest durable batch says */
-	uint64_t sent_tail;            /* as the batch under way says */
+	uint64_t stored_seq;           /* written, perhaps not yet flushed */
+	uint64_t flush_seq;            /* the newest that the flush under way covers */
+	uint64_t durable_seq;          /* the newest that is durable; 0: none of this epoch */
+	uint64_t durable_tail;         /* as that one says */
 	uint32_t head;                 /* block of the ring behind the newest batch */
 
 	struct list waiting; /* of journal_copy */
-	struct list sent;    /* those in the batch under way */
+	struct list sent;    /* those in batches that are not durable yet, in order */
 	uint8_t *block;      /* owned; the area's header, then that of the batch under way */
-	struct io_req io;
+	struct io_req io, flush;
 	struct iovec iov[IO_MAX_IOV];
 
 	struct list stripes;          /* of journal_stripe */
-	struct journal_numbers voids; /* found at load, to be said by journal_resume() */
+	struct journal_gaps gaps;     /* found at load, to be filled by journal_resume() */
+	struct journal_numbers voids; /* the same, to be said */
 };
 
 struct journal_counters {
@@ -102,6 +112,11 @@ static inline struct journal_batch *batch_of(const struct journal_member *jm, ui
 	return &jm->batches[seq % jm->j->ring_blocks];
 }
 
+static inline bool journal_member_busy(const struct journal_member *jm)
+{
+	return jm->writing || jm->flushing;
+}
+
 static inline bool batch_in_use(const struct journal_member *jm, uint64_t seq)
 {
 	return seq >= jm->oldest_seq && seq < jm->next_seq;
@@ -125,6 +140,10 @@ void journal_member_renew(struct journal_member *jm);
 
 /* ---- journal_ring.c: room ---- */
 
+/* The oldest batch that a loader is to go down to: one that is needed, or the newest that is known
+ * to be durable. */
+uint64_t journal_ring_tail(const struct journal_member *jm);
+
 /* Where a batch of @blocks can begin: true, and *@at. */
 bool journal_ring_place(const struct journal_member *jm, uint32_t blocks, uint32_t *at);
 
@@ -146,9 +165,11 @@ struct journal_scan {
 	struct journal_member *jm;
 	struct journal_disk_batch *batches; /* owned; headers found, in order of sequence numbers */
 	uint32_t count;
-	uint32_t newest; /* of the batches: */
-	uint32_t *run;   /* owned; those that count, newest first */
+	uint64_t durable; /* the newest batch that is known to have been; 0: none */
+	uint32_t newest;  /* of the batches: */
+	uint32_t *run;    /* owned; those that count, newest first */
 	uint32_t run_count;
+	struct journal_gaps gaps; /* between these */
 	uint64_t from; /* whatever record for this ring from here on is not in it never was */
 	struct journal_record_id *records; /* owned; of the run, in order of numbers */
 	size_t record_count;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of a record: one batch under way a member; what arrives meanwhile shares the next.
+/* The life of a record: one batch being written a member; what arrives meanwhile shares the next.
  *
  *	journal_append -> waiting --batch_gather--> sent --batch_stored--> stored()
- *						       --batch_durable--> done()
+ *						       --flush_ended--> done()
  *			     |  no room: until journal_flushed()
  *			     |  member gone: done(-ENODEV)
  *	(each for every copy of the record; done() when the last one has ended)
@@ -10,9 +10,14 @@
  *
  * A batch is one write: its header, then the callers' blocks where they lie; and a flush of the
  * member behind it. A write that is durable in itself would be one request less, but whoever waits
- * for stored() alone would wait for the medium, too. The batch's number is used up also where the
- * write fails, so no two batches of an epoch bear the same, and a loader that misses it stops there
- * (I5). */
+ * for stored() alone would wait for the medium, too. The next batch does not wait for the flush:
+ * writes stand behind each other, and beside them flushes do, each for all that was written when it
+ * began. So several batches may be lost or torn by a power cut, in any pattern; each says what was
+ * durable when it was made, for a loader to tell them from damage (I5, I7).
+ *
+ * Two of them do not share an operation on a stripe: that goes on, and releases its stripe, when
+ * its record is durable. So it makes no difference which of them a loader finds. The batch's number
+ * is used up also where the write fails: no two batches of an epoch bear the same. */
 #include "journal/internal.h"
 
 #include <string.h>
@@ -91,58 +96,98 @@ static void waiting_end(struct journal_member *jm, int err)
 	copies_end(&waiting, err);
 }
 
-/* What a failed batch may have left in the ring is as good as any other record, but nobody waits
- * for it. */
-static void batch_failed(struct journal_member *jm, int err)
-{
-	jm->failed = jm->failed || err != -ESHUTDOWN; /* without power it is no fault of its own */
-	if (jm->fresh)
-		journal_member_renew(jm);
-	else
-		batch_of(jm, jm->next_seq - 1)->busy = 0;
-}
-
-static void batch_ended(struct journal_member *jm, int err)
+/* Of the copies under way, those in batches @first to @last. */
+static void sent_end(struct journal_member *jm, uint64_t first, uint64_t last, int err)
 {
 	struct list ended;
 	list_init(&ended);
-	list_splice_back(&ended, &jm->sent);
-	jm->writing = false;
-	if (!jm->written_to) {
-		err = -ENODEV;
-	} else if (err < 0) {
-		batch_failed(jm, err);
+	list_for_each_safe (n, &jm->sent) {
+		uint64_t seq = container_of(n, struct journal_copy, node)->seq;
+		if (seq < first || seq > last)
+			continue;
+		list_remove(n);
+		list_push_back(&ended, n);
+	}
+	copies_end(&ended, err);
+}
+
+/* What a failed batch may have left in the ring is as good as any other record, but nobody waits
+ * for it. */
+static void batches_failed(struct journal_member *jm, uint64_t first, uint64_t last, int err)
+{
+	jm->failed = jm->failed || err != -ESHUTDOWN; /* without power it is no fault of its own */
+	if (jm->fresh) {
+		journal_member_renew(jm);
+		return;
+	}
+	for (uint64_t seq = max_u64(first, jm->oldest_seq); seq <= last; seq++)
+		batch_of(jm, seq)->busy = 0;
+}
+
+static void flush_start(struct journal_member *jm);
+
+/* Everything up to the batch that the flush began behind is durable; or nothing is of what was
+ * stored by now, for a failed flush may have dropped that, too. */
+static void flush_ended(struct io_req *io, int err)
+{
+	struct journal_member *jm = container_of(io, struct journal_member, flush);
+	uint64_t last = jm->flush_seq;
+	jm->flushing = false;
+	err = jm->written_to ? err : -ENODEV;
+	if (err < 0) {
+		last = jm->stored_seq;
+		if (jm->written_to)
+			batches_failed(jm, jm->durable_seq + 1, last, err);
 	} else {
 		jm->fresh = false;
-		jm->durable_tail = jm->sent_tail;
+		jm->durable_seq = last;
+		jm->durable_tail = batch_of(jm, last)->tail;
 		journal_stripes_release(jm);
+		if (jm->stored_seq > last)
+			flush_start(jm);
 	}
-	jm->written_to = NULL;
-	copies_end(&ended, err);
+	sent_end(jm, 0, last, err);
 	batch_start(jm);
 }
 
-static void batch_durable(struct io_req *io, int err)
+static void flush_start(struct journal_member *jm)
 {
-	batch_ended(container_of(io, struct journal_member, io), err);
+	jm->flushing = true;
+	jm->flush_seq = jm->stored_seq;
+	jm->flush = (struct io_req){
+		.kind = IO_FLUSH, .file = member_file(jm->written_to), .done = flush_ended};
+	io_submit(jm->j->io, &jm->flush);
+}
+
+static void batch_lost(struct journal_member *jm, uint64_t seq, int err)
+{
+	jm->writing = false;
+	if (jm->written_to)
+		batches_failed(jm, seq, seq, err);
+	sent_end(jm, seq, seq, jm->written_to ? err : -ENODEV);
+	batch_start(jm);
 }
 
 /* The flush goes on its way first: nobody below waits for what stored() does. */
 static void batch_stored(struct io_req *io, int err)
 {
 	struct journal_member *jm = container_of(io, struct journal_member, io);
+	uint64_t seq = jm->next_seq - 1;
 	if (err < 0 || !jm->written_to) {
-		batch_ended(jm, err);
+		batch_lost(jm, seq, err);
 		return;
 	}
-	jm->io = (struct io_req){
-		.kind = IO_FLUSH, .file = member_file(jm->written_to), .done = batch_durable};
-	io_submit(jm->j->io, &jm->io);
+	jm->stored_seq = seq;
+	if (!jm->flushing)
+		flush_start(jm);
 	list_for_each (n, &jm->sent) {
-		struct journal_append *a = container_of(n, struct journal_copy, node)->append;
-		if (--a->unstored == 0 && a->stored)
+		struct journal_copy *copy = container_of(n, struct journal_copy, node);
+		struct journal_append *a = copy->append;
+		if (copy->seq == seq && --a->unstored == 0 && a->stored)
 			a->stored(a);
 	}
+	jm->writing = false;
+	batch_start(jm);
 }
 
 /* ---- a batch ---- */
@@ -215,15 +260,14 @@ static void batch_gather(struct journal_member *jm, struct gathering *g)
 static void header_make(struct journal_member *jm, const struct gathering *g)
 {
 	struct journal *j = jm->j;
-	bool empty = jm->oldest_seq == jm->next_seq;
 	struct journal_disk_batch batch = {.seq = jm->next_seq,
-		.tail = empty ? jm->next_seq : jm->oldest_seq,
+		.tail = journal_ring_tail(jm),
+		.durable = jm->durable_seq,
 		.number = g->number,
 		.at = g->at,
 		.payload_blocks = g->payload_blocks,
 		.record_count = (uint16_t)g->count,
 		.record_bytes = (uint16_t)g->record_bytes};
-	jm->sent_tail = batch.tail;
 	journal_disk_batch_encode(&j->super, jm->header.cookie, &batch, jm->block + BLOCK_BYTES);
 	jm->header.number = jm->fresh ? g->number : jm->header.number;
 	if (jm->fresh)
@@ -239,8 +283,11 @@ static void batch_send(struct journal_member *jm, const struct gathering *g)
 	uint64_t at = member_super(jm->member)->journal.offset_bytes +
 		      (jm->fresh ? 0 : (1 + (uint64_t)g->at) * BLOCK_BYTES);
 	header_make(jm, g);
-	*batch_of(jm, jm->next_seq++) = (struct journal_batch){
-		.at = g->at, .blocks = 1 + g->payload_blocks, .busy = g->count};
+	*batch_of(jm, jm->next_seq) = (struct journal_batch){.at = g->at,
+		.blocks = 1 + g->payload_blocks,
+		.busy = g->count,
+		.tail = journal_ring_tail(jm)};
+	jm->next_seq++;
 	jm->head = g->at + 1 + g->payload_blocks;
 	jm->writing = true;
 	jm->written_to = jm->member;
@@ -259,6 +306,8 @@ static void batch_start(struct journal_member *jm)
 {
 	struct gathering g = {0};
 	if (jm->writing || !jm->member || list_empty(&jm->waiting))
+		return;
+	if (jm->flushing && (jm->fresh || !jm->written_to))
 		return;
 	batch_gather(jm, &g);
 	if (g.count)
@@ -362,13 +411,13 @@ void journal_flushed(struct journal *j, uint64_t epoch)
 void journal_flush_failed(struct journal *j, int err)
 {
 	for (unsigned i = 0; i < j->members_count; i++)
-		if (!j->members[i].writing)
+		if (!journal_member_busy(&j->members[i]))
 			waiting_end(&j->members[i], err);
 }
 
 static bool waits_for_room(const struct journal_member *jm)
 {
-	return !jm->writing && !list_empty(&jm->waiting);
+	return !journal_member_busy(jm) && !list_empty(&jm->waiting);
 }
 
 bool journal_wants_flush(const struct journal *j)
@@ -413,6 +462,8 @@ void journal_member_renew(struct journal_member *jm)
 	jm->fresh = true;
 	jm->head = 0;
 	jm->oldest_seq = jm->durable_tail = jm->next_seq;
+	jm->durable_seq = 0;
+	jm->gaps.count = 0;
 	jm->voids.count = 0;
 	journal_stripes_drop(jm);
 }
@@ -431,7 +482,7 @@ void journal_set_member(struct journal *j, unsigned index, struct member *m)
 bool journal_busy(const struct journal *j)
 {
 	for (unsigned i = 0; i < j->members_count; i++)
-		if (j->members[i].writing)
+		if (journal_member_busy(&j->members[i]))
 			return true;
 	return j->refusing;
 }

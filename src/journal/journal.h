@@ -18,19 +18,21 @@
  * Invariants: I1 a record is durable before done() says so (stored() comes earlier). I2 a record is
  *   kept until the members were flushed after the write that it protects had ended. I3 of several
  *   records the newest counts, for each slot of each row; a write that needs none (a full row)
- *   supersedes
- *   older ones that the rings still hold (journal_holds()). A record that has done its duty does no
- *   harm: what it says is what the members hold, until a newer one says otherwise.
- *   I4 records of another volume, epoch or place never count, nor
- *   anything that a user's data could look like. I5 what is older than a damaged batch never
- *   counts: it may have been superseded there. I6 a record that was to be in several rings and
- *   is not in all of them that are there and whole has protected nothing yet: it is void, and the
- *   rings agree, whichever of them is lost next (journal_agree.c).
+ *   supersedes older ones that the rings still hold (journal_holds()). A record that has done its
+ *   duty does no harm: what it says is what the members hold, until a newer one says otherwise.
+ *   I4 records of another volume, epoch or place never count, nor anything that a user's data
+ *   could look like. I5 what is older than a damaged batch that was durable never counts: it may
+ *   have been superseded there. I6 a record that was to be in several rings and is not in all of
+ *   them that are there and whole has protected nothing yet: it is void, and the rings agree,
+ *   whichever of them is lost next (journal_agree.c). I7 a batch that is missing and of which no
+ *   other says that it was durable has protected nothing yet, and superseded nothing: it costs
+ *   what was in it.
  * May use: member, io, base. Must not know: plans, parity arithmetic, tuples.
  *
  * On the member: a header block, then a ring of batches in the journal area (docs/format.md). One
- * batch is written and flushed at a time for each member; records that arrive meanwhile share the
- * next. */
+ * batch is written at a time for each member, and one flush goes on beside that; records that
+ * arrive during a write share the next batch, batches that are written during a flush the next
+ * flush. */
 #ifndef STABLEFS_JOURNAL_JOURNAL_H
 #define STABLEFS_JOURNAL_JOURNAL_H
 
@@ -44,9 +46,9 @@ struct journal;
 
 /* Read the rings of the present members (NULL: missing). Blocking, before the engine starts. After
  * a clean end (@clean) what they hold is ignored. Damage costs the damaged batch and those before
- * it on that member, with a warning; a torn newest batch is what a power cut leaves, costs nothing
- * else, and no write that it protects had begun. @count: members of the volume. -EUCLEAN: the area
- * is too small for the volume's stripes. */
+ * it on that member, with a warning; torn batches behind what was durable are what a power cut
+ * leaves, cost nothing else, and no write that they protect had begun. @count: members of the
+ * volume. -EUCLEAN: the area is too small for the volume's stripes. */
 int journal_load(struct io_engine *io, struct member *const *members, unsigned count, bool clean,
 	struct journal **out, struct errmsg *why);
 void journal_free(struct journal *j); /* accepts NULL; nothing under way */
@@ -59,7 +61,8 @@ int journal_format(struct member *m);
  * before the volume says durably that it is in use. */
 int journal_begin(struct journal *j, uint64_t generation);
 
-/* After an unclean end the log goes on behind what it holds: say durably which records are void.
+/* After an unclean end the log goes on behind what it holds: make durable what was found, fill
+ * the gaps in it, and say which records are void.
  * Blocking, before anything is written to a stripe. The first error: the same is found void at the
  * next load, unless a member is lost with the next crash. */
 int journal_resume(struct journal *j);

@@ -68,28 +68,61 @@ uint64_t journal_next_number(const struct journal *j, const struct journal_scan 
 
 #define VOIDS_OF_BATCH (JOURNAL_BATCH_RECORDS_MAX / 24u)
 
+static int header_write(struct journal_member *jm, const struct journal_disk_batch *batch)
+{
+	uint8_t *block = jm->block + BLOCK_BYTES;
+	journal_disk_batch_encode(&jm->j->super, jm->header.cookie, batch, block);
+	return io_sync_write(member_file(jm->member),
+		member_super(jm->member)->journal.offset_bytes +
+			(1 + (uint64_t)batch->at) * BLOCK_BYTES,
+		block, BLOCK_BYTES);
+}
+
+/* All that is written is durable then. */
+static int ring_flush(struct journal_member *jm)
+{
+	int err = io_sync_flush(member_file(jm->member));
+	if (err < 0)
+		return err;
+	jm->durable_seq = jm->next_seq - 1;
+	jm->durable_tail = jm->oldest_seq;
+	return 0;
+}
+
+/* What was found may be in a cache of the medium. */
+static int gaps_fill(struct journal_member *jm)
+{
+	for (size_t i = 0; i < jm->gaps.count; i++) {
+		int err = header_write(jm, &jm->gaps.at[i]);
+		if (err < 0)
+			return err;
+	}
+	return jm->oldest_seq < jm->next_seq ? ring_flush(jm) : 0;
+}
+
 /* A batch of @count numbers at block @at of the ring, durably. */
 static int voids_write(
 	struct journal_member *jm, const uint64_t *numbers, unsigned count, uint32_t at)
 {
-	const struct super *super = member_super(jm->member);
-	uint8_t *block = jm->block + BLOCK_BYTES;
 	struct journal_disk_batch batch = {.seq = jm->next_seq,
 		.tail = jm->oldest_seq,
+		.durable = jm->durable_seq,
 		.number = jm->j->next_number,
 		.at = at,
 		.record_count = (uint16_t)count};
 	for (unsigned i = 0; i < count; i++)
-		batch.record_bytes =
-			(uint16_t)journal_disk_void_encode(numbers[i], batch.record_bytes, block);
-	journal_disk_batch_encode(&jm->j->super, jm->header.cookie, &batch, block);
-	int err = io_sync_write(member_file(jm->member),
-		super->journal.offset_bytes + (1 + (uint64_t)at) * BLOCK_BYTES, block, BLOCK_BYTES);
-	return err < 0 ? err : io_sync_flush(member_file(jm->member));
+		batch.record_bytes = (uint16_t)journal_disk_void_encode(
+			numbers[i], batch.record_bytes, jm->block + BLOCK_BYTES);
+	int err = header_write(jm, &batch);
+	if (err < 0)
+		return err;
+	*batch_of(jm, jm->next_seq++) = (struct journal_batch){.at = at, .blocks = 1};
+	jm->head = at + 1;
+	return ring_flush(jm);
 }
 
 /* Where there is no room they stay as they are: as many were never under way. */
-static int member_resume(struct journal_member *jm)
+static int voids_say(struct journal_member *jm)
 {
 	size_t done = 0;
 	uint32_t at;
@@ -98,15 +131,24 @@ static int member_resume(struct journal_member *jm)
 		int err = voids_write(jm, jm->voids.at + done, count, at);
 		if (err < 0)
 			return err;
-		jm->durable_tail = jm->oldest_seq;
-		*batch_of(jm, jm->next_seq++) = (struct journal_batch){.at = at, .blocks = 1};
-		jm->head = at + 1;
 		done += count;
 	}
 	if (done < jm->voids.count)
 		log_warn("%s: the partial-write log has no room to say what is void",
 			member_path(jm->member));
+	return 0;
+}
+
+static int member_resume(struct journal_member *jm)
+{
+	int err = gaps_fill(jm);
+	if (err == 0)
+		err = voids_say(jm);
+	if (err < 0)
+		return err;
+	free(jm->gaps.at);
 	free(jm->voids.at);
+	jm->gaps = (struct journal_gaps){0};
 	jm->voids = (struct journal_numbers){0};
 	return 0;
 }

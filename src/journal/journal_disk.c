@@ -5,7 +5,7 @@
  *		48 generation, 56 number, zeros
  *	batch	0 magic, 8 CRC-32C, 12 payload blocks, 16 volume UUID, 32 cookie, 40 sequence
  *		number, 48 tail, 56 block of the ring, 60 bytes of records, 62 records, 64 number,
- *		72 records, zeros
+ *		72 records, zeros, 4088 durable
  *	record	0 stripe, 8 checksum of its payload, 12 runs, 14 members, 16 number, 24 runs
  *		(without runs: all zeros but the number, which is void)
  *	run	0 first row, 1 rows - 1, 2 slots (none: superseded, no payload)
@@ -18,8 +18,9 @@
 #include "base/crc32c.h"
 #include "base/endian.h"
 
-#define AREA_MAGIC  "SFSJRNAL"
-#define BATCH_MAGIC "SFSPWLOG"
+#define AREA_MAGIC     "SFSJRNAL"
+#define BATCH_MAGIC    "SFSPWLG3"
+#define BATCH_MAGIC_V2 "SFSPWLOG" /* has no "durable", and records in its place */
 
 enum area_offset {
 	AREA_CRC = 8,
@@ -42,6 +43,7 @@ enum batch_offset {
 	BATCH_RECORD_COUNT = 62,
 	BATCH_NUMBER = 64,
 	BATCH_RECORDS = 72,
+	BATCH_DURABLE = 4088,
 };
 
 enum record_offset {
@@ -61,6 +63,7 @@ enum run_offset {
 };
 
 _Static_assert(BATCH_RECORDS == JOURNAL_BATCH_HEADER, "the header's size");
+_Static_assert(BATCH_DURABLE + JOURNAL_BATCH_TRAILER == BLOCK_BYTES, "the last of the block");
 _Static_assert(RECORD_RUN + 256 * RUN_BYTES <= JOURNAL_BATCH_RECORDS_MAX,
 	"the record of any write fits into a batch");
 _Static_assert(SUPER_MAX_MEMBERS <= 16, "slots, and members, are 16 bits");
@@ -166,6 +169,7 @@ void journal_disk_batch_encode(const struct super *super, uint64_t cookie,
 	put_le64(block + BATCH_SEQ, batch->seq);
 	put_le64(block + BATCH_TAIL, batch->tail);
 	put_le64(block + BATCH_NUMBER, batch->number);
+	put_le64(block + BATCH_DURABLE, batch->durable);
 	put_le32(block + BATCH_AT, batch->at);
 	put_le16(block + BATCH_RECORD_BYTES, batch->record_bytes);
 	put_le16(block + BATCH_RECORD_COUNT, batch->record_count);
@@ -214,12 +218,12 @@ static uint32_t record_check(const struct super *super, const uint8_t *block, ui
 	return at + bytes;
 }
 
-static bool records_check(
-	const struct super *super, const uint8_t *block, const struct journal_disk_batch *batch)
+static bool records_check(const struct super *super, const uint8_t *block,
+	const struct journal_disk_batch *batch, uint32_t room_end)
 {
 	uint32_t at = BATCH_RECORDS, end = BATCH_RECORDS + batch->record_bytes;
 	uint64_t payload = 0;
-	if (end > BLOCK_BYTES)
+	if (end > room_end)
 		return false;
 	for (unsigned i = 0; i < batch->record_count; i++) {
 		at = record_check(super, block, at, end, &payload);
@@ -232,7 +236,9 @@ static bool records_check(
 bool journal_disk_batch_decode(const struct super *super, uint64_t cookie, uint32_t at,
 	const uint8_t *block, struct journal_disk_batch *out)
 {
-	if (memcmp(block, BATCH_MAGIC, 8) != 0 || get_le64(block + BATCH_COOKIE) != cookie ||
+	bool v2 = memcmp(block, BATCH_MAGIC_V2, 8) == 0;
+	if ((!v2 && memcmp(block, BATCH_MAGIC, 8) != 0) ||
+		get_le64(block + BATCH_COOKIE) != cookie ||
 		memcmp(block + BATCH_UUID, super->volume_uuid, 16) != 0 ||
 		get_le32(block + BATCH_CRC) != block_crc(block, BATCH_CRC))
 		return false;
@@ -240,6 +246,7 @@ bool journal_disk_batch_decode(const struct super *super, uint64_t cookie, uint3
 		.seq = get_le64(block + BATCH_SEQ),
 		.tail = get_le64(block + BATCH_TAIL),
 		.number = get_le64(block + BATCH_NUMBER),
+		.durable = v2 ? get_le64(block + BATCH_SEQ) - 1 : get_le64(block + BATCH_DURABLE),
 		.at = get_le32(block + BATCH_AT),
 		.payload_blocks = get_le32(block + BATCH_PAYLOAD),
 		.record_bytes = get_le16(block + BATCH_RECORD_BYTES),
@@ -248,9 +255,10 @@ bool journal_disk_batch_decode(const struct super *super, uint64_t cookie, uint3
 	uint32_t ring = journal_disk_ring_blocks(super);
 	if (batch.at != at || at >= ring || batch.payload_blocks > ring - at - 1)
 		return false;
-	if (!batch.tail || batch.tail > batch.seq || (batch.seq | batch.number) >> 62)
+	if (!batch.tail || batch.tail > batch.seq || (batch.seq | batch.number) >> 62 ||
+		batch.durable >= batch.seq)
 		return false;
-	if (!records_check(super, block, &batch))
+	if (!records_check(super, block, &batch, v2 ? BLOCK_BYTES : BATCH_DURABLE))
 		return false;
 	*out = batch;
 	return true;

@@ -10,7 +10,8 @@
 
 #define JOURNAL_RING_MAX_BLOCKS   16384u /* 64 MiB, whatever a superblock says */
 #define JOURNAL_BATCH_HEADER      72u
-#define JOURNAL_BATCH_RECORDS_MAX (BLOCK_BYTES - JOURNAL_BATCH_HEADER) /* bytes */
+#define JOURNAL_BATCH_TRAILER     8u /* behind the records: what was durable */
+#define JOURNAL_BATCH_RECORDS_MAX (BLOCK_BYTES - JOURNAL_BATCH_HEADER - JOURNAL_BATCH_TRAILER)
 
 /* The blocks of the ring; 0 where the area is too small for one. */
 uint32_t journal_disk_ring_blocks(const struct super *super);
@@ -31,7 +32,9 @@ bool journal_disk_header_decode(
 /* ---- batches ---- */
 
 struct journal_disk_batch {
-	uint64_t seq, tail; /* its number; the oldest that was needed when it was written */
+	uint64_t seq;     /* its number */
+	uint64_t tail;    /* the oldest that was needed when it was written; not above durable */
+	uint64_t durable; /* the newest that was durable then; 0: none of this epoch */
 	uint64_t number; /* records for this ring from this one on are in this batch or behind it */
 	uint32_t at;     /* block of the ring */
 	uint32_t payload_blocks;
@@ -62,7 +65,8 @@ void journal_disk_batch_encode(const struct super *super, uint64_t cookie,
 	const struct journal_disk_batch *batch, uint8_t *block);
 
 /* True where @block, at block @at of the ring, is a batch header of this epoch, and all that it
- * says is possible in this volume. Its payload is not looked at. */
+ * says is possible in this volume. Its payload is not looked at. One that was written by a program
+ * which knew superblocks of version 2 alone had all before it durable. */
 bool journal_disk_batch_decode(const struct super *super, uint64_t cookie, uint32_t at,
 	const uint8_t *block, struct journal_disk_batch *out);
 

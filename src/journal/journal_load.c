@@ -173,6 +173,9 @@ static int batches_apply(const struct journal_scan *scan)
 		if (err < 0)
 			return err;
 	}
+	for (size_t i = 0; i < scan->gaps.count; i++)
+		*batch_of(jm, scan->gaps.at[i].seq) =
+			(struct journal_batch){.at = scan->gaps.at[i].at, .blocks = 1};
 	return 0;
 }
 
@@ -231,6 +234,8 @@ static int member_take(struct journal_member *jm, struct journal_scan *scan)
 	jm->fresh = false;
 	int err = scan_apply(scan);
 	if (err == 0 && !jm->fresh) {
+		jm->gaps = scan->gaps;
+		scan->gaps = (struct journal_gaps){0};
 		jm->voids = scan->voids_new;
 		scan->voids_new = (struct journal_numbers){0};
 	}
@@ -341,12 +346,13 @@ void journal_free(struct journal *j)
 		struct journal_member *jm = &j->members[i];
 		if (!jm->j)
 			break;
-		assert(!jm->writing);
+		assert(!journal_member_busy(jm));
 		list_for_each (n, &jm->stripes)
 			container_of(n, struct journal_stripe, node)->waiting = 0;
 		journal_stripes_drop(jm);
 		free(jm->batches);
 		free(jm->block);
+		free(jm->gaps.at);
 		free(jm->voids.at);
 	}
 	free(j);

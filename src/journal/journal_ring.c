@@ -11,19 +11,32 @@
  * for one that goes to 0 the head is in the last third (no batch has more than a third of the
  * ring), and so the newest batch ends there and begins behind the first third. What a torn batch
  * destroys is therefore older than the newest whole one, and a loader that comes down from that
- * finds a gap before anything older which may have been superseded in what is lost (I5).
+ * finds a gap before anything older which may have been superseded in what is lost (I5). Where
+ * several batches can be torn at once, since the first of them is not durable yet, the room of the
+ * newest durable one is taken, needed or not.
  *
  * Appends leave some blocks free, so that after a crash there is room to say what is void. */
 #include "journal/internal.h"
 
+uint64_t journal_ring_tail(const struct journal_member *jm)
+{
+	return jm->durable_seq ? min_u64(jm->oldest_seq, jm->durable_seq) : jm->oldest_seq;
+}
+
+/* Alone a batch does not reach it (above), and must not wait for room that nobody would free. */
+static uint64_t kept_seq(const struct journal_member *jm)
+{
+	return journal_member_busy(jm) ? journal_ring_tail(jm) : jm->oldest_seq;
+}
+
 static uint32_t tail_of(const struct journal_member *jm)
 {
-	return batch_of(jm, jm->oldest_seq)->at;
+	return batch_of(jm, kept_seq(jm))->at;
 }
 
 static bool ring_is_empty(const struct journal_member *jm)
 {
-	return jm->oldest_seq == jm->next_seq;
+	return kept_seq(jm) == jm->next_seq;
 }
 
 static uint32_t used(const struct journal_member *jm, uint32_t tail, uint32_t head)

@@ -2,9 +2,10 @@
 /* Reading one ring after an unclean end:
  *
  *	headers_scan	every block of the ring that is a batch header of this epoch
- *	newest_find	the newest whose payload is whole; one behind it may be torn
- *	run_trace	down from there, number by number, to its tail: where one is missing or
- *			damaged, whatever is older does not count (I5)
+ *	newest_find	the newest whose payload is whole; those behind it are torn
+ *	run_trace	down from there, number by number, to its tail: where one that was durable
+ *			is missing or damaged, whatever is older does not count (I5)
+ *	gaps_list	the others that are missing: the power went before they were durable
  *	records_list	which records the run has
  *
  * What an image can cost is bounded by the size of its ring, which is 64 MiB at most: headers may
@@ -41,6 +42,7 @@ void journal_scan_fini(struct journal_scan *scan)
 {
 	free(scan->batches);
 	free(scan->run);
+	free(scan->gaps.at);
 	free(scan->records);
 	free(scan->voids_said.at);
 	free(scan->voids_new.at);
@@ -132,59 +134,118 @@ static uint32_t whole_of_seq(struct reading *r, uint32_t i, uint64_t seq)
 	return r->scan->count;
 }
 
-/* The newest, or where that is torn the one before it. Where neither is whole the medium has lost
- * what was durable, and nothing older can be trusted. */
+/* What any header says was durable, also that of a batch which is torn. */
+static uint64_t known_durable(const struct journal_scan *scan)
+{
+	uint64_t durable = 0;
+	for (uint32_t i = 0; i < scan->count; i++)
+		durable = max_u64(durable, scan->batches[i].durable);
+	return durable;
+}
+
+/* Where not even what was durable is whole, the medium has lost it, and nothing older can be
+ * trusted. */
 static bool newest_find(struct reading *r)
 {
 	struct journal_scan *scan = r->scan;
-	if (!scan->count)
-		return false;
-	uint64_t seq = scan->batches[scan->count - 1].seq;
-	scan->newest = whole_of_seq(r, scan->count - 1, seq);
-	if (scan->newest == scan->count)
-		scan->newest = whole_of_seq(r, scan->count - 1, seq - 1);
-	return scan->newest < scan->count;
+	scan->durable = known_durable(scan);
+	for (uint32_t n = scan->count; n && scan->batches[n - 1].seq >= scan->durable; n--) {
+		scan->newest = n - 1;
+		if (batch_is_whole(r, &scan->batches[n - 1]))
+			return true;
+	}
+	return false;
+}
+
+/* A batch of number @seq that is not there, or torn, was lost with the power, before anybody relied
+ * upon it. Of those that are not durable a ring can have one a block. */
+static bool may_lack(const struct reading *r, uint64_t seq)
+{
+	const struct journal_scan *scan = r->scan;
+	return seq > scan->durable && !r->damaged &&
+	       scan->batches[scan->newest].seq - seq < r->jm->j->ring_blocks;
 }
 
 static void run_trace(struct reading *r)
 {
 	struct journal_scan *scan = r->scan;
-	uint64_t tail = scan->batches[scan->newest].tail;
+	uint64_t seq = scan->batches[scan->newest].seq, tail = scan->batches[scan->newest].tail;
 	uint32_t i = scan->newest;
-	for (;;) {
-		scan->run[scan->run_count++] = i;
-		uint64_t seq = scan->batches[i].seq;
-		if (seq == tail)
-			return;
-		i = whole_of_seq(r, i, seq - 1);
-		if (i == scan->count)
+	scan->run[scan->run_count++] = i;
+	while (seq > tail) {
+		uint32_t found = whole_of_seq(r, i, --seq);
+		if (found < scan->count)
+			scan->run[scan->run_count++] = i = found;
+		else if (!may_lack(r, seq))
 			return;
 	}
 }
 
-/* A run whose batches overlap was never written by us; room would be counted wrongly. */
+static const struct journal_disk_batch *run_batch(const struct journal_scan *scan, uint32_t n)
+{
+	return &scan->batches[scan->run[n]];
+}
+
+/* From the oldest batch of the run to the @n-th, in blocks, once around at most. */
+static uint32_t run_offset(const struct journal_scan *scan, uint32_t n)
+{
+	uint32_t ring = scan->jm->j->ring_blocks;
+	uint32_t from = run_batch(scan, scan->run_count - 1)->at;
+	return (run_batch(scan, n)->at + ring - from) % ring;
+}
+
+static uint32_t run_offset_behind(const struct journal_scan *scan, uint32_t n)
+{
+	return run_offset(scan, n) + 1 + run_batch(scan, n)->payload_blocks;
+}
+
+/* Batches between the @n-th of the run and the older one before it. */
+static uint64_t run_gap(const struct journal_scan *scan, uint32_t n)
+{
+	return n + 1 < scan->run_count ? run_batch(scan, n)->seq - run_batch(scan, n + 1)->seq - 1
+				       : 0;
+}
+
+/* A run whose batches overlap was never written by us; room would be counted wrongly. What is
+ * missing had room between the others: a block each at least. */
 static bool run_is_possible(const struct journal_scan *scan)
 {
-	uint64_t blocks = 0;
+	uint64_t end = 0;
 	for (uint32_t n = scan->run_count; n; n--) {
-		const struct journal_disk_batch *b = &scan->batches[scan->run[n - 1]];
-		blocks += 1 + b->payload_blocks;
-		if (n == scan->run_count)
-			continue;
-		const struct journal_disk_batch *before = &scan->batches[scan->run[n]];
-		if (b->at != 0 && b->at != before->at + 1 + before->payload_blocks)
+		if (run_offset(scan, n - 1) < end + run_gap(scan, n - 1))
 			return false;
+		end = run_offset_behind(scan, n - 1);
 	}
-	return blocks <= scan->jm->j->ring_blocks;
+	return end <= scan->jm->j->ring_blocks;
 }
 
-/* No batch counts, and the newest, which is torn, says that older ones were needed. */
-static bool lost_needed(const struct journal_scan *scan)
+/* An empty batch before the @n-th of the run, @i batches behind the older one. */
+static void gap_add(struct journal_scan *scan, uint32_t n, uint32_t i)
 {
-	if (!scan->count || scan->run_count)
-		return false;
-	const struct journal_disk_batch *last = &scan->batches[scan->count - 1];
-	return last->tail < last->seq;
+	const struct journal_disk_batch *oldest = run_batch(scan, scan->run_count - 1);
+	uint32_t at = oldest->at + run_offset_behind(scan, n + 1) + i;
+	scan->gaps.at[scan->gaps.count++] =
+		(struct journal_disk_batch){.seq = run_batch(scan, n + 1)->seq + 1 + i,
+			.tail = oldest->seq,
+			.durable = scan->durable,
+			.number = run_batch(scan, n)->number,
+			.at = at % scan->jm->j->ring_blocks};
+}
+
+/* What is to stand where those that are missing stood: a later load, for which they are older than
+ * what is durable, is to find no gap. */
+static int gaps_list(struct journal_scan *scan)
+{
+	uint64_t missing = 0;
+	for (uint32_t n = 0; n < scan->run_count; n++)
+		missing += run_gap(scan, n);
+	scan->gaps.at = missing ? calloc(missing, sizeof(*scan->gaps.at)) : NULL;
+	if (missing && !scan->gaps.at)
+		return -ENOMEM;
+	for (uint32_t n = scan->run_count; n; n--)
+		for (uint32_t i = 0; i < run_gap(scan, n - 1); i++)
+			gap_add(scan, n - 1, i);
+	return 0;
 }
 
 /* ---- the records of the run ---- */
@@ -270,6 +331,15 @@ static int records_list(struct reading *r)
 
 /* ---- all of it ---- */
 
+/* Until a batch of the epoch was durable the ring had overwritten nothing. */
+static uint64_t complete_from(const struct reading *r, const struct journal_disk_header *header)
+{
+	const struct journal_scan *scan = r->scan;
+	if (!scan->durable)
+		return header->number;
+	return scan->run_count ? run_batch(scan, scan->run_count - 1)->number : UINT64_MAX;
+}
+
 static void what_counts(struct reading *r, const struct journal_disk_header *header)
 {
 	struct journal_scan *scan = r->scan;
@@ -277,17 +347,12 @@ static void what_counts(struct reading *r, const struct journal_disk_header *hea
 	if (newest_find(r))
 		run_trace(r);
 	bool possible = run_is_possible(scan);
-	bool lost = lost_needed(scan) || !possible;
+	bool lost = (scan->durable && !scan->run_count) || !possible;
 	if (r->damaged || lost)
 		log_warn("%s: the partial-write log is damaged: older records do not count",
 			member_path(r->jm->member));
 	scan->run_count = possible ? scan->run_count : 0;
-	if (scan->run_count)
-		scan->from = scan->batches[scan->run[scan->run_count - 1]].number;
-	else if (!lost)
-		scan->from = header->number;
-	if (r->damaged)
-		scan->from = UINT64_MAX;
+	scan->from = r->damaged || lost ? UINT64_MAX : complete_from(r, header);
 }
 
 int journal_scan_read(struct journal_scan *scan, struct journal_member *jm,
@@ -300,7 +365,7 @@ int journal_scan_read(struct journal_scan *scan, struct journal_member *jm,
 		return -ENOMEM;
 	ring_read(&r);
 	what_counts(&r, header);
-	return records_list(&r);
+	return gaps_list(scan) < 0 ? -ENOMEM : records_list(&r);
 }
 
 int journal_scan_batch(const struct journal_scan *scan, uint32_t n, uint8_t *buffer)

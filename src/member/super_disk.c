@@ -12,9 +12,10 @@
 #include "base/crc32c.h"
 #include "base/endian.h"
 
-#define SUPER_MAGIC   "STABLEFS"
-#define SUPER_VERSION 2u
-#define FLAG_CLEAN    1u
+#define SUPER_MAGIC         "STABLEFS"
+#define SUPER_VERSION_LEAST 2u
+#define SUPER_VERSION       3u /* its partial-write log can have gaps: only where there is one */
+#define FLAG_CLEAN          1u
 
 enum offset {
 	OFF_MAGIC = 0,
@@ -71,11 +72,16 @@ static uint32_t block_crc(const uint8_t *block)
 	return crc32c(copy, SUPER_BYTES);
 }
 
+static uint32_t version_of(const struct super *super)
+{
+	return super->write_hole == SUPER_HOLE_JOURNAL ? SUPER_VERSION : SUPER_VERSION_LEAST;
+}
+
 void super_encode(const struct super *super, uint8_t *out)
 {
 	memset(out, 0, SUPER_BYTES);
 	memcpy(out + OFF_MAGIC, SUPER_MAGIC, 8);
-	put_le32(out + OFF_VERSION, SUPER_VERSION);
+	put_le32(out + OFF_VERSION, version_of(super));
 	put_le64(out + OFF_GENERATION, super->generation);
 	put_le64(out + OFF_CREATED_NS, super->created_ns);
 	memcpy(out + OFF_VOLUME_UUID, super->volume_uuid, 16);
@@ -249,10 +255,12 @@ int super_decode(const uint8_t *in, uint64_t member_bytes, struct super *out, st
 		return errmsg_set(why, -ENOMSG, "there is no stablefs superblock");
 	if (get_le32(in + OFF_CRC) != block_crc(in))
 		return errmsg_set(why, -EUCLEAN, "the superblock's checksum is wrong");
-	if (get_le32(in + OFF_VERSION) != SUPER_VERSION)
+	uint32_t version = get_le32(in + OFF_VERSION);
+	if (version < SUPER_VERSION_LEAST || version > SUPER_VERSION)
 		return errmsg_set(why, -EPROTONOSUPPORT,
-			"the superblock is of version %" PRIu32 ", this program knows version %u",
-			get_le32(in + OFF_VERSION), SUPER_VERSION);
+			"the superblock is of version %" PRIu32
+			", this program knows versions %u to %u",
+			version, SUPER_VERSION_LEAST, SUPER_VERSION);
 	int err = check_reserved(in, why);
 	if (err < 0)
 		return err;

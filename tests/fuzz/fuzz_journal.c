@@ -16,7 +16,7 @@
 
 enum flag { FLAG_SEAL = 1, FLAG_BEGIN = 2 };
 
-static const uint8_t area_magic[] = "SFSJRNAL", batch_magic[] = "SFSPWLOG";
+static const uint8_t area_magic[] = "SFSJRNAL", batch_magic[] = "SFSPWL"; /* of all versions */
 
 static void block_seal(uint8_t *block)
 {
@@ -59,7 +59,7 @@ static void area_seal(const struct super *super, uint8_t *area)
 	if (memcmp(area, area_magic, 8) == 0)
 		block_seal(area);
 	for (uint32_t at = AREA_BYTES / BLOCK_BYTES - 1; at-- > 0;)
-		if (memcmp(area + (at + 1) * (size_t)BLOCK_BYTES, batch_magic, 8) == 0)
+		if (memcmp(area + (at + 1) * (size_t)BLOCK_BYTES, batch_magic, 6) == 0)
 			batch_seal(super, area, at);
 }
 
@@ -134,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
 
 /* A batch of one record with @rows rows of @stripe; gives the block behind it. */
 static uint32_t batch_put(const struct super *super, uint8_t *area, uint32_t at, uint64_t seq,
-	uint64_t tail, uint64_t stripe, unsigned rows, bool superseded)
+	uint64_t tail, uint64_t durable, uint64_t stripe, unsigned rows, bool superseded)
 {
 	uint8_t *block = area + (at + 1) * (size_t)BLOCK_BYTES, *payload = block + BLOCK_BYTES;
 	struct journal_run run = {.row = 0,
@@ -152,6 +152,7 @@ static uint32_t batch_put(const struct super *super, uint8_t *area, uint32_t at,
 		.crc = payload_crc(payload, blocks)};
 	struct journal_disk_batch batch = {.seq = seq,
 		.tail = tail,
+		.durable = durable,
 		.number = tail,
 		.at = at,
 		.payload_blocks = blocks,
@@ -163,19 +164,23 @@ static uint32_t batch_put(const struct super *super, uint8_t *area, uint32_t at,
 
 static bool journal_seed(unsigned n, uint8_t *out, size_t *len_bytes, const char **name)
 {
-	static const char *const names[] = {"one", "sealed", "several", "several-sealed"};
+	static const char *const names[] = {
+		"one", "sealed", "several", "several-sealed", "gap", "gap-sealed"};
 	if (n >= sizeof(names) / sizeof(*names))
 		return false;
 	struct super super = aw_super(STRIPES, 4);
 	struct journal_disk_header header = {.cookie = COOKIE, .generation = 2};
 	memset(out, 0, 1 + AREA_BYTES);
-	out[0] = (uint8_t)n;
+	out[0] = (uint8_t)(n % 4);
 	journal_disk_header_encode(&super, &header, out + 1);
-	uint32_t at = batch_put(&super, out + 1, 0, 1, 1, 2, 1, false);
+	uint32_t at = batch_put(&super, out + 1, 0, 1, 1, 0, 2, 1, false);
 	if (n >= 2) {
-		at = batch_put(&super, out + 1, at, 2, 1, 5, 2, false);
-		at = batch_put(&super, out + 1, at, 3, 2, 2, 4, true);
-		at = batch_put(&super, out + 1, at, 4, 2, 5, 1, false);
+		at = batch_put(&super, out + 1, at, 2, 1, 1, 5, 2, false);
+		uint32_t third = at;
+		at = batch_put(&super, out + 1, at, 3, 2, 2, 2, 4, true);
+		at = batch_put(&super, out + 1, at, 4, 2, 2, 5, 1, false);
+		if (n >= 4)
+			memset(out + 1 + (third + 1) * (size_t)BLOCK_BYTES, 0, BLOCK_BYTES);
 	}
 	*len_bytes = 1 + (at + 1) * (size_t)BLOCK_BYTES;
 	*name = names[n];

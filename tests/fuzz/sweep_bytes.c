@@ -126,6 +126,7 @@ static void sweep(unsigned shape)
 		{"intent sectors", super->intent.offset_bytes + BLOCK_BYTES, 1024},
 		{"journal header", super->journal.offset_bytes, 128},
 		{"first batches", super->journal.offset_bytes + BLOCK_BYTES, 256},
+		{"first batch's end", super->journal.offset_bytes + 2 * BLOCK_BYTES - 16, 16},
 		{"tuples", super->tuples.offset_bytes, min_u64(256, super->tuples.len_bytes)},
 		{"data", super->data.offset_bytes, 64},
 	};

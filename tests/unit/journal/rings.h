@@ -64,16 +64,28 @@ static inline void rings_fini(struct rings *r)
 	sim_world_free(r->rig.world);
 }
 
-/* The power goes and comes; all is opened and loaded anew. */
-static inline void rings_reboot(struct rings *r)
+/* All is opened and loaded anew. */
+static inline void rings_start_anew(struct rings *r, void (*world_anew)(struct sim_world *world))
 {
 	rings_close(r);
 	io_engine_free(r->rig.io);
-	sim_world_reboot(r->rig.world);
+	world_anew(r->rig.world);
 	assert_int_equal(sim_engine_new(r->rig.world, &r->rig.io), 0);
 	for (unsigned i = 0; i < RINGS_MEMBERS; i++)
 		r->members[i] = rig_open_member(&r->rig, rings_names[i]);
 	rings_load(r, false);
+}
+
+/* The power goes and comes. */
+static inline void rings_reboot(struct rings *r)
+{
+	rings_start_anew(r, sim_world_reboot);
+}
+
+/* The program ends, and is started once more: what was written is there, flushed or not. */
+static inline void rings_restart(struct rings *r)
+{
+	rings_start_anew(r, sim_world_restart);
 }
 
 #define RINGS_PARITY 2u /* its slot */
@@ -84,9 +96,16 @@ struct rings_append {
 	struct journal_append a;
 	struct journal_run run;
 	struct iovec iov;
-	bool ended;
+	bool stored, ended;
 	int err;
 };
+
+static inline void rings_stored(struct journal_append *a)
+{
+	struct rings_append *x = container_of(a, struct rings_append, a);
+	assert_false(x->stored || x->ended);
+	x->stored = true;
+}
 
 static inline void rings_done(struct journal_append *a, int err)
 {
@@ -119,6 +138,7 @@ static inline void rings_append_to(struct rings *r, struct rings_append *x, unsi
 		.iov = &x->iov,
 		.iov_count = blocks ? 1 : 0,
 		.payload_blocks = blocks,
+		.stored = rings_stored,
 		.done = rings_done};
 	journal_append(r->j, &x->a);
 	assert_false(x->ended);

@@ -170,10 +170,13 @@ static void a_ring_holds_nothing_of_what_durable_batches_say_is_needed_no_more(v
 	rings_flushed(&r);
 	assert_true(journal_holds(r.j, 0, 3, 0)); /* the medium still says so */
 	rings_log(&r, 0, 4, rings_row(0, 1, 1), 20);
+	assert_true(journal_holds(r.j, 0, 3, 0)); /* of the newest that was durable then */
+	rings_log(&r, 0, 5, rings_row(0, 1, 1), 30);
 	assert_false(journal_holds(r.j, 0, 3, 0));
 	rings_reboot(&r);
 	assert_false(rings_found(&r, 0, 3, 0, 10));
 	assert_true(rings_found(&r, 0, 4, 0, 20));
+	assert_true(rings_found(&r, 0, 5, 0, 30));
 	rings_fini(&r);
 }
 

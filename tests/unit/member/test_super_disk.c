@@ -58,7 +58,7 @@ static void the_bytes_stand_where_the_format_says(void **unused)
 	uint8_t block[SUPER_BYTES];
 	encode(&super, block);
 	uint32_t crc = get_le32(block + 12);
-	assert_memory_equal(block, "STABLEFS\2\0\0\0", 12);
+	assert_memory_equal(block, "STABLEFS\3\0\0\0", 12);
 	assert_int_equal(get_le64(block + 16), UINT64_C(0x1122334455667788));
 	assert_memory_equal(block + 64, "rig", 4);
 	assert_int_equal(get_le32(block + 96), 1);
@@ -99,10 +99,27 @@ static void a_newer_version_is_not_damage(void **unused)
 	struct errmsg why = {0};
 	uint8_t block[SUPER_BYTES];
 	encode(&super, block);
-	put_le32(block + 8, 3);
+	put_le32(block + 8, 4);
 	seal(block);
 	assert_int_equal(super_decode(block, UINT64_MAX, &out, &why), -EPROTONOSUPPORT);
-	assert_non_null(strstr(why.text, "version 3"));
+	assert_non_null(strstr(why.text, "version 4"));
+}
+
+static void version_2_is_read_and_version_3_written_where_there_is_a_log(void **unused)
+{
+	(void)unused;
+	struct super super, out;
+	uint8_t block[SUPER_BYTES];
+	encode(&super, block);
+	assert_int_equal(get_le32(block + 8), 3);
+	put_le32(block + 8, 2);
+	seal(block);
+	assert_int_equal(super_decode(block, UINT64_MAX, &out, NULL), 0);
+	assert_int_equal(out.write_hole, SUPER_HOLE_JOURNAL);
+	super.write_hole = SUPER_HOLE_BITMAP;
+	super_encode(&super, block);
+	assert_int_equal(get_le32(block + 8), 2);
+	assert_int_equal(super_decode(block, UINT64_MAX, &out, NULL), 0);
 }
 
 static void a_member_that_was_truncated_is_refused(void **unused)
@@ -238,6 +255,7 @@ int main(void)
 		cmocka_unit_test(the_bytes_stand_where_the_format_says),
 		cmocka_unit_test(every_bit_flip_is_detected),
 		cmocka_unit_test(a_newer_version_is_not_damage),
+		cmocka_unit_test(version_2_is_read_and_version_3_written_where_there_is_a_log),
 		cmocka_unit_test(a_member_that_was_truncated_is_refused),
 		cmocka_unit_test(a_lie_behind_a_good_checksum_is_refused),
 		cmocka_unit_test(a_spare_has_an_index_of_its_own),
