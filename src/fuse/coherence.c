@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,25 +44,11 @@ struct coherence {
 	pthread_mutex_t word_lock;  /* who makes a word; taken first, held while it is made */
 	pthread_mutex_t table_lock; /* buckets, and the inodes' files */
 	struct coherence_inode *buckets[BUCKETS];
-	pthread_mutex_t queue_lock; /* queue, stopping */
-	pthread_cond_t queue_filled;
-	struct list queue; /* struct coherence_drop */
-	bool stopping;
-	pthread_t thread;
+	struct later *dropper; /* owned */
 	_Atomic uint64_t drops;
 };
 
 /* ---- the thread ---- */
-
-static struct coherence_drop *next_drop(struct coherence *c)
-{
-	pthread_mutex_lock(&c->queue_lock);
-	while (list_empty(&c->queue) && !c->stopping)
-		pthread_cond_wait(&c->queue_filled, &c->queue_lock);
-	struct list_node *n = list_pop_front(&c->queue);
-	pthread_mutex_unlock(&c->queue_lock);
-	return n ? container_of(n, struct coherence_drop, node) : NULL;
-}
 
 /* What was dropped needs no mark, unless it was read again meanwhile (I2). */
 static void marks_clear(const struct coherence_drop *d)
@@ -78,28 +63,24 @@ static void marks_clear(const struct coherence_drop *d)
 	pthread_mutex_unlock(&i->lock);
 }
 
-static void *drop_all(void *arg)
+static void drop_now(struct later_job *job)
 {
-	struct coherence *c = arg;
-	struct coherence_drop *d;
-	while ((d = next_drop(c))) {
-		int err = -EBUSY;
-		for (int i = 0; i < DROP_TRIES && err == -EBUSY; i++)
-			err = c->drop(c->ctx, d);
-		c->drops++;
-		if (d->marked && err != -EBUSY)
-			marks_clear(d);
-		d->done(d);
-	}
-	return NULL;
+	struct coherence_drop *d = container_of(job, struct coherence_drop, job);
+	struct coherence *c = d->coherence;
+	int err = -EBUSY;
+	for (int i = 0; i < DROP_TRIES && err == -EBUSY; i++)
+		err = c->drop(c->ctx, d);
+	c->drops++;
+	if (d->marked && err != -EBUSY)
+		marks_clear(d);
+	d->done(d);
 }
 
 void coherence_drop(struct coherence *c, struct coherence_drop *drop)
 {
-	pthread_mutex_lock(&c->queue_lock);
-	list_push_back(&c->queue, &drop->node);
-	pthread_cond_signal(&c->queue_filled);
-	pthread_mutex_unlock(&c->queue_lock);
+	drop->coherence = c;
+	drop->job.run = drop_now;
+	later_post(c->dropper, &drop->job);
 }
 
 uint64_t coherence_drop_count(struct coherence *c)
@@ -116,17 +97,10 @@ int coherence_new(coherence_drop_fn *drop, void *ctx, struct coherence **out)
 	c->ctx = ctx;
 	pthread_mutex_init(&c->word_lock, NULL);
 	pthread_mutex_init(&c->table_lock, NULL);
-	pthread_mutex_init(&c->queue_lock, NULL);
-	pthread_cond_init(&c->queue_filled, NULL);
-	list_init(&c->queue);
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int err = pthread_create(&c->thread, NULL, drop_all, c);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (err) {
+	int err = later_new(&c->dropper);
+	if (err < 0) {
 		free(c);
-		return -err;
+		return err;
 	}
 	*out = c;
 	return 0;
@@ -380,11 +354,7 @@ void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino)
 {
 	if (!c)
 		return;
-	pthread_mutex_lock(&c->queue_lock);
-	c->stopping = true;
-	pthread_cond_signal(&c->queue_filled);
-	pthread_mutex_unlock(&c->queue_lock);
-	pthread_join(c->thread, NULL);
+	later_free(c->dropper);
 	for (unsigned b = 0; b < BUCKETS; b++) {
 		while (c->buckets[b]) {
 			struct list_node *n = list_first(&c->buckets[b]->files);
@@ -395,8 +365,6 @@ void coherence_free(struct coherence *c, void (*forget)(void *ctx, uint64_t ino)
 				forget(ctx, ino);
 		}
 	}
-	pthread_cond_destroy(&c->queue_filled);
-	pthread_mutex_destroy(&c->queue_lock);
 	pthread_mutex_destroy(&c->table_lock);
 	pthread_mutex_destroy(&c->word_lock);
 	free(c);

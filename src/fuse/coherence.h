@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include "base/list.h"
 #include "fs/fs.h"
+#include "fuse/later.h"
 
 struct coherence;
 struct coherence_inode;
@@ -46,7 +47,8 @@ struct coherence_file {
 /* What the kernel is to drop: pages of a file, or all that it knows of it. A request to the thread,
  * embedded in another; done() runs on that thread and may free it. */
 struct coherence_drop {
-	struct list_node node;
+	struct later_job job;        /* coherence_drop()'s, as the next */
+	struct coherence *coherence; /* borrowed */
 	uint64_t ino;
 	bool inode;  /* its name, and with it the inode where nothing else holds that */
 	bool blocks; /* no more than its st_blocks, if it is stale */

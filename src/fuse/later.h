@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Work for a thread that may wait: what a completion wants to start anew (fs_submit() is not for
- * the engine's thread). Jobs run one after the other, in the order in which they were posted. */
+/* Work for a thread that may wait: one after the other, in the order in which it was posted. The
+ * front has one for what a completion wants to start anew (fs_submit() is not for the engine's
+ * thread); the dropper (coherence.h) is one, and each syncer has one. */
 #ifndef STABLEFS_FUSE_LATER_H
 #define STABLEFS_FUSE_LATER_H
 

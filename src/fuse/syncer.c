@@ -4,30 +4,17 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
+#include "fuse/later.h"
 
 struct syncer {
 	syncer_fn *sync;
 	void *ctx;
-	pthread_mutex_t lock; /* queue, stopping */
-	pthread_cond_t filled;
-	struct list queue;
-	bool stopping;
-	pthread_t thread;
+	struct later *thread;   /* owned */
+	struct later_job round; /* posted while something waits */
+	pthread_mutex_t lock;   /* waiting */
+	struct list waiting;    /* struct sync_job */
 };
-
-/* All that waits; false: the end. */
-static bool take_all(struct syncer *s, struct list *out)
-{
-	list_init(out);
-	pthread_mutex_lock(&s->lock);
-	while (list_empty(&s->queue) && !s->stopping)
-		pthread_cond_wait(&s->filled, &s->lock);
-	list_splice_back(out, &s->queue);
-	pthread_mutex_unlock(&s->lock);
-	return !list_empty(out);
-}
 
 /* Those of @from that are of the same file as its first. */
 static void take_file(struct list *from, struct list *out)
@@ -56,17 +43,19 @@ static void sync_file(struct syncer *s, struct list *jobs)
 	}
 }
 
-static void *run(void *arg)
+/* All that waits: who posts from now on asks for another round. */
+static void run(struct later_job *job)
 {
-	struct syncer *s = arg;
+	struct syncer *s = container_of(job, struct syncer, round);
 	struct list all, same;
-	while (take_all(s, &all)) {
-		while (!list_empty(&all)) {
-			take_file(&all, &same);
-			sync_file(s, &same);
-		}
+	list_init(&all);
+	pthread_mutex_lock(&s->lock);
+	list_splice_back(&all, &s->waiting);
+	pthread_mutex_unlock(&s->lock);
+	while (!list_empty(&all)) {
+		take_file(&all, &same);
+		sync_file(s, &same);
 	}
-	return NULL;
 }
 
 int syncer_new(syncer_fn *sync, void *ctx, struct syncer **out)
@@ -74,19 +63,14 @@ int syncer_new(syncer_fn *sync, void *ctx, struct syncer **out)
 	struct syncer *s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	s->sync = sync;
-	s->ctx = ctx;
+	*s = (struct syncer){.sync = sync, .ctx = ctx, .round.run = run};
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->filled, NULL);
-	list_init(&s->queue);
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int err = pthread_create(&s->thread, NULL, run, s);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (err) {
+	list_init(&s->waiting);
+	int err = later_new(&s->thread);
+	if (err < 0) {
+		pthread_mutex_destroy(&s->lock);
 		free(s);
-		return -err;
+		return err;
 	}
 	*out = s;
 	return 0;
@@ -96,12 +80,7 @@ void syncer_free(struct syncer *s)
 {
 	if (!s)
 		return;
-	pthread_mutex_lock(&s->lock);
-	s->stopping = true;
-	pthread_cond_signal(&s->filled);
-	pthread_mutex_unlock(&s->lock);
-	pthread_join(s->thread, NULL);
-	pthread_cond_destroy(&s->filled);
+	later_free(s->thread);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -109,7 +88,9 @@ void syncer_free(struct syncer *s)
 void syncer_post(struct syncer *s, struct sync_job *job)
 {
 	pthread_mutex_lock(&s->lock);
-	list_push_back(&s->queue, &job->node);
-	pthread_cond_signal(&s->filled);
+	bool first = list_empty(&s->waiting);
+	list_push_back(&s->waiting, &job->node);
 	pthread_mutex_unlock(&s->lock);
+	if (first)
+		later_post(s->thread, &s->round);
 }
