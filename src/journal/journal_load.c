@@ -15,6 +15,8 @@
 /* Room for thousands of records that are void: more than can be under way. */
 #define RESERVE_MAX_BLOCKS 16u
 
+#define RAID6 6u /* a superblock's level */
+
 static void journal_freep(struct journal **j)
 {
 	journal_free(*j);
@@ -88,13 +90,29 @@ static void rows_supersede(struct journal_stripe *s, const struct journal_run *r
 	}
 }
 
-static int rows_put(struct journal_stripe *s, const struct journal_run *run, const uint8_t *payload)
+/* A write in part makes every parity of the row anew: one that its record lacks was on a member
+ * that was away. Should that be back, it has a newer one than older records do. */
+static void stale_parities_drop(
+	const struct super *super, struct journal_row *r, const struct journal_run *run)
+{
+	unsigned parities = super->level == RAID6 ? 2 : 1;
+	for (unsigned slot = super->members - parities; slot < super->members; slot++) {
+		if (run->slots >> slot & 1)
+			continue;
+		free(r->block[slot]);
+		r->block[slot] = NULL;
+	}
+}
+
+static int rows_put(const struct super *super, struct journal_stripe *s,
+	const struct journal_run *run, const uint8_t *payload)
 {
 	for (unsigned i = 0; i < run->rows; i++) {
 		struct journal_row *r = row_get(s, run->row + i);
 		const uint8_t *block = payload + (size_t)i * BLOCK_BYTES;
 		if (!r)
 			return -ENOMEM;
+		stale_parities_drop(super, r, run);
 		for (unsigned slot = 0; run->slots >> slot; slot++) {
 			if (!(run->slots >> slot & 1))
 				continue;
@@ -120,7 +138,7 @@ static int run_apply(struct journal_member *jm, uint64_t seq,
 		return 0;
 	}
 	s->found_seq = s->found ? s->found_seq : seq;
-	return rows_put(s, run, payload);
+	return rows_put(&jm->j->super, s, run, payload);
 }
 
 static int record_apply(struct journal_member *jm, uint64_t seq,

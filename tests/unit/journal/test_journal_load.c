@@ -297,6 +297,27 @@ static void a_ring_that_cannot_be_read_voids_nothing(void **unused)
 	rings_fini(&r);
 }
 
+/* Slots 1 and 2 are parities. The second record was made while the member of slot 2 was away; it
+ * came back, and has by now what belongs to that. */
+static void of_two_parities_one_that_a_newer_record_lacks_is_not_found(void **unused)
+{
+	(void)unused;
+	struct rings r;
+	struct journal_found f;
+	rings_init(&r, 14);
+	rings_log(&r, 0, 7, (struct journal_run){.row = 0, .rows = 2, .slots = 7}, 10);
+	rings_log(&r, 0, 7, (struct journal_run){.row = 0, .rows = 1, .slots = 3}, 20);
+	journal_free(r.j);
+	for (unsigned i = 0; i < RINGS_MEMBERS; i++)
+		((struct super *)(uintptr_t)member_super(r.members[i]))->level = 6;
+	rings_load(&r, false);
+	assert_true(journal_find(r.j, 0, 7, 0, &f));
+	assert_int_equal(f.slots, 3);
+	assert_true(journal_find(r.j, 0, 7, 1, &f));
+	assert_int_equal(f.slots, 7);
+	rings_fini(&r);
+}
+
 /* ---- what a ring can cost ---- */
 
 /* A header at every block of the first two thirds, of one number, each with a payload of a third of
@@ -370,6 +391,7 @@ int main(void)
 		cmocka_unit_test(a_superseded_row_comes_back_where_one_ring_lacks_that),
 		cmocka_unit_test(a_ring_that_began_later_or_has_overwritten_it_voids_nothing),
 		cmocka_unit_test(a_ring_that_cannot_be_read_voids_nothing),
+		cmocka_unit_test(of_two_parities_one_that_a_newer_record_lacks_is_not_found),
 		cmocka_unit_test(headers_that_claim_the_same_blocks_cost_little),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
