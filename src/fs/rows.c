@@ -191,17 +191,27 @@ static uint64_t row_list_blocks(const struct row_list *rows)
 	return blocks;
 }
 
-/* How many blocks the rows of a range hold that are about to be replaced. */
-static int range_count(struct fs *fs, uint64_t ino, struct range range, uint64_t *blocks)
+struct range_rows {
+	uint64_t blocks,
+		stop; /* what they hold; where they end: at the next row, or as the range */
+};
+
+/* The rows of a range, so many of them at most. */
+static int range_look(
+	struct fs *fs, uint64_t ino, struct range range, uint64_t most, struct range_rows *out)
 {
 	struct row_extent row;
 	int ret = db_run(&fs->db, DB_EXTENT_OF, "uu", ino, range.first);
-	*blocks = 0;
+	*out = (struct range_rows){.stop = range.end};
 	while (ret > 0) {
 		ret = extent_row_read(fs, DB_EXTENT_OF, &row);
 		if (ret < 0 || row.file_block >= range.end)
 			break;
-		*blocks += row.blocks;
+		if (most-- == 0) {
+			out->stop = row.file_block;
+			break;
+		}
+		out->blocks += row.blocks;
 		ret = db_next(&fs->db, DB_EXTENT_OF);
 	}
 	db_end(&fs->db, DB_EXTENT_OF);
@@ -210,16 +220,16 @@ static int range_count(struct fs *fs, uint64_t ino, struct range range, uint64_t
 
 static int range_write(struct fs *fs, struct inode *inode, struct range range, uint64_t epoch)
 {
-	uint64_t before = 0;
+	struct range_rows before;
 	int ret = range_widen(fs, inode->ino, &range);
 	if (ret == 0)
-		ret = range_count(fs, inode->ino, range, &before);
+		ret = range_look(fs, inode->ino, range, UINT64_MAX, &before);
 	if (ret < 0)
 		return ret;
 	struct row_list rows = {0};
 	pthread_mutex_lock(&inode->lock);
 	ret = range_collect(fs, inode, range, epoch, &rows);
-	uint64_t blocks = inode->db_blocks + row_list_blocks(&rows) - before;
+	uint64_t blocks = inode->db_blocks + row_list_blocks(&rows) - before.blocks;
 	inode->attr_dirty |= blocks != inode->db_blocks;
 	inode->db_blocks = blocks;
 	pthread_mutex_unlock(&inode->lock);
@@ -245,31 +255,12 @@ static uint64_t map_stop(const struct inode *inode, struct range range, uint64_t
 	return min_u64(at, range.end);
 }
 
-/* Where so many rows end, or @end: they may all go. */
-static int rows_stop(struct fs *fs, uint64_t ino, struct range range, uint64_t most, uint64_t *stop)
-{
-	struct row_extent row;
-	int ret = db_run(&fs->db, DB_EXTENT_OF, "uu", ino, range.first);
-	*stop = range.end;
-	while (ret > 0) {
-		ret = extent_row_read(fs, DB_EXTENT_OF, &row);
-		if (ret < 0 || row.file_block >= range.end)
-			break;
-		if (most-- == 0) {
-			*stop = row.file_block;
-			break;
-		}
-		ret = db_next(&fs->db, DB_EXTENT_OF);
-	}
-	db_end(&fs->db, DB_EXTENT_OF);
-	return ret < 0 ? ret : 0;
-}
-
 /* The first part of a range that one transaction surely holds; all of it where an atomic write may
  * be in it. What a truncation cuts off is a part by itself: one step of it goes at once. */
 static int piece_of(struct fs *fs, struct inode *inode, struct range range, struct range *out)
 {
-	uint64_t most = db_log_slack_pages(&fs->db) / ROW_PAGES, stop = range.end;
+	uint64_t most = db_log_slack_pages(&fs->db) / ROW_PAGES;
+	struct range_rows found = {.stop = range.end};
 	pthread_mutex_lock(&inode->lock);
 	uint64_t end = (inode->attr.size + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 	bool shrinks = inode->attr.size < inode->row_size;
@@ -282,8 +273,8 @@ static int piece_of(struct fs *fs, struct inode *inode, struct range range, stru
 	if (!whole)
 		range.end = map_stop(inode, range, most);
 	pthread_mutex_unlock(&inode->lock);
-	int ret = whole ? 0 : rows_stop(fs, inode->ino, range, most, &stop);
-	*out = (struct range){range.first, min_u64(stop, range.end)};
+	int ret = whole ? 0 : range_look(fs, inode->ino, range, most, &found);
+	*out = (struct range){range.first, min_u64(found.stop, range.end)};
 	return ret;
 }
 
