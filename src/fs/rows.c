@@ -192,8 +192,8 @@ static uint64_t row_list_blocks(const struct row_list *rows)
 }
 
 struct range_rows {
-	uint64_t blocks,
-		stop; /* what they hold; where they end: at the next row, or as the range */
+	uint64_t blocks; /* that they hold */
+	uint64_t stop;   /* where they end: at the next row, or as the range */
 };
 
 /* The rows of a range, so many of them at most. */
