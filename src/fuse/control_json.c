@@ -83,6 +83,7 @@ static void write_array(struct json *j, struct volume *v)
 	json_field_u64(j, "plan_degraded", s.plan_degraded);
 	json_field_u64(j, "plan_copy", s.plan_copy);
 	json_field_u64(j, "merged", s.merged);
+	json_field_u64(j, "beside", s.beside);
 	json_field_u64(j, "repaired_blocks", s.repaired_blocks);
 	json_field_u64(j, "unrepairable_blocks", s.unrepairable_blocks);
 	json_field_u64(j, "refused_writes", s.refused_writes);

@@ -357,9 +357,10 @@ struct stripe_stats stripe_engine_stats(const struct stripe_engine *eng)
 #define LOAD(field) .field = atomic_load_explicit(&c->field, memory_order_relaxed)
 	struct stripe_stats s = {LOAD(reads), LOAD(writes), LOAD(read_bytes), LOAD(write_bytes),
 		LOAD(plan_full), LOAD(plan_rmw), LOAD(plan_rcw), LOAD(plan_degraded),
-		LOAD(plan_copy), LOAD(merged), LOAD(repaired_blocks), LOAD(unrepairable_blocks),
-		LOAD(refused_writes), LOAD(degraded_reads), LOAD(held), LOAD(false_pi_errors),
-		LOAD(repairs_unneeded), LOAD(cache_hits), LOAD(cache_misses)};
+		LOAD(plan_copy), LOAD(merged), LOAD(beside), LOAD(repaired_blocks),
+		LOAD(unrepairable_blocks), LOAD(refused_writes), LOAD(degraded_reads), LOAD(held),
+		LOAD(false_pi_errors), LOAD(repairs_unneeded), LOAD(cache_hits),
+		LOAD(cache_misses)};
 #undef LOAD
 	if (eng->cache) {
 		s.cache_bytes = block_cache_bytes_used(eng->cache);

@@ -39,12 +39,22 @@ struct stripe_part {
 	int err;
 };
 
+/* A write at work that wants its whole stripe. */
+struct stripe_alone {
+	struct list_node node; /* in stripe_state.alone */
+	void (*run)(struct stripe_alone *alone);
+};
+
 /* A stripe that somebody uses or waits for. */
 struct stripe_state {
 	struct stripe_state *next; /* in its hash chain */
 	uint64_t stripe;
 	unsigned readers;
-	bool exclusive;          /* a write or a check has it */
+	bool exclusive;          /* a check has it */
+	unsigned writers;        /* operations; no two of them share a row */
+	struct rows rows;        /* theirs */
+	struct list alone;       /* of stripe_alone: writers that do nothing but wait for it */
+	bool whole;              /* one of the writers has it all, the others wait */
 	struct list queue;       /* of stripe_part, in order of arrival */
 	struct list_node settle; /* in to_settle: something may start */
 	struct stream_wait wait;
@@ -57,7 +67,7 @@ struct stripe_state {
 
 struct engine_counters {
 	_Atomic uint64_t reads, writes, read_bytes, write_bytes;
-	_Atomic uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded, plan_copy, merged;
+	_Atomic uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded, plan_copy, merged, beside;
 	_Atomic uint64_t repaired_blocks, unrepairable_blocks, refused_writes, degraded_reads, held;
 	_Atomic uint64_t false_pi_errors, repairs_unneeded;
 	_Atomic uint64_t cache_hits, cache_misses;
@@ -186,8 +196,16 @@ void stripe_lock_look_again(struct stripe_engine *eng, struct stripe_state *stat
 /* Writes and checks may begin again. */
 void stripe_lock_unfreeze(struct stripe_engine *eng);
 
-/* An operation is over. */
+/* A read or a check is over; a write, which had @rows. */
 void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state);
+void stripe_lock_release_rows(
+	struct stripe_engine *eng, struct stripe_state *state, const struct rows *rows);
+
+/* A write has to look at more than its rows. Its @alone runs, maybe from within, when the other
+ * writers of the stripe have ended or wait for the same; from then on nobody begins, and it has the
+ * stripe until it releases its rows. @urgent: before those that wait already. */
+void stripe_lock_alone(struct stripe_engine *eng, struct stripe_state *state,
+	struct stripe_alone *alone, bool urgent);
 
 /* Start what may start since the last call; run loop only. */
 void stripe_lock_settle(struct stripe_engine *eng);
@@ -196,12 +214,14 @@ void stripe_lock_settle(struct stripe_engine *eng);
 
 void stripe_read_start(
 	struct stripe_engine *eng, struct stripe_state *state, struct stripe_part *part);
-/* @parts: one or more writes that do not share a block; emptied. */
-void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state, struct list *parts);
+/* @parts: one or more writes that do not share a block, of these @rows, which are theirs alone;
+ * emptied. */
+void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state, struct list *parts,
+	const struct rows *rows);
 void stripe_check_start(
 	struct stripe_engine *eng, struct stripe_state *state, struct stripe_part *part);
 
-/* Look at a stripe that the caller holds exclusively, with the members of its view; done() as in
+/* Look at a stripe that the caller has for itself, with the members of its view; done() as in
  * stripe.h, the stripe is not released. (The writer's way to mend a stripe in the middle of an
  * operation.) */
 void stripe_check_held(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The stripe lock: who may work on a stripe now, and who waits, in order of arrival.
  *
- *	            reads side by side             one write operation, or one check
+ *	            reads side by side             writes of other rows, or one check
  *	free --enqueue--> shared --release--> free --enqueue--> exclusive --release--> free
  *
  * Nothing starts from within another operation's end: enqueue and release only mark the stripe, and
@@ -10,6 +10,10 @@
  * Writes that wait for the same stripe start as one operation as long as they share no block:
  * several small writes become fewer and fuller ones. A later write never overtakes an earlier one
  * that it overlaps, nor a read or check between them.
+ *
+ * Rows are independent of each other: a parity is made of its row and of nothing else. So writes of
+ * a stream may begin while others are at work on other rows of the stripe (stream.h says when).
+ * Damage is mended stripe by stripe: who meets it waits until he has the stripe for himself.
  *
  * A stripe that its stream is about to fill waits for the rest (stream.h).
  *
@@ -45,6 +49,7 @@ static struct stripe_state *state_new(struct stripe_engine *eng, uint64_t stripe
 	struct stripe_state **chain = &eng->states[bucket_of(stripe)];
 	s->stripe = stripe;
 	list_init(&s->queue);
+	list_init(&s->alone);
 	list_node_init(&s->settle);
 	list_node_init(&s->wait.node);
 	s->wait.due_ns = UINT64_MAX;
@@ -100,24 +105,92 @@ static bool can_join(struct list *parts, unsigned count, const struct stripe_par
 	return true;
 }
 
+static struct rows rows_of(const struct stripe_engine *eng, const struct stripe_part *part)
+{
+	unsigned chunk = eng->config.geometry.chunk_blocks;
+	unsigned first = part->offset_bytes / BLOCK_BYTES;
+	unsigned blocks = (part->offset_bytes + part->len_bytes - 1) / BLOCK_BYTES - first + 1;
+	struct rows rows = {0};
+	unsigned row = first % chunk, here = blocks < chunk - row ? blocks : chunk - row;
+	rows_add_range(&rows, row, here);
+	rows_add_range(&rows, 0, blocks - here < chunk ? blocks - here : chunk);
+	return rows;
+}
+
+/* What may begin together, from the queue's head on: into @parts. Returns how many. */
+static unsigned take_writes(const struct stripe_engine *eng, struct stripe_state *state,
+	struct list *parts, struct rows *rows)
+{
+	unsigned count = 0;
+	for (struct stripe_part *p = queue_head(state); p && can_join(parts, count, p);
+		p = queue_head(state)) {
+		struct rows more = rows_of(eng, p), taken = rows_and(more, state->rows);
+		if (!rows_empty(&taken))
+			break;
+		rows_add_all(rows, &more);
+		list_remove(&p->node);
+		list_push_back(parts, &p->node);
+		count++;
+	}
+	return count;
+}
+
 static void grant_writes(struct stripe_engine *eng, struct stripe_state *state)
 {
 	struct list parts;
+	struct rows rows = {0};
 	list_init(&parts);
-	unsigned count = 0;
-	for (struct stripe_part *p = queue_head(state); p && can_join(&parts, count, p);
-		p = queue_head(state)) {
-		list_remove(&p->node);
-		list_push_back(&parts, &p->node);
-		count++;
-	}
+	unsigned count = take_writes(eng, state, &parts, &rows);
+	if (!count)
+		return;
 	if (count > 1)
 		counter_add(&eng->count.merged, count);
-	state->exclusive = true;
+	if (state->writers)
+		counter_add(&eng->count.beside, 1);
+	state->writers++;
+	rows_add_all(&state->rows, &rows);
 	state->wait.in_vain = false;
 	state->wait.due_ns = UINT64_MAX;
-	stripe_write_start(eng, state, &parts);
+	stripe_write_start(eng, state, &parts, &rows);
 }
+
+/* ---- having the stripe alone ---- */
+
+/* Nobody begins beside who waits for that. */
+static bool is_closed(const struct stripe_state *state)
+{
+	return state->whole || !list_empty(&state->alone);
+}
+
+static void grant_alone(struct stripe_state *state)
+{
+	unsigned waiting = 0;
+	list_for_each (n, &state->alone)
+		waiting++;
+	if (!waiting || state->whole || waiting < state->writers)
+		return;
+	struct list_node *n = list_pop_front(&state->alone);
+	state->whole = true;
+	struct stripe_alone *alone = container_of(n, struct stripe_alone, node);
+	alone->run(alone);
+}
+
+void stripe_lock_alone(struct stripe_engine *eng, struct stripe_state *state,
+	struct stripe_alone *alone, bool urgent)
+{
+	assert_engine_thread(eng);
+	if (state->whole) { /* by whom if not by who asks: the others wait */
+		alone->run(alone);
+		return;
+	}
+	if (urgent)
+		list_push_front(&state->alone, &alone->node);
+	else
+		list_push_back(&state->alone, &alone->node);
+	grant_alone(state);
+}
+
+/* ---- granting ---- */
 
 static bool is_resync(const struct stripe_part *part)
 {
@@ -135,6 +208,9 @@ static void grant(struct stripe_engine *eng, struct stripe_state *state)
 {
 	struct stripe_part *part = queue_head(state);
 	stream_wait_end(state);
+	grant_alone(state);
+	if (is_closed(state))
+		return;
 	if (part && doubt_has(eng, state->stripe) && !is_resync(part)) {
 		if (state->exclusive || is_frozen(eng))
 			return;
@@ -142,7 +218,8 @@ static void grant(struct stripe_engine *eng, struct stripe_state *state)
 		doubt_resync(eng, state);
 		return;
 	}
-	while (!state->exclusive && queue_head(state) && is_read(queue_head(state))) {
+	while (!state->exclusive && !state->writers && queue_head(state) &&
+		is_read(queue_head(state))) {
 		part = queue_head(state);
 		list_remove(&part->node);
 		state->readers++;
@@ -152,13 +229,14 @@ static void grant(struct stripe_engine *eng, struct stripe_state *state)
 		return;
 	part = queue_head(state);
 	if (!part) {
-		state_free(eng, state);
+		if (!state->writers)
+			state_free(eng, state);
 	} else if (is_frozen(eng)) {
 		return;
 	} else if (is_write(part)) {
 		if (!stream_waits(eng, state))
 			grant_writes(eng, state);
-	} else {
+	} else if (!state->writers) {
 		list_remove(&part->node);
 		state->exclusive = true;
 		stripe_check_start(eng, state, part);
@@ -234,6 +312,16 @@ void stripe_lock_release(struct stripe_engine *eng, struct stripe_state *state)
 		state->exclusive = false;
 	else
 		state->readers--;
+	settle_later(eng, state);
+}
+
+void stripe_lock_release_rows(
+	struct stripe_engine *eng, struct stripe_state *state, const struct rows *rows)
+{
+	assert_engine_thread(eng);
+	state->writers--;
+	state->rows = rows_without(state->rows, *rows);
+	state->whole = false; /* who lacks it does not end */
 	settle_later(eng, state);
 }
 

@@ -3,8 +3,8 @@
  *
  *	stream_write_begins	it begins where a stream is: that goes on, or is overtaken (requests
  *				are received by several threads), or something fills the gap
- *	stream_waits		a stripe is short of bytes that its stream is expected to bring:
- *				it waits
+ *	stream_waits		a stripe is short of bytes that its stream is expected to bring, or
+ *				has less than half of its small requests: it waits
  *	stream_write_ends	none of the stream's requests is on its way any more but those that
  *				wait: so its writer is about to send the next, or was at its end
  *		--> alarm	a moment later it was the end */
@@ -154,13 +154,24 @@ static void waits_limit(struct stripe_engine *eng, const struct write_stream *s)
 	bool any = false;
 	list_for_each (n, &eng->streams.waiting) {
 		struct stripe_state *state = container_of(n, struct stripe_state, wait.node);
-		if (state->wait.stream != s || state->wait.due_ns != UINT64_MAX)
+		struct stream_wait *w = &state->wait;
+		if (w->stream != s || w->gathers || w->due_ns != UINT64_MAX)
 			continue;
-		state->wait.due_ns = due_ns;
+		w->due_ns = due_ns;
 		any = true;
 	}
 	if (any)
 		alarm_arm(eng, due_ns);
+}
+
+/* What is under way has become less: the rest may be half of it. */
+static void gathers_look_again(struct stripe_engine *eng, const struct write_stream *s)
+{
+	list_for_each (n, &eng->streams.waiting) {
+		struct stripe_state *state = container_of(n, struct stripe_state, wait.node);
+		if (state->wait.stream == s && state->wait.gathers)
+			stripe_lock_look_again(eng, state);
+	}
 }
 
 void stream_write_ends(struct stripe_engine *eng, struct stripe_req *req)
@@ -171,7 +182,10 @@ void stream_write_ends(struct stripe_engine *eng, struct stripe_req *req)
 	req->stream = NULL;
 	s->under_way--;
 	s->bytes_under_way -= req->len_bytes;
-	if (s->waiting && !others_are_under_way(s))
+	if (!s->waiting)
+		return;
+	gathers_look_again(eng, s);
+	if (!others_are_under_way(s))
 		waits_limit(eng, s);
 }
 
@@ -218,26 +232,56 @@ static bool rest_is_expected(const struct queued *q, uint64_t stripe_offset, uin
 	return q->to == stripe_bytes || to == s->end || in_gap(s, to);
 }
 
-bool stream_waits(struct stripe_engine *eng, struct stripe_state *state)
+static void wait_begin(
+	struct stripe_engine *eng, struct stripe_state *state, const struct queued *q)
 {
 	struct stream_wait *w = &state->wait;
-	const struct geometry *g = &eng->config.geometry;
-	uint32_t stripe_bytes = geometry_stripe_blocks(g) * BLOCK_BYTES;
-	struct queued q = queued_look(state);
-	if (w->in_vain || !geometry_has_parity(g) || !q.stream || q.stream->trust < TRUST_WAITS ||
-		q.stream->bytes_under_way < stripe_bytes ||
-		!rest_is_expected(&q, state->stripe * stripe_bytes, stripe_bytes))
+	w->stream = q->stream;
+	w->parts = q->parts;
+	w->stream->waiting += q->parts;
+	list_push_back(&eng->streams.waiting, &w->node);
+}
+
+/* For what fills the stripe. */
+static bool waits_for_rest(
+	struct stripe_engine *eng, struct stripe_state *state, const struct queued *q)
+{
+	struct stream_wait *w = &state->wait;
+	uint32_t stripe_bytes = geometry_stripe_blocks(&eng->config.geometry) * BLOCK_BYTES;
+	if (w->in_vain || !rest_is_expected(q, state->stripe * stripe_bytes, stripe_bytes))
 		return false;
 	bool waited = w->due_ns != UINT64_MAX;
-	if (!waited && q.stream->under_way <= q.stream->waiting + q.parts)
+	if (!waited && q->stream->under_way <= q->stream->waiting + q->parts)
 		return false;
-	w->stream = q.stream;
-	w->parts = q.parts;
-	w->stream->waiting += q.parts;
-	list_push_back(&eng->streams.waiting, &w->node);
+	w->gathers = false;
+	wait_begin(eng, state, q);
 	if (!others_are_under_way(w->stream))
 		waits_limit(eng, w->stream);
 	return true;
+}
+
+/* For half of the stream's small requests to come together. */
+static bool waits_for_half(
+	struct stripe_engine *eng, struct stripe_state *state, const struct queued *q)
+{
+	const struct write_stream *s = q->stream;
+	if (2 * q->parts >= s->under_way || s->under_way <= s->waiting + q->parts)
+		return false;
+	state->wait.gathers = true;
+	wait_begin(eng, state, q);
+	return true;
+}
+
+bool stream_waits(struct stripe_engine *eng, struct stripe_state *state)
+{
+	const struct geometry *g = &eng->config.geometry;
+	struct queued q = queued_look(state);
+	if (!geometry_has_parity(g) || !q.stream || q.stream->trust < TRUST_WAITS)
+		return state->writers;
+	bool small = q.stream->bytes_under_way < geometry_stripe_blocks(g) * BLOCK_BYTES;
+	if (small && !eng->config.journal)
+		return waits_for_half(eng, state, &q);
+	return state->writers || (!small && waits_for_rest(eng, state, &q));
 }
 
 void stream_wait_end(struct stripe_state *state)

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The stripe engine: reads and writes of the array, with PI and parity, one stripe at a time.
  * Owner thread: the engine's owns stripes, locks, intent log and ring; others post requests.
- * Invariants: I1 writes of one stripe never overlap in time with other reads or writes of it; reads
- *   may run side by side. I2 no member of a stripe is written before its region is marked durably.
- *   I3 the pipeline sees a writer's bytes only through the request's source. I4 a read gives no
- *   block that failed its check: it is rebuilt from redundancy and verified, or the read fails.
- *   I5 after a write that a PI disk refused, the stripe is consistent again before it is released;
- *   so it is after a write whose source can confirm its bytes (source.h), whatever its writer did.
- *   I6 a stripe that a crash may have left inconsistent (in doubt) is resynced before anything else
- *   touches it. I7 a stripe for which a member is stale is served as if that member were missing,
- *   until it is rebuilt there. I8 no write is done() that a member missed, before the volume has
- *   said durably that the member is out (stripe_engine_set_member()). I9 a flush that begins after
- *   logged() of a write ends after its done().
+ * Invariants: I1 writes of one row of a stripe never overlap in time with other reads or writes
+ *   of it; reads may run side by side. I2 no member of a stripe is written before its region is
+ *   marked durably. I3 the pipeline sees a writer's bytes only through the request's source. I4
+ *   a read gives no block that failed its check: it is rebuilt from redundancy and verified, or
+ *   the read fails. I5 after a write that a PI disk refused, the stripe is consistent again
+ *   before it is released; so it is after a write whose source can confirm its bytes
+ *   (source.h), whatever its writer did. I6 a stripe that a crash may have left inconsistent
+ *   (in doubt) is resynced before anything else touches it. I7 a stripe for which a member is
+ *   stale is served as if that member were missing, until it is rebuilt there. I8 no write is
+ *   done() that a member missed, before the volume has said durably that the member is out
+ *   (stripe_engine_set_member()). I9 a flush that begins after logged() of a write ends after
+ *   its done().
  * May use: intent, journal, member, raid, pi, inflight, io, base. Must not know: files, FUSE,
  * policies, why a member goes.
  *
@@ -258,6 +259,7 @@ struct stripe_stats {
 	uint64_t plan_full, plan_rmw, plan_rcw, plan_degraded,
 		plan_copy; /* stripe operations by way */
 	uint64_t merged;   /* requests that shared a stripe operation with another */
+	uint64_t beside;   /* operations that began beside another of their stripe */
 	uint64_t repaired_blocks, unrepairable_blocks, refused_writes, degraded_reads;
 	uint64_t held;
 	uint64_t false_pi_errors;  /* blocks that failed their check in a reader's memory only */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The write pipeline. Read it from top to bottom:
  *
- *	stripe_write_start	the stripe is ours; cut the writes into spans
+ *	stripe_write_start	rows of the stripe are ours; cut the writes into spans
  *	plan_and_read		what must be read? read it			plan.h
  *				what is in memory is not read			write_cache.c
  *	old_data_read		check its PI; on damage mend the stripe		write_mend.c
@@ -20,10 +20,8 @@
  *	write_finish		complete, release
  *
  * Where sampling means reading another process's memory, fetch() has that done by other threads
- * before each of the three; the engine goes on with other operations meanwhile.
- *
- * A policy shows only in what the samples give: the same bytes each time (bounce), or whatever the
- * writer's memory holds by then (live). No step stages anything.
+ * before each of the three, and the engine goes on. A policy shows only in what the samples give:
+ * the same bytes each time (bounce), or what the writer's memory holds by then. Nothing is staged.
  *
  * Owner thread: the engine's. Deliberately not done here: choosing (plan.c), locking (lock.c),
  * repair of what was read (check.c). */
@@ -48,7 +46,7 @@ static void next_mirror_due(struct io_req *alarm, int err);
 static void data_written(struct write_op *op);
 static void op_free(struct write_op *op);
 
-/* ---- the stripe is ours ---- */
+/* ---- the rows are ours ---- */
 
 static int cut_spans(struct write_op *op)
 {
@@ -120,16 +118,18 @@ static void parts_finish(struct stripe_engine *eng, struct list *parts, int err)
 	}
 }
 
-void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state, struct list *parts)
+void stripe_write_start(struct stripe_engine *eng, struct stripe_state *state, struct list *parts,
+	const struct rows *rows)
 {
 	struct write_op *op = calloc(1, sizeof(*op));
 	if (!op) {
-		stripe_lock_release(eng, state);
+		stripe_lock_release_rows(eng, state, rows);
 		parts_finish(eng, parts, -ENOMEM);
 		return;
 	}
 	op->eng = eng;
 	op->state = state;
+	op->rows = *rows;
 	stripe_view_begin(eng, &op->view, state->stripe, true);
 	list_init(&op->parts);
 	list_splice_back(&op->parts, parts);
@@ -284,7 +284,7 @@ static void read_again(struct engine_parked *parked)
 {
 	struct write_op *op = container_of(parked, struct write_op, parked);
 	stripe_lock_requeue_all(op->state, &op->parts);
-	stripe_lock_release(op->eng, op->state);
+	stripe_lock_release_rows(op->eng, op->state, &op->rows);
 	op_free(op);
 }
 
@@ -787,7 +787,7 @@ void write_finish(struct write_op *op, int err)
 	struct list parts;
 	list_init(&parts);
 	list_splice_back(&parts, &op->parts);
-	stripe_lock_release(eng, op->state);
+	stripe_lock_release_rows(eng, op->state, &op->rows);
 	op_free(op);
 	parts_finish(eng, &parts, err);
 }
@@ -795,6 +795,6 @@ void write_finish(struct write_op *op, int err)
 void write_split(struct write_op *op)
 {
 	stripe_lock_split(op->state, &op->parts);
-	stripe_lock_release(op->eng, op->state);
+	stripe_lock_release_rows(op->eng, op->state, &op->rows);
 	op_free(op);
 }

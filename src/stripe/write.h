@@ -14,8 +14,10 @@ struct write_op {
 	struct stripe_engine *eng;
 	struct stripe_state *state;
 	struct stripe_view view;
-	struct list parts;  /* of stripe_part */
-	struct span *spans; /* owned */
+	struct rows rows;          /* of the stripe, which are ours */
+	struct stripe_alone alone; /* to have all of it */
+	struct list parts;         /* of stripe_part */
+	struct span *spans;        /* owned */
 	unsigned span_count;
 	unsigned row_first, row_count; /* the rows that the operation touches lie in there */
 	void *tables;                  /* owned: span_at, old_tuples and tuples lie in it */

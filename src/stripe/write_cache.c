@@ -19,7 +19,7 @@
  * Rows that are written in full go out and stay out: nobody who writes whole rows needs old blocks,
  * and a file that is written from end to end would push out what small writes come back to.
  *
- * Owner thread: the engine's; the stripe is held exclusively. */
+ * Owner thread: the engine's; the rows are held exclusively. */
 #include "stripe/write.h"
 
 #include <string.h>

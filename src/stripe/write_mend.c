@@ -12,7 +12,9 @@
  *					blocks: they are made of these and of what the members
  *					hold now
  *
- * Owner thread: the engine's; the stripe is held exclusively. Deliberately not done: a degraded
+ * Both look at the whole stripe, so they wait until they have it (stripe_lock_alone()).
+ *
+ * Owner thread: the engine's. Deliberately not done: a degraded
  * stripe in which a block besides the missing one cannot be read stays as it is. */
 #include "stripe/write.h"
 
@@ -57,7 +59,14 @@ void write_mend_free(struct write_op *op)
 	free(op->mend);
 }
 
-/* Look at the whole stripe, of which the image is kept. */
+static void stripe_is_ours(struct stripe_alone *alone)
+{
+	struct write_op *op = container_of(alone, struct write_op, alone);
+	stripe_check_held(op->eng, &op->view, &op->mend->check);
+}
+
+/* Look at the whole stripe, of which the image is kept. What was written in part goes before what
+ * was not begun. */
 static void mend_start(struct write_op *op, enum stripe_check_mode mode, int err,
 	void (*done)(struct stripe_check *, int))
 {
@@ -80,7 +89,8 @@ static void mend_start(struct write_op *op, enum stripe_check_mode mode, int err
 		.data = mend->image,
 		.tuples = mend->tuples,
 		.done = done};
-	stripe_check_held(op->eng, &op->view, &mend->check);
+	op->alone.run = stripe_is_ours;
+	stripe_lock_alone(op->eng, op->state, &op->alone, op->sent);
 }
 
 static struct rows bad_rows(const struct stripe_check *check, unsigned slot)

@@ -7,7 +7,8 @@
 
 const char *life_kind_name(enum life_kind kind)
 {
-	static const char *const names[LIFE_KINDS] = {"mixed", "hot", "sequential", "stripes"};
+	static const char *const names[LIFE_KINDS] = {
+		"mixed", "hot", "sequential", "stripes", "small"};
 	return names[kind];
 }
 
@@ -45,11 +46,11 @@ static struct range range_mixed(struct life *life, uint64_t first, uint64_t end)
 	return range_within(life, first, end, BLOCK_BYTES, 4 * BLOCK_BYTES);
 }
 
-static struct range range_next(struct life *life)
+static struct range range_next(struct life *life, unsigned most_blocks)
 {
 	uint64_t volume = life->rig->volume_bytes;
 	uint64_t at = life->cursor % volume;
-	uint32_t len = (1 + random_below(&life->random, 6)) * BLOCK_BYTES;
+	uint32_t len = (1 + random_below(&life->random, most_blocks)) * BLOCK_BYTES;
 	len = (uint32_t)min_u64(len, volume - at);
 	life->cursor = at + len;
 	return (struct range){at, len};
@@ -64,7 +65,9 @@ static struct range range_choose(struct life *life)
 	case LIFE_HOT:
 		return range_mixed(life, hot, hot + 2 * stripe);
 	case LIFE_SEQUENTIAL:
-		return range_next(life);
+		return range_next(life, 6);
+	case LIFE_SMALL:
+		return range_next(life, 1);
 	case LIFE_STRIPES:
 		if (random_below(&life->random, 2))
 			return range_within(life, 0, volume, stripe, 2 * (uint32_t)stripe);
@@ -125,7 +128,8 @@ static void write_start(struct life *life, struct life_op *op, struct range rang
 		random_fill(r, io->data + i, min_u64(8, range.len_bytes - i));
 	if (random_below(r, 16) == 0)
 		io->req.flags |= STRIPE_FRESH;
-	if (random_below(r, 6) == 0) /* so that time passes, and marks are taken away */
+	if (life->config.kind != LIFE_SMALL &&
+		random_below(r, 6) == 0) /* so that time passes, and marks are taken away */
 		io->req.hold_ns = random_u64(r) % (2 * NS_PER_S);
 	say(life, "write", range);
 	op->number = history_write(&life->history, range.offset_bytes, io->data, range.len_bytes,
@@ -190,9 +194,16 @@ static void step(struct life *life)
 	} else if (dice == 1) {
 		flush_start(life);
 	} else if (dice < 4) {
-		read_start(life, place_find(life), range_choose(life));
+		bool small = life->config.kind == LIFE_SMALL; /* whose stream goes on behind it */
+		read_start(life, place_find(life),
+			small ? range_mixed(life, 0, life->rig->volume_bytes) : range_choose(life));
 	} else {
-		write_start(life, place_find(life), range_choose(life));
+		unsigned more =
+			life->config.kind == LIFE_SMALL ? random_below(&life->random, 5) : 0;
+		for (; more && !history_is_full(&life->history); more--)
+			write_start(life, place_find(life), range_choose(life));
+		if (!history_is_full(&life->history))
+			write_start(life, place_find(life), range_choose(life));
 	}
 	for (unsigned turns = random_below(&life->random, 3) * 8; turns; turns--)
 		rig_run(life->rig, false);

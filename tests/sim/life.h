@@ -12,8 +12,9 @@ enum life_kind {
 	LIFE_HOT,        /* the same on two stripes: overlapping, merged, queued */
 	LIFE_SEQUENTIAL, /* one stream */
 	LIFE_STRIPES,    /* whole stripes among parts of them */
+	LIFE_SMALL,      /* a stream of single blocks, which are at work side by side */
 };
-#define LIFE_KINDS 4u
+#define LIFE_KINDS 5u
 
 enum life_trouble {
 	LIFE_HEALTHY,

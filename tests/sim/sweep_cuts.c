@@ -16,6 +16,8 @@
 #define STEPS         14u
 #define MAX_TOLD      5u /* violations of a case that are shown; with so many it ends */
 #define CONTROL_LIVES 60u
+/* Of lives of small streams, a quarter beside the others. */
+#define SMALL_SEED (UINT64_C(1) << 63)
 
 /* For each case, where nobody says how many: under the sanitizers it takes ten times as long. */
 #ifdef __SANITIZE_ADDRESS__
@@ -39,6 +41,7 @@ static const enum pi_type pi_types[] = {PI_NONE, PI_T10, PI_CRC32C};
 
 struct sums {
 	uint64_t lives, instants, cuts, second_cuts, losses, bytes, unprotected, silent, violations;
+	uint64_t beside; /* writes that began beside others of their stripe */
 };
 
 struct sweep_case {
@@ -138,8 +141,11 @@ static void write_reached(void *ctx)
 static struct life_config life_config_of(const struct sweep_case *c, uint64_t seed)
 {
 	struct random r = {seed};
+	bool small = seed & SMALL_SEED;
 	unsigned chunk = 1u << random_below(&r, 3);
-	struct life_config life = {.kind = (enum life_kind)random_below(&r, LIFE_KINDS),
+	enum life_kind kind = (enum life_kind)random_below(&r, LIFE_SMALL);
+	chunk = small ? 4 : chunk;
+	struct life_config life = {.kind = small ? LIFE_SMALL : kind,
 		.trouble = c->trouble,
 		.journal = c->journal,
 		.lying_flush = c->lying_flush,
@@ -177,6 +183,7 @@ static void live(struct run *run, uint64_t seed)
 			(unsigned long long)seed, run->life.errors, run->life.mismatches);
 		run->c->sums.violations++;
 	}
+	run->c->sums.beside += stripe_engine_stats(run->life.rig->eng).beside;
 	life_end(&run->life);
 	run->c->sums.lives++;
 }
@@ -303,6 +310,8 @@ static bool run_case(const struct sweep_options *o, struct sweep_case *c)
 	unsigned lives = is_control(c) ? CONTROL_LIVES : share + (share == 0);
 	for (unsigned i = 0; i < lives && c->sums.violations < MAX_TOLD; i++)
 		live(&run, sweep_seed(o, c->number, i));
+	for (unsigned i = 0; i * 4 < lives && !is_control(c) && !c->sums.violations; i++)
+		live(&run, sweep_seed(o, c->number, i) | SMALL_SEED);
 	(o->json ? report_json : report_tap)(c);
 	return is_good(c);
 }
@@ -310,16 +319,18 @@ static bool run_case(const struct sweep_options *o, struct sweep_case *c)
 static int run_all(const struct sweep_options *o, struct sweep_case *cases, unsigned count)
 {
 	unsigned failures = 0, ran = 0;
-	uint64_t cuts = 0;
+	uint64_t cuts = 0, beside = 0;
 	for (unsigned i = 0; i < count; i++) {
 		if (o->only ? cases[i].number != o->only : i % o->parts != o->part)
 			continue;
 		ran++;
 		failures += !run_case(o, &cases[i]);
 		cuts += cases[i].sums.cuts;
+		beside += cases[i].sums.beside;
 	}
 	if (!o->json)
-		printf("1..%u\n# %llu cuts\n", ran, (unsigned long long)cuts);
+		printf("1..%u\n# %llu cuts, %llu writes beside others of their stripe\n", ran,
+			(unsigned long long)cuts, (unsigned long long)beside);
 	return failures ? 1 : 0;
 }
 
