@@ -63,7 +63,7 @@ while time.monotonic() < end:
     os.path.lexists(f"{sys.argv[1]}/{time.monotonic_ns()}")' "$mnt"
 }
 
-has_latency_file() { readlink "/proc/${daemons[$mnt]}/fd/"* | grep -qx /dev/cpu_dma_latency; }
+has_latency_file() { [[ $(readlink "/proc/${daemons[$mnt]}/fd/"*) = */dev/cpu_dma_latency* ]]; }
 
 processors_are_asked() {
 	local try
