@@ -214,6 +214,7 @@ static void grant(struct stripe_engine *eng, struct stripe_state *state)
 	if (part && doubt_has(eng, state->stripe) && !is_resync(part)) {
 		if (state->exclusive || is_frozen(eng))
 			return;
+		assert(!state->writers); /* it is in doubt since before anybody wrote */
 		state->exclusive = true;
 		doubt_resync(eng, state);
 		return;
