@@ -264,10 +264,7 @@ def print_rows(rows):
 def parse_args():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--stablefs", required=True, help="the program to measure")
-    p.add_argument("--nullfuse", required=True, help="the server with an empty back end")
-    p.add_argument("--dir", default=os.environ.get("TMPDIR", "/var/tmp"), help="where members go")
-    p.add_argument("--memory", default="/dev/shm", help="where members in memory go")
+    targets.add_options(p)
     p.add_argument("--file-mib", type=int, default=512, help="size of the file that fio works on")
     p.add_argument("--memory-mib", type=int, default=256, help="of the one in memory")
     p.add_argument("--seconds", type=float, help="of each measurement (default 3; quick: 1)")

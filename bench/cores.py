@@ -325,10 +325,7 @@ def texts(rows, checks):
 def parse_args():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--stablefs", required=True, help="the program to measure")
-    p.add_argument("--nullfuse", required=True, help="the server with an empty back end")
-    p.add_argument("--dir", default=os.environ.get("TMPDIR", "/var/tmp"), help="where members go")
-    p.add_argument("--memory", default="/dev/shm", help="where members in memory go")
+    targets.add_options(p)
     p.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES), metavar="PLACE",
                    help="disk, memory")
     p.add_argument("--only", nargs="+", default=[], metavar="KIND",

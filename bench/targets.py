@@ -19,6 +19,15 @@ from common import (Failure, drop_caches, end_process, run, say, undisturbed, un
 MEMBERS = 4
 
 
+def add_options(parser):
+    """What the targets are made of, and where."""
+    parser.add_argument("--stablefs", required=True, help="the program to measure")
+    parser.add_argument("--nullfuse", required=True, help="the server with an empty back end")
+    parser.add_argument("--dir", default=os.environ.get("TMPDIR", "/var/tmp"),
+                        help="where members go")
+    parser.add_argument("--memory", default="/dev/shm", help="where members in memory go")
+
+
 class Place:
     """A scratch directory. Everything that is set up is pushed on `undo`, and undone whatever
     happens."""
