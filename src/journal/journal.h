@@ -27,7 +27,8 @@
  *   whichever of them is lost next (journal_agree.c). I7 a batch that is missing and of which no
  *   other says that it was durable has protected nothing yet, and superseded nothing: it costs
  *   what was in it.
- * May use: member, io, base. Must not know: plans, parity arithmetic, tuples.
+ * May use: member, io, raid (which slots are parities), base. Must not know: plans, parity
+ * arithmetic, tuples.
  *
  * On the member: a header block, then a ring of batches in the journal area (docs/format.md). One
  * batch is written at a time for each member, and one flush goes on beside that; records that

@@ -11,11 +11,10 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "raid/geometry.h"
 
 /* Room for thousands of records that are void: more than can be under way. */
 #define RESERVE_MAX_BLOCKS 16u
-
-#define RAID6 6u /* a superblock's level */
 
 static void journal_freep(struct journal **j)
 {
@@ -95,8 +94,8 @@ static void rows_supersede(struct journal_stripe *s, const struct journal_run *r
 static void stale_parities_drop(
 	const struct super *super, struct journal_row *r, const struct journal_run *run)
 {
-	unsigned parities = super->level == RAID6 ? 2 : 1;
-	for (unsigned slot = super->members - parities; slot < super->members; slot++) {
+	const struct geometry g = {.level = super->level, .members = super->members};
+	for (unsigned slot = geometry_data_slots(&g); slot < geometry_slots(&g); slot++) {
 		if (run->slots >> slot & 1)
 			continue;
 		free(r->block[slot]);
